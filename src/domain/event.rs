@@ -1,0 +1,622 @@
+//! The billing event: what arrives, and what makes it acceptable.
+//!
+//! [`RawEvent`] is what a decoder found in the bytes, field by field. [`RawEvent::check`] turns it
+//! into a [`BillingEvent`] that keeps every promise of the interface, or says which field broke
+//! which one. Whether the app is known and a rate exists is the engine's question (it knows the
+//! rules); whether bytes are an event at all is the codec's.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use super::dimensions::{Dimension, Dimensions};
+use super::money::{Amounts, Currency, GROSS_MICROS_MAX, Rate};
+use super::period::{Period, UNCATEGORIZED};
+use super::time::{TIMESTAMP_MAX, Timestamp};
+
+/// Longest identifier in bytes: event, customer, transaction and dimension values.
+pub const TEXT_BYTES_MAX: usize = 200;
+/// Longest app id in bytes.
+pub const APP_ID_BYTES_MAX: usize = 100;
+/// Most entries of `attributes`.
+pub const ATTRIBUTES_MAX: usize = 32;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EventKind {
+    Install,
+    PaywallView,
+    TrialStarted,
+    Purchase,
+    Renewal,
+    Refund,
+    Cancellation,
+    Uncancellation,
+    BillingIssue,
+    GracePeriod,
+    Expiration,
+    Attribution,
+    Void,
+    Forget,
+}
+
+impl EventKind {
+    /// All kinds, in the order of the Avro enum.
+    pub const ALL: [Self; 14] = [
+        Self::Install,
+        Self::PaywallView,
+        Self::TrialStarted,
+        Self::Purchase,
+        Self::Renewal,
+        Self::Refund,
+        Self::Cancellation,
+        Self::Uncancellation,
+        Self::BillingIssue,
+        Self::GracePeriod,
+        Self::Expiration,
+        Self::Attribution,
+        Self::Void,
+        Self::Forget,
+    ];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::PaywallView => "paywall_view",
+            Self::TrialStarted => "trial_started",
+            Self::Purchase => "purchase",
+            Self::Renewal => "renewal",
+            Self::Refund => "refund",
+            Self::Cancellation => "cancellation",
+            Self::Uncancellation => "uncancellation",
+            Self::BillingIssue => "billing_issue",
+            Self::GracePeriod => "grace_period",
+            Self::Expiration => "expiration",
+            Self::Attribution => "attribution",
+            Self::Void => "void",
+            Self::Forget => "forget",
+        }
+    }
+
+    /// A purchase or a renewal.
+    pub fn is_payment(self) -> bool {
+        matches!(self, Self::Purchase | Self::Renewal)
+    }
+
+    /// Payments and refunds carry money; other kinds may not.
+    pub fn carries_money(self) -> bool {
+        self.is_payment() || self == Self::Refund
+    }
+
+    /// Happens to a subscription, named or understood.
+    pub fn is_chain_status(self) -> bool {
+        matches!(
+            self,
+            Self::Cancellation
+                | Self::Uncancellation
+                | Self::BillingIssue
+                | Self::GracePeriod
+                | Self::Expiration
+        )
+    }
+}
+
+impl FromStr for EventKind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(())
+    }
+}
+
+/// Real business, or a test of the store's sandbox that no figure may contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Environment {
+    #[default]
+    Production,
+    Sandbox,
+}
+
+impl Environment {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Sandbox => "sandbox",
+        }
+    }
+}
+
+/// The money of a payment or refund, in the currency it was paid in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    pub amounts: Amounts,
+    pub currency: Currency,
+    /// The rate the event brings with it.
+    pub reporting_rate: Option<Rate>,
+}
+
+/// One accepted-looking billing fact of one customer. Made only by [`RawEvent::check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BillingEvent<'a> {
+    pub event_id: Cow<'a, str>,
+    pub app_id: Cow<'a, str>,
+    pub customer_id: Cow<'a, str>,
+    pub kind: EventKind,
+    pub occurred_at: Timestamp,
+    /// Present for payments and refunds, absent otherwise.
+    pub charge: Option<Charge>,
+    /// The payment's own id. Purchases: the event id where the event names none. Refunds: the
+    /// payment given back, absent when unlinked.
+    pub transaction_id: Option<Cow<'a, str>>,
+    /// The chain. Purchases and trials: the transaction id where the event names none, and for
+    /// trials without either the event id.
+    pub original_transaction_id: Option<Cow<'a, str>>,
+    pub period: Option<Period>,
+    pub expires_at: Option<Timestamp>,
+    pub cancellation_reason: Option<Cow<'a, str>>,
+    pub environment: Environment,
+    pub device_id: Option<Cow<'a, str>>,
+    /// The event a `void` removes.
+    pub refers_to: Option<Cow<'a, str>>,
+    pub dimensions: Dimensions<'a>,
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// Absent though required.
+    Missing,
+    /// Present but not what the interface promises.
+    Invalid,
+}
+
+/// Why an event is refused: the field, what is wrong with it, and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    pub fault: Fault,
+    pub field: &'static str,
+    pub message: String,
+}
+
+impl FieldError {
+    /// A required field is absent.
+    pub fn missing(field: &'static str, why: &str) -> Self {
+        Self { fault: Fault::Missing, field, message: format!("{field} is required {why}") }
+    }
+
+    /// A field holds something else than `expected`.
+    pub fn invalid(field: &'static str, expected: &str, got: impl fmt::Display) -> Self {
+        let mut got = got.to_string();
+        if got.len() > 80 {
+            let cut = (0..=80).rev().find(|at| got.is_char_boundary(*at)).unwrap_or(0);
+            got.truncate(cut);
+            got.push('…');
+        }
+        Self {
+            fault: Fault::Invalid,
+            field,
+            message: format!("{field} must be {expected}, got \"{got}\""),
+        }
+    }
+
+    /// The stable code, such as `missing_currency`.
+    pub fn code(&self) -> String {
+        match self.fault {
+            Fault::Missing => format!("missing_{}", self.field),
+            Fault::Invalid => format!("invalid_{}", self.field),
+        }
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+/// The fields as a decoder found them, nothing checked.
+#[derive(Debug, Clone, Default)]
+pub struct RawEvent<'a> {
+    pub event_id: Option<Cow<'a, str>>,
+    pub app_id: Option<Cow<'a, str>>,
+    pub customer_id: Option<Cow<'a, str>>,
+    pub kind: Option<Cow<'a, str>>,
+    pub occurred_at: Option<Timestamp>,
+    pub gross_micros: Option<i64>,
+    pub proceeds_micros: Option<i64>,
+    pub net_micros: Option<i64>,
+    pub currency: Option<Cow<'a, str>>,
+    pub reporting_rate: Option<Cow<'a, str>>,
+    pub transaction_id: Option<Cow<'a, str>>,
+    pub original_transaction_id: Option<Cow<'a, str>>,
+    pub period: Option<Cow<'a, str>>,
+    pub expires_at: Option<Timestamp>,
+    pub cancellation_reason: Option<Cow<'a, str>>,
+    pub environment: Option<Cow<'a, str>>,
+    pub device_id: Option<Cow<'a, str>>,
+    pub refers_to: Option<Cow<'a, str>>,
+    /// By [`Dimension::index`]; the place of `duration` is not read.
+    pub dimensions: [Option<Cow<'a, str>>; Dimension::COUNT],
+    pub attributes: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+type Checked<T> = Result<T, FieldError>;
+type OptionalText<'a> = Option<Cow<'a, str>>;
+
+impl<'a> RawEvent<'a> {
+    /// The event, or the first field that breaks the interface.
+    pub fn check(mut self) -> Checked<BillingEvent<'a>> {
+        let event_id = required("event_id", self.event_id.take(), TEXT_BYTES_MAX)?;
+        let app_id = check_app_id(self.app_id.take())?;
+        let customer_id = required("customer_id", self.customer_id.take(), TEXT_BYTES_MAX)?;
+        let kind = check_kind(self.kind.take())?;
+        let occurred_at =
+            self.occurred_at.ok_or_else(|| FieldError::missing("occurred_at", "for all kinds"))?;
+        check_instant("occurred_at", occurred_at)?;
+        let expires_at = self.expires_at;
+        if let Some(at) = expires_at {
+            check_instant("expires_at", at)?;
+        }
+        let charge = self.check_charge(kind)?;
+        let period = self.check_period(kind)?;
+        let environment = check_environment(self.environment.take())?;
+        let cancellation_reason =
+            optional("cancellation_reason", self.cancellation_reason.take(), TEXT_BYTES_MAX)?;
+        let device_id = optional("device_id", self.device_id.take(), TEXT_BYTES_MAX)?;
+        let refers_to = self.check_refers_to(kind)?;
+        let (transaction_id, original_transaction_id) = self.check_chain(kind, &event_id)?;
+        let dimensions = self.check_dimensions(kind, period)?;
+        Ok(BillingEvent {
+            event_id,
+            app_id,
+            customer_id,
+            kind,
+            occurred_at,
+            charge,
+            transaction_id,
+            original_transaction_id,
+            period,
+            expires_at,
+            cancellation_reason,
+            environment,
+            device_id,
+            refers_to,
+            dimensions,
+        })
+    }
+
+    fn check_charge(&mut self, kind: EventKind) -> Checked<Option<Charge>> {
+        if !kind.carries_money() {
+            let stray = [
+                ("gross_micros", self.gross_micros),
+                ("proceeds_micros", self.proceeds_micros),
+                ("net_micros", self.net_micros),
+            ];
+            // Stores send a zero price with trials and installs; that says nothing and costs nothing.
+            return match stray.into_iter().find(|(_, value)| value.is_some_and(|v| v != 0)) {
+                Some((field, value)) => Err(FieldError::invalid(
+                    field,
+                    "absent or 0 for kinds other than purchase, renewal and refund",
+                    value.unwrap_or_default(),
+                )),
+                None => Ok(None),
+            };
+        }
+        let required_for = "for purchase, renewal and refund";
+        let gross =
+            self.gross_micros.ok_or_else(|| FieldError::missing("gross_micros", required_for))?;
+        if !(0..=GROSS_MICROS_MAX).contains(&gross) {
+            return Err(FieldError::invalid("gross_micros", "an integer from 0 to 10^15", gross));
+        }
+        let proceeds = self.proceeds_micros.unwrap_or(gross);
+        if !(0..=gross).contains(&proceeds) {
+            let expected = "an integer from 0 to gross_micros";
+            return Err(FieldError::invalid("proceeds_micros", expected, proceeds));
+        }
+        let net = self.net_micros.unwrap_or(proceeds);
+        if !(0..=proceeds).contains(&net) {
+            return Err(FieldError::invalid(
+                "net_micros",
+                "an integer from 0 to proceeds_micros",
+                net,
+            ));
+        }
+        let code = self
+            .currency
+            .take()
+            .ok_or_else(|| FieldError::missing("currency", "with gross_micros"))?;
+        let currency = code.parse().map_err(|_| {
+            FieldError::invalid("currency", "an ISO 4217 code in upper case", &code)
+        })?;
+        let reporting_rate = match self.reporting_rate.take() {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                let expected = "a decimal above 0 with at most 18 digits";
+                FieldError::invalid("reporting_rate", expected, &text)
+            })?),
+        };
+        Ok(Some(Charge { amounts: Amounts { gross, proceeds, net }, currency, reporting_rate }))
+    }
+
+    fn check_period(&mut self, kind: EventKind) -> Checked<Option<Period>> {
+        match self.period.take() {
+            Some(text) => text.parse().map(Some).map_err(|_| {
+                let expected = "an ISO 8601 duration of whole days, weeks, months or years";
+                FieldError::invalid("period", expected, &text)
+            }),
+            None if matches!(kind, EventKind::Renewal | EventKind::TrialStarted) => {
+                Err(FieldError::missing("period", "for renewal and trial_started"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn check_refers_to(&mut self, kind: EventKind) -> Checked<Option<Cow<'a, str>>> {
+        let refers_to = optional("refers_to", self.refers_to.take(), TEXT_BYTES_MAX)?;
+        if kind == EventKind::Void && refers_to.is_none() {
+            return Err(FieldError::missing("refers_to", "for void"));
+        }
+        Ok(refers_to)
+    }
+
+    /// The payment's id and its chain, with the defaults of the interface filled in.
+    fn check_chain(
+        &mut self,
+        kind: EventKind,
+        event_id: &Cow<'a, str>,
+    ) -> Checked<(OptionalText<'a>, OptionalText<'a>)> {
+        let transaction = optional("transaction_id", self.transaction_id.take(), TEXT_BYTES_MAX)?;
+        let chain = optional(
+            "original_transaction_id",
+            self.original_transaction_id.take(),
+            TEXT_BYTES_MAX,
+        )?;
+        match kind {
+            EventKind::Purchase => {
+                let transaction = transaction.unwrap_or_else(|| event_id.clone());
+                let chain = chain.unwrap_or_else(|| transaction.clone());
+                Ok((Some(transaction), Some(chain)))
+            }
+            EventKind::TrialStarted => {
+                let own = transaction.clone().unwrap_or_else(|| event_id.clone());
+                Ok((transaction, Some(chain.unwrap_or(own))))
+            }
+            EventKind::Renewal if transaction.is_none() => {
+                Err(FieldError::missing("transaction_id", "for renewal"))
+            }
+            EventKind::Renewal if chain.is_none() => {
+                Err(FieldError::missing("original_transaction_id", "for renewal"))
+            }
+            _ => Ok((transaction, chain)),
+        }
+    }
+
+    fn check_dimensions(
+        &mut self,
+        kind: EventKind,
+        period: Option<Period>,
+    ) -> Checked<Dimensions<'a>> {
+        let mut dimensions = Dimensions::default();
+        for dimension in Dimension::ALL {
+            let value = self.dimensions[dimension.index()].take();
+            let value = match dimension {
+                Dimension::Duration => duration(kind, period),
+                Dimension::Country => check_country(value)?,
+                _ => optional(dimension.name(), value, TEXT_BYTES_MAX)?,
+            };
+            dimensions.set(dimension, value);
+        }
+        dimensions.attributes = check_attributes(std::mem::take(&mut self.attributes))?;
+        Ok(dimensions)
+    }
+}
+
+fn duration<'a>(kind: EventKind, period: Option<Period>) -> Option<Cow<'a, str>> {
+    match period {
+        Some(period) => Some(Cow::Borrowed(period.duration_name())),
+        None if kind == EventKind::Purchase => Some(Cow::Borrowed(UNCATEGORIZED)),
+        None => None,
+    }
+}
+
+fn required<'a>(
+    field: &'static str,
+    value: Option<Cow<'a, str>>,
+    bytes_max: usize,
+) -> Checked<Cow<'a, str>> {
+    let value = value.ok_or_else(|| FieldError::missing(field, "for all kinds"))?;
+    if value.is_empty() || value.len() > bytes_max {
+        return Err(FieldError::invalid(field, &format!("1 to {bytes_max} bytes"), &value));
+    }
+    check_text(field, value)
+}
+
+/// Absent and empty are the same: stores send empty strings for what they do not know.
+fn optional<'a>(
+    field: &'static str,
+    value: Option<Cow<'a, str>>,
+    bytes_max: usize,
+) -> Checked<Option<Cow<'a, str>>> {
+    match value {
+        None => Ok(None),
+        Some(value) if value.is_empty() => Ok(None),
+        Some(value) if value.len() > bytes_max => {
+            Err(FieldError::invalid(field, &format!("at most {bytes_max} bytes"), &value))
+        }
+        Some(value) => check_text(field, value).map(Some),
+    }
+}
+
+fn check_text<'a>(field: &'static str, value: Cow<'a, str>) -> Checked<Cow<'a, str>> {
+    if value.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+        return Err(FieldError::invalid(
+            field,
+            "text without control characters",
+            value.escape_debug(),
+        ));
+    }
+    Ok(value)
+}
+
+fn check_app_id(value: Option<Cow<'_, str>>) -> Checked<Cow<'_, str>> {
+    let value = required("app_id", value, APP_ID_BYTES_MAX)?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    if !value.bytes().all(allowed) {
+        return Err(FieldError::invalid("app_id", "made of A-Z a-z 0-9 . _ : -", &value));
+    }
+    Ok(value)
+}
+
+fn check_kind(value: Option<Cow<'_, str>>) -> Checked<EventKind> {
+    let value = value.ok_or_else(|| FieldError::missing("kind", "for all kinds"))?;
+    value.parse().map_err(|()| {
+        let names: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+        FieldError::invalid("kind", &format!("one of {}", names.join(", ")), &value)
+    })
+}
+
+fn check_environment(value: Option<Cow<'_, str>>) -> Checked<Environment> {
+    match value.as_deref() {
+        None | Some("" | "production") => Ok(Environment::Production),
+        Some("sandbox") => Ok(Environment::Sandbox),
+        Some(other) => {
+            Err(FieldError::invalid("environment", "\"production\" or \"sandbox\"", other))
+        }
+    }
+}
+
+fn check_instant(field: &'static str, at: Timestamp) -> Checked<()> {
+    if (0..=TIMESTAMP_MAX.0).contains(&at.0) {
+        return Ok(());
+    }
+    Err(FieldError::invalid(field, "an instant from 1970-01-01 to 9999-12-31", at.to_rfc3339()))
+}
+
+/// Two letters, in upper case; `UK` is read as `GB`.
+fn check_country(value: Option<Cow<'_, str>>) -> Checked<Option<Cow<'_, str>>> {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    if value.len() != 2 || !value.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Err(FieldError::invalid("country", "an ISO 3166-1 alpha-2 code", &value));
+    }
+    if value.eq_ignore_ascii_case("UK") {
+        return Ok(Some(Cow::Borrowed("GB")));
+    }
+    if value.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Ok(Some(Cow::Owned(value.to_ascii_uppercase())));
+    }
+    Ok(Some(value))
+}
+
+type Attributes<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn check_attributes(mut attributes: Attributes<'_>) -> Checked<Attributes<'_>> {
+    if attributes.len() > ATTRIBUTES_MAX {
+        let expected = format!("at most {ATTRIBUTES_MAX} entries");
+        return Err(FieldError::invalid("attributes", &expected, attributes.len()));
+    }
+    attributes.sort();
+    for pair in attributes.windows(2) {
+        if pair[0].0 == pair[1].0 {
+            return Err(FieldError::invalid("attributes", "distinct names", &pair[0].0));
+        }
+    }
+    attributes.retain(|(_, value)| !value.is_empty());
+    for (name, value) in &attributes {
+        let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_BYTES_MAX;
+        let plain = |text: &str| text.bytes().all(|byte| byte >= 0x20 && byte != 0x7f);
+        if !fits(name) || !fits(value) || !plain(name) || !plain(value) {
+            return Err(FieldError::invalid(
+                "attributes",
+                &format!("names and values of 1 to {TEXT_BYTES_MAX} bytes of text"),
+                format!("{name}={value}").escape_debug(),
+            ));
+        }
+    }
+    Ok(attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purchase() -> RawEvent<'static> {
+        RawEvent {
+            event_id: Some("e1".into()),
+            app_id: Some("acme".into()),
+            customer_id: Some("c1".into()),
+            kind: Some("purchase".into()),
+            occurred_at: Some(Timestamp(1)),
+            gross_micros: Some(10),
+            currency: Some("USD".into()),
+            ..RawEvent::default()
+        }
+    }
+
+    fn refusal(change: impl FnOnce(&mut RawEvent<'static>)) -> String {
+        let mut raw = purchase();
+        change(&mut raw);
+        raw.check().map_or_else(|error| error.code(), |_| "accepted".to_owned())
+    }
+
+    #[test]
+    fn a_purchase_gets_the_defaults_of_the_interface() {
+        let event = purchase().check().unwrap();
+        assert_eq!(event.transaction_id.as_deref(), Some("e1"));
+        assert_eq!(event.original_transaction_id.as_deref(), Some("e1"));
+        let amounts = event.charge.unwrap().amounts;
+        assert_eq!((amounts.proceeds, amounts.net), (10, 10));
+        assert_eq!(event.dimensions.get(Dimension::Duration), Some(UNCATEGORIZED));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        type Change = fn(&mut RawEvent<'static>);
+        let table: [(Change, &str); 19] = [
+            (|_| (), "accepted"),
+            (|e| e.event_id = None, "missing_event_id"),
+            (|e| e.event_id = Some("x".repeat(201).into()), "invalid_event_id"),
+            (|e| e.app_id = Some("a b".into()), "invalid_app_id"),
+            (|e| e.customer_id = Some("".into()), "invalid_customer_id"),
+            (|e| e.customer_id = Some("a\0b".into()), "invalid_customer_id"),
+            (|e| e.kind = Some("gift".into()), "invalid_kind"),
+            (|e| e.occurred_at = None, "missing_occurred_at"),
+            (|e| e.occurred_at = Some(Timestamp(-1)), "invalid_occurred_at"),
+            (|e| e.gross_micros = None, "missing_gross_micros"),
+            (|e| e.gross_micros = Some(-1), "invalid_gross_micros"),
+            (|e| e.gross_micros = Some(GROSS_MICROS_MAX + 1), "invalid_gross_micros"),
+            (|e| e.proceeds_micros = Some(11), "invalid_proceeds_micros"),
+            (|e| e.net_micros = Some(11), "invalid_net_micros"),
+            (|e| e.currency = None, "missing_currency"),
+            (|e| e.currency = Some("usd".into()), "invalid_currency"),
+            (|e| e.reporting_rate = Some("0".into()), "invalid_reporting_rate"),
+            (|e| e.kind = Some("void".into()), "invalid_gross_micros"),
+            (|e| e.kind = Some("renewal".into()), "missing_period"),
+        ];
+        for (change, expected) in table {
+            assert_eq!(refusal(change), expected);
+        }
+    }
+
+    #[test]
+    fn countries_are_upper_case_and_uk_is_gb() {
+        for (given, kept) in [("us", "US"), ("UK", "GB"), ("uk", "GB"), ("DE", "DE")] {
+            let mut raw = purchase();
+            raw.dimensions[Dimension::Country.index()] = Some(given.into());
+            let event = raw.check().unwrap();
+            assert_eq!(event.dimensions.get(Dimension::Country), Some(kept));
+        }
+    }
+
+    #[test]
+    fn a_long_value_is_cut_in_the_message_at_a_character() {
+        let error = FieldError::invalid("kind", "short", "ü".repeat(100));
+        assert!(error.message.len() < 150 && error.message.contains('…'));
+    }
+}

@@ -1,0 +1,12 @@
+//! The words of the business, as types that cannot hold nonsense.
+//!
+//! Money, time, zones, events and their dimensions. Everything here is pure: no I/O, no clock,
+//! no randomness. All other modules build on this one; it builds on none of them.
+
+pub mod cohort;
+pub mod dimensions;
+pub mod event;
+pub mod money;
+pub mod period;
+pub mod rules;
+pub mod time;

@@ -1,0 +1,220 @@
+//! Money as integers: micro-units of a currency, and exact conversion.
+//!
+//! 1 000 000 micros are one unit of the currency. There is no float anywhere on the way of an
+//! amount through this program; division happens once, at conversion, and once more when an
+//! answer is printed.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Largest gross amount of one event in micro-units: a thousand million units.
+pub const GROSS_MICROS_MAX: i64 = 1_000_000_000_000_000;
+
+/// An ISO 4217 code, upper case.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// US dollar, the reporting currency of an app that names none.
+    pub const USD: Self = Self(*b"USD");
+
+    /// The code as text, for example `EUR`.
+    pub fn as_str(&self) -> &str {
+        // Only ASCII capitals pass `from_str`, so this never falls back.
+        std::str::from_utf8(&self.0).unwrap_or("XXX")
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is not an upper-case ISO 4217 code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not an ISO 4217 currency code in upper case")]
+pub struct UnknownCurrency(pub String);
+
+impl FromStr for Currency {
+    type Err = UnknownCurrency;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes: [u8; 3] =
+            text.as_bytes().try_into().map_err(|_| UnknownCurrency(text.to_owned()))?;
+        if iso_currency::Currency::from_code(text).is_none() {
+            return Err(UnknownCurrency(text.to_owned()));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Gross, proceeds (after store commission) and net (after commission and tax), in micro-units of
+/// one currency, with `gross >= proceeds >= net >= 0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Amounts {
+    pub gross: i64,
+    pub proceeds: i64,
+    pub net: i64,
+}
+
+impl Amounts {
+    /// Each amount converted at `rate`; `None` when one leaves the range of an `i64`.
+    pub fn convert(&self, rate: Rate) -> Option<Self> {
+        Some(Self {
+            gross: rate.convert(self.gross)?,
+            proceeds: rate.convert(self.proceeds)?,
+            net: rate.convert(self.net)?,
+        })
+    }
+}
+
+/// Units of the reporting currency for one unit of another one: an exact decimal above zero.
+///
+/// `mantissa / 10^scale`, without trailing zeros, so that equal rates are equal values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    mantissa: u64,
+    scale: u8,
+}
+
+/// The text is not a decimal above zero of at most 18 digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a decimal number above 0 with at most 18 digits")]
+pub struct InvalidRate(pub String);
+
+impl Rate {
+    /// The rate of a currency against itself.
+    pub const ONE: Self = Self { mantissa: 1, scale: 0 };
+
+    /// The parts to store: mantissa and number of decimals.
+    pub fn parts(self) -> (u64, u8) {
+        (self.mantissa, self.scale)
+    }
+
+    /// The inverse of [`Rate::parts`]; `None` for parts that no rate has.
+    pub fn from_parts(mantissa: u64, scale: u8) -> Option<Self> {
+        let lowest = scale == 0 || !mantissa.is_multiple_of(10);
+        let in_range = mantissa > 0 && mantissa < 10u64.pow(18) && scale <= 18;
+        (lowest && in_range).then_some(Self { mantissa, scale })
+    }
+
+    /// `micros` in the reporting currency, rounded once, half to even.
+    ///
+    /// `None` when the result leaves the range of an `i64`.
+    pub fn convert(self, micros: i64) -> Option<i64> {
+        if self.scale == 0 && self.mantissa == 1 {
+            return Some(micros);
+        }
+        let product = i128::from(micros) * i128::from(self.mantissa);
+        i64::try_from(div_half_even(product, 10i128.pow(u32::from(self.scale)))).ok()
+    }
+}
+
+impl FromStr for Rate {
+    type Err = InvalidRate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidRate(text.to_owned());
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let fraction = fraction.trim_end_matches('0');
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let dangling = text.ends_with('.');
+        if whole.is_empty() || dangling || !digits(whole) || !digits(fraction) {
+            return Err(invalid());
+        }
+        let significant = whole.trim_start_matches('0');
+        if significant.len() + fraction.len() > 18 {
+            return Err(invalid());
+        }
+        let joined = format!("{significant}{fraction}");
+        let mantissa = joined.parse().map_err(|_| invalid())?;
+        let scale = u8::try_from(fraction.len()).map_err(|_| invalid())?;
+        Self::from_parts(mantissa, scale).ok_or_else(invalid)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = 10u64.pow(u32::from(self.scale));
+        write!(f, "{}", self.mantissa / unit)?;
+        if self.scale > 0 {
+            write!(f, ".{:0width$}", self.mantissa % unit, width = usize::from(self.scale))?;
+        }
+        Ok(())
+    }
+}
+
+/// `numerator / denominator` rounded to the nearest integer, halves to the even one.
+///
+/// `denominator` must be above zero.
+pub fn div_half_even(numerator: i128, denominator: i128) -> i128 {
+    let floor = numerator.div_euclid(denominator);
+    let rest = numerator.rem_euclid(denominator);
+    match (rest * 2).cmp(&denominator) {
+        std::cmp::Ordering::Less => floor,
+        std::cmp::Ordering::Greater => floor + 1,
+        std::cmp::Ordering::Equal => floor + (floor & 1),
+    }
+}
+
+/// `numerator / denominator` rounded to the nearest integer, halves away from zero.
+///
+/// `denominator` must be above zero.
+pub fn div_half_away(numerator: i128, denominator: i128) -> i128 {
+    let doubled = numerator.abs() * 2 + denominator;
+    doubled / (denominator * 2) * numerator.signum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(micros: i64, rate: &str) -> Option<i64> {
+        rate.parse::<Rate>().ok().and_then(|rate| rate.convert(micros))
+    }
+
+    #[test]
+    fn conversion_rounds_once_half_to_even() {
+        assert_eq!(converted(1_000_000, "1.0956"), Some(1_095_600));
+        assert_eq!(converted(1, "0.5"), Some(0));
+        assert_eq!(converted(3, "0.5"), Some(2));
+        assert_eq!(converted(5, "0.50"), Some(2));
+        assert_eq!(converted(7, "0.5"), Some(4));
+        assert_eq!(converted(GROSS_MICROS_MAX, "100000"), None);
+    }
+
+    #[test]
+    fn a_rate_is_a_positive_decimal_and_prints_as_it_means() {
+        for (text, printed) in [("1", "1"), ("01.50", "1.5"), ("0.0001", "0.0001"), ("120", "120")]
+        {
+            assert_eq!(text.parse::<Rate>().map(|rate| rate.to_string()), Ok(printed.to_owned()));
+        }
+        for text in ["", "0", "-1", "1.", ".5", "1e3", "abc", "1234567890123456789"] {
+            assert!(text.parse::<Rate>().is_err(), "{text} must be refused");
+        }
+    }
+
+    #[test]
+    fn halves_go_away_from_zero_when_asked() {
+        assert_eq!(div_half_away(5, 2), 3);
+        assert_eq!(div_half_away(-5, 2), -3);
+        assert_eq!(div_half_away(4, 3), 1);
+        assert_eq!(div_half_even(-5, 2), -2);
+        assert_eq!(div_half_even(-7, 2), -4);
+    }
+
+    #[test]
+    fn currencies_are_known_codes_in_upper_case() {
+        assert!("USD".parse::<Currency>().is_ok());
+        for text in ["usd", "US", "QQQ", "", "USDX"] {
+            assert!(text.parse::<Currency>().is_err(), "{text} must be refused");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Exact, incremental customer lifetime value from a stream of billing events.
+//!
+//! The map of the modules and the invariants that hold are in `ARCHITECTURE.md`.
+
+pub mod domain;

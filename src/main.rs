@@ -1,0 +1,3 @@
+//! The `ltvstream` program.
+
+fn main() {}
