@@ -3,3 +3,4 @@
 //! The map of the modules and the invariants that hold are in `ARCHITECTURE.md`.
 
 pub mod domain;
+pub mod engine;

@@ -1,0 +1,421 @@
+//! Cohort curves: sums by cohort day and event day, kept up to date with every fact.
+//!
+//! A question without filters need not read every fact, and a snapshot must not: both are sums
+//! over the few cells of their cohorts. The cells are per day, so that they serve every width.
+//!
+//! Always true
+//! * The cells are the sum of the facts added, whatever the order.
+//! * What they answer equals what the facts answer (`metrics_api/naive.rs`).
+//! * A cohort whose cells changed is in [`CohortCurves::take_changed`].
+//!
+//! Not here: ages, widths and completeness (`metrics_api`).
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use crate::domain::cohort::{Anchor, Field};
+use crate::domain::time::Day;
+use crate::engine::dictionary::{AppIx, Dictionary, TextId};
+use crate::engine::facts::{FactKey, FactKind, Sums};
+use crate::engine::fields::FieldPlace;
+
+/// Which reporting zones of an app have curves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZonesKept {
+    /// The first: what snapshots need. Other zones' questions are a pass over the facts.
+    First,
+    All,
+}
+
+/// What to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurvesConfig {
+    pub zones: ZonesKept,
+    /// By app id: the fields whose values have cohorts of their own.
+    pub segments: BTreeMap<String, Vec<Field>>,
+}
+
+/// A value of one of the app's configured fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentIx {
+    /// Position in the app's list of fields.
+    pub field: u16,
+    pub value: TextId,
+}
+
+/// Customers anchored on one day, all of them or those of one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CohortKey {
+    pub app: AppIx,
+    pub zone: u8,
+    pub anchor: Anchor,
+    pub segment: Option<SegmentIx>,
+    pub day: Day,
+}
+
+/// Numbers of customers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heads {
+    pub customers: i64,
+    pub payers: i64,
+    /// Customers placed by an `install` event.
+    pub installs: i64,
+}
+
+impl std::ops::AddAssign for Heads {
+    fn add_assign(&mut self, other: Self) {
+        self.customers += other.customers;
+        self.payers += other.payers;
+        self.installs += other.installs;
+    }
+}
+
+/// Sums by key, in order of the key. Adding at or after the end costs no search.
+#[derive(Debug, Clone)]
+pub struct Series<K, V> {
+    keys: Vec<K>,
+    sums: Vec<V>,
+}
+
+impl<K, V> Default for Series<K, V> {
+    fn default() -> Self {
+        Self { keys: Vec::new(), sums: Vec::new() }
+    }
+}
+
+impl<K: Ord + Copy, V: std::ops::AddAssign + Copy> Series<K, V> {
+    fn add(&mut self, key: K, sums: V) {
+        if self.keys.last().is_none_or(|last| *last < key) {
+            self.keys.push(key);
+            self.sums.push(sums);
+            return;
+        }
+        match self.keys.binary_search(&key) {
+            Ok(place) => self.sums[place] += sums,
+            Err(place) => {
+                self.keys.insert(place, key);
+                self.sums.insert(place, sums);
+            }
+        }
+    }
+
+    /// Keys and sums, by rising key; sums may be zero.
+    pub fn iter(&self) -> impl Iterator<Item = (K, V)> + '_ {
+        self.keys.iter().copied().zip(self.sums.iter().copied())
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<K>() + self.sums.capacity() * size_of::<V>()
+    }
+}
+
+/// The cells of one cohort.
+#[derive(Debug, Clone, Default)]
+pub struct Cohort {
+    /// By the day from which they count.
+    pub heads: Series<Day, Heads>,
+    /// By the day of the payment.
+    pub payments: Series<Day, Sums>,
+    /// By the day of the refund and the day of what it refunds, the same if unlinked.
+    pub refunds: Series<(Day, Day), Sums>,
+    /// The segments that have a cohort on this day; filled where this one has no segment.
+    pub segments: Vec<SegmentIx>,
+    change: Change,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Change {
+    #[default]
+    None,
+    Money,
+    Customers,
+}
+
+/// A cohort that is not what it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangedCohort {
+    pub key: CohortKey,
+    /// Whether its customers or installs changed, on which segments of payers depend too.
+    pub customers_changed: bool,
+}
+
+/// An app's fields in the numbers of the dictionary.
+struct AppFields {
+    fields: Vec<Field>,
+    places: Vec<FieldPlace>,
+}
+
+/// The curves of one shard.
+pub struct CohortCurves {
+    config: CurvesConfig,
+    apps: HashMap<AppIx, AppFields>,
+    keys: Vec<CohortKey>,
+    cohorts: Vec<Cohort>,
+    index: HashMap<CohortKey, u32>,
+    changed: Vec<u32>,
+    /// By day of the refund: refunds that are in no cohort.
+    unplaced: HashMap<(AppIx, u8), Series<Day, Sums>>,
+    /// Used by `segments_of` only, kept to spare an allocation per fact.
+    scratch: Vec<SegmentIx>,
+}
+
+impl CohortCurves {
+    /// Curves of no facts.
+    pub fn new(config: CurvesConfig) -> Self {
+        Self {
+            config,
+            apps: HashMap::new(),
+            keys: Vec::new(),
+            cohorts: Vec::new(),
+            index: HashMap::new(),
+            changed: Vec::new(),
+            unplaced: HashMap::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes every cohort of the first zone for changed: nobody knows what of it is published.
+    pub fn mark_all_changed(&mut self) {
+        let cohorts = self.keys.iter().zip(&mut self.cohorts);
+        for (place, (key, cohort)) in (0u32..).zip(cohorts) {
+            if key.zone != 0 {
+                continue;
+            }
+            if cohort.change == Change::None {
+                self.changed.push(place);
+            }
+            cohort.change = Change::Customers;
+        }
+    }
+
+    /// Whether facts of this zone are kept.
+    pub fn keeps(&self, zone: u8) -> bool {
+        self.config.zones == ZonesKept::All || zone == 0
+    }
+
+    /// Adds what was added to the facts. Kinds that no curve needs are passed over.
+    pub fn add(&mut self, key: &FactKey, sums: Sums, dictionary: &Dictionary) {
+        if sums.is_zero() || !self.keeps(key.zone) {
+            return;
+        }
+        match key.kind {
+            FactKind::Payment | FactKind::Refund | FactKind::Payer | FactKind::Customer => {
+                self.add_to_cohorts(key, sums, dictionary);
+            }
+            FactKind::UnplacedRefund => {
+                self.unplaced.entry((key.app, key.zone)).or_default().add(key.day, sums);
+            }
+            _ => (),
+        }
+    }
+
+    fn add_to_cohorts(&mut self, key: &FactKey, sums: Sums, dictionary: &Dictionary) {
+        let mut segments = std::mem::take(&mut self.scratch);
+        self.segments_of(key, dictionary, &mut segments);
+        for (anchor, day) in
+            [(Anchor::FirstPurchase, key.first_day), (Anchor::Install, key.install_day)]
+        {
+            let needless = anchor == Anchor::FirstPurchase && key.kind == FactKind::Customer;
+            if day == Day::MIN || needless {
+                continue;
+            }
+            let whole = CohortKey { app: key.app, zone: key.zone, anchor, segment: None, day };
+            self.add_to(whole, key, sums);
+            for segment in &segments {
+                self.add_to(CohortKey { segment: Some(*segment), ..whole }, key, sums);
+            }
+        }
+        self.scratch = segments;
+    }
+
+    fn add_to(&mut self, cohort_key: CohortKey, key: &FactKey, sums: Sums) {
+        let place = self.place(cohort_key);
+        let cohort = &mut self.cohorts[place as usize];
+        let mut change = Change::Money;
+        match key.kind {
+            FactKind::Payment => cohort.payments.add(key.day, sums),
+            FactKind::Refund => {
+                let linked = key.other_day != Day::MIN;
+                let of = if linked { key.other_day } else { key.day };
+                cohort.refunds.add((key.day, of), sums);
+            }
+            FactKind::Payer => {
+                // Who is anchored by a payment is a customer of that cohort by being a payer.
+                let customers =
+                    if cohort_key.anchor == Anchor::FirstPurchase { sums.count } else { 0 };
+                cohort.heads.add(key.day, Heads { customers, payers: sums.count, installs: 0 });
+            }
+            _ => {
+                let installs = if key.index == 1 { sums.count } else { 0 };
+                cohort.heads.add(key.day, Heads { customers: sums.count, payers: 0, installs });
+                change = Change::Customers;
+            }
+        }
+        if cohort.change == Change::None && cohort_key.zone == 0 {
+            self.changed.push(place);
+        }
+        cohort.change = cohort.change.max(change);
+    }
+
+    fn place(&mut self, key: CohortKey) -> u32 {
+        if let Some(place) = self.index.get(&key) {
+            return *place;
+        }
+        // The whole cohort is always placed before its segments.
+        if let (Some(segment), Some(whole)) =
+            (key.segment, self.index.get(&CohortKey { segment: None, ..key }))
+        {
+            self.cohorts[*whole as usize].segments.push(segment);
+        }
+        let place = u32::try_from(self.cohorts.len()).unwrap_or(u32::MAX);
+        self.keys.push(key);
+        self.cohorts.push(Cohort::default());
+        self.index.insert(key, place);
+        place
+    }
+
+    /// The segments of a fact's tuple; of a payer's signature each value once.
+    fn segments_of(&mut self, key: &FactKey, dictionary: &Dictionary, into: &mut Vec<SegmentIx>) {
+        into.clear();
+        let app = self.apps.entry(key.app).or_insert_with(|| {
+            let fields = self.config.segments.get(dictionary.app_id(key.app));
+            let fields = fields.cloned().unwrap_or_default();
+            let places = fields.iter().map(|field| FieldPlace::of(field, dictionary)).collect();
+            AppFields { fields, places }
+        });
+        for (number, (field, place)) in app.fields.iter().zip(&mut app.places).enumerate() {
+            if key.kind == FactKind::Customer && !field.narrows_installs() {
+                continue;
+            }
+            if *place == FieldPlace::Nowhere {
+                // The attribute's name may have arrived since.
+                *place = FieldPlace::of(field, dictionary);
+            }
+            let field = u16::try_from(number).unwrap_or(u16::MAX);
+            let value = |tuple| place.value(dictionary.tuple(tuple));
+            if key.kind == FactKind::Payer {
+                let tuples = dictionary.signature(key.dims).iter();
+                into.extend(tuples.map(|tuple| SegmentIx { field, value: value(*tuple) }));
+            } else {
+                into.push(SegmentIx { field, value: value(key.dims) });
+            }
+        }
+        if key.kind == FactKind::Payer {
+            into.sort_unstable();
+            into.dedup();
+        }
+    }
+
+    /// The fields that have segments in this app.
+    pub fn fields(&self, app: &str) -> &[Field] {
+        self.config.segments.get(app).map_or(&[], Vec::as_slice)
+    }
+
+    /// The cells of one cohort.
+    pub fn cohort(&self, key: &CohortKey) -> Option<&Cohort> {
+        self.index.get(key).map(|place| &self.cohorts[*place as usize])
+    }
+
+    /// Refunds that are in no cohort, by day.
+    pub fn unplaced_refunds(&self, app: AppIx, zone: u8) -> impl Iterator<Item = (Day, Sums)> + '_ {
+        self.unplaced.get(&(app, zone)).into_iter().flat_map(Series::iter)
+    }
+
+    /// All cohorts, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&CohortKey, &Cohort)> {
+        self.keys.iter().zip(&self.cohorts)
+    }
+
+    /// The cohorts of the first zone that changed since the last call, in order of their keys.
+    pub fn take_changed(&mut self) -> Vec<ChangedCohort> {
+        let (keys, cohorts) = (&self.keys, &mut self.cohorts);
+        let taken = self.changed.drain(..).map(|place| {
+            let change = std::mem::take(&mut cohorts[place as usize].change);
+            ChangedCohort {
+                key: keys[place as usize],
+                customers_changed: change == Change::Customers,
+            }
+        });
+        let mut changed: Vec<ChangedCohort> = taken.collect();
+        changed.sort_unstable();
+        changed
+    }
+
+    /// How many cohorts there are.
+    pub fn len(&self) -> usize {
+        self.cohorts.len()
+    }
+
+    /// Whether there is no cohort.
+    pub fn is_empty(&self) -> bool {
+        self.cohorts.is_empty()
+    }
+
+    /// Bytes of memory held, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        let cells: usize = self
+            .cohorts
+            .iter()
+            .map(|cohort| {
+                cohort.heads.memory_bytes()
+                    + cohort.payments.memory_bytes()
+                    + cohort.refunds.memory_bytes()
+                    + cohort.segments.capacity() * size_of::<SegmentIx>()
+            })
+            .sum();
+        cells
+            + self.cohorts.capacity() * size_of::<Cohort>()
+            + self.keys.capacity() * size_of::<CohortKey>()
+            + self.index.allocation_size()
+            + self.changed.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curves() -> CohortCurves {
+        CohortCurves::new(CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() })
+    }
+
+    fn payment(zone: u8, day: i32) -> FactKey {
+        let mut key = FactKey::new(AppIx(0), zone, FactKind::Payment, Day(day), 0);
+        (key.first_day, key.install_day) = (Day(10), Day(9));
+        key
+    }
+
+    #[test]
+    fn cells_come_in_order_of_days_whatever_the_order_of_events() {
+        let dictionary = Dictionary::default();
+        let mut curves = curves();
+        for day in [12, 10, 11, 12] {
+            curves.add(&payment(0, day), Sums::count(1), &dictionary);
+        }
+        let anchor = Anchor::FirstPurchase;
+        let key = CohortKey { app: AppIx(0), zone: 0, anchor, segment: None, day: Day(10) };
+        let counts: Vec<(i32, i64)> = curves
+            .cohort(&key)
+            .unwrap()
+            .payments
+            .iter()
+            .map(|(day, sums)| (day.0, sums.count))
+            .collect();
+        assert_eq!(counts, [(10, 1), (11, 1), (12, 2)]);
+    }
+
+    #[test]
+    fn a_change_is_told_once_and_of_the_first_zone_only() {
+        let dictionary = Dictionary::default();
+        let mut curves = curves();
+        curves.add(&payment(0, 12), Sums::count(1), &dictionary);
+        curves.add(&payment(0, 13), Sums::count(1), &dictionary);
+        curves.add(&payment(1, 13), Sums::count(1), &dictionary);
+        let anchors: Vec<Anchor> =
+            curves.take_changed().iter().map(|changed| changed.key.anchor).collect();
+        assert_eq!(anchors, [Anchor::FirstPurchase, Anchor::Install]);
+        assert_eq!(curves.take_changed(), []);
+        assert!(!curves.keeps(1));
+    }
+}

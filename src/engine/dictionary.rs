@@ -1,0 +1,372 @@
+//! Interned texts: apps, dimension values, tuples of values, and signatures (sets of tuples).
+//!
+//! Facts hold small numbers instead of texts. Numbers are given in order of arrival, so they
+//! differ between two shards that hold the same events; everything that leaves a shard is
+//! spelled out ([`Dictionary::text`]). Number 0 always means "nothing": the unknown value, the
+//! tuple of unknown values, the empty set.
+
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
+
+use crate::domain::dimensions::Dimension;
+use crate::domain::dimensions::Dimensions;
+
+/// Number of an app within a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppIx(pub u16);
+
+/// Number of a text; 0 is the unknown value.
+pub type TextId = u32;
+/// Number of a tuple; 0 is the tuple without any value.
+pub type TupleId = u32;
+/// Number of a set of tuples; 0 is the empty set.
+pub type SignatureId = u32;
+
+/// The values of all dimensions, some of them unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Tuple {
+    /// By [`Dimension::index`].
+    pub values: [TextId; Dimension::COUNT],
+    /// Free dimensions: name and value, in order of the name's number.
+    pub attributes: Vec<(TextId, TextId)>,
+}
+
+/// An entry to store: what was interned since the last commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    App(u16, String),
+    Text(TextId, String),
+    Tuple(TupleId, Tuple),
+    /// Tuples in rising order.
+    Signature(SignatureId, Vec<TupleId>),
+}
+
+/// A stored entry that does not continue the dictionary read so far.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("dictionary entry {0:?} is out of sequence")]
+pub struct OutOfSequence(pub Entry);
+
+/// The most merges remembered; beyond it the memory is emptied and filled anew.
+const MERGES_MAX: usize = 1 << 20;
+
+/// The dictionary of one shard.
+pub struct Dictionary {
+    apps: Vec<String>,
+    texts: Vec<String>,
+    text_ids: HashMap<String, TextId>,
+    tuples: Vec<Tuple>,
+    tuple_ids: HashMap<Tuple, TupleId>,
+    signatures: Vec<Vec<TupleId>>,
+    signature_ids: HashMap<Vec<TupleId>, SignatureId>,
+    merges: HashMap<[TupleId; 3], TupleId>,
+    unions: HashMap<(SignatureId, TupleId), SignatureId>,
+    fresh: Vec<Entry>,
+}
+
+impl Default for Dictionary {
+    fn default() -> Self {
+        Self {
+            apps: Vec::new(),
+            texts: vec![String::new()],
+            text_ids: HashMap::from([(String::new(), 0)]),
+            tuples: vec![Tuple::default()],
+            tuple_ids: HashMap::from([(Tuple::default(), 0)]),
+            signatures: vec![Vec::new()],
+            signature_ids: HashMap::from([(Vec::new(), 0)]),
+            merges: HashMap::new(),
+            unions: HashMap::new(),
+            fresh: Vec::new(),
+        }
+    }
+}
+
+fn next_id(len: usize) -> u32 {
+    // Four thousand million distinct texts do not fit into memory long before they end here.
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+impl Dictionary {
+    /// Number of an app, given at its first use.
+    pub fn app(&mut self, id: &str) -> AppIx {
+        if let Some(app) = self.find_app(id) {
+            return app;
+        }
+        let number = u16::try_from(self.apps.len()).unwrap_or(u16::MAX);
+        self.apps.push(id.to_owned());
+        self.fresh.push(Entry::App(number, id.to_owned()));
+        AppIx(number)
+    }
+
+    /// Number of an app that has been used.
+    pub fn find_app(&self, id: &str) -> Option<AppIx> {
+        let place = self.apps.iter().position(|known| known == id)?;
+        u16::try_from(place).ok().map(AppIx)
+    }
+
+    /// The app's id.
+    pub fn app_id(&self, app: AppIx) -> &str {
+        self.apps.get(usize::from(app.0)).map_or("", String::as_str)
+    }
+
+    /// Number of a text, given at its first use.
+    pub fn text_id(&mut self, text: &str) -> TextId {
+        if let Some(id) = self.text_ids.get(text) {
+            return *id;
+        }
+        let id = next_id(self.texts.len());
+        self.texts.push(text.to_owned());
+        self.text_ids.insert(text.to_owned(), id);
+        self.fresh.push(Entry::Text(id, text.to_owned()));
+        id
+    }
+
+    /// Number of a text that has been used.
+    pub fn find_text(&self, text: &str) -> Option<TextId> {
+        self.text_ids.get(text).copied()
+    }
+
+    /// The text of a number; empty for the unknown value.
+    pub fn text(&self, id: TextId) -> &str {
+        self.texts.get(id as usize).map_or("", String::as_str)
+    }
+
+    /// Number of the tuple an event names itself.
+    pub fn tuple_of(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
+        let mut tuple = Tuple::default();
+        for (place, value) in tuple.values.iter_mut().zip(&dimensions.values) {
+            if let Some(value) = value {
+                *place = self.text_id(value);
+            }
+        }
+        for (name, value) in &dimensions.attributes {
+            let pair = (self.text_id(name), self.text_id(value));
+            tuple.attributes.push(pair);
+        }
+        tuple.attributes.sort_unstable();
+        self.tuple_id(tuple)
+    }
+
+    fn tuple_id(&mut self, tuple: Tuple) -> TupleId {
+        if let Some(id) = self.tuple_ids.get(&tuple) {
+            return *id;
+        }
+        let id = next_id(self.tuples.len());
+        self.tuples.push(tuple.clone());
+        self.tuple_ids.insert(tuple.clone(), id);
+        self.fresh.push(Entry::Tuple(id, tuple));
+        id
+    }
+
+    /// The tuple of a number.
+    pub fn tuple(&self, id: TupleId) -> &Tuple {
+        // The tuple of number 0 always exists.
+        self.tuples.get(id as usize).unwrap_or(&self.tuples[0])
+    }
+
+    /// How many tuples have a number.
+    pub fn tuple_count(&self) -> usize {
+        self.tuples.len()
+    }
+
+    /// Each dimension on its own: the value of the first of the three tuples that knows one.
+    pub fn merge(&mut self, own: TupleId, chain: TupleId, customer: TupleId) -> TupleId {
+        let key = [own, chain, customer];
+        if let Some(id) = self.merges.get(&key) {
+            return *id;
+        }
+        let mut merged = self.tuple(own).clone();
+        for weaker in [chain, customer] {
+            let weaker = self.tuple(weaker);
+            for (place, value) in merged.values.iter_mut().zip(weaker.values) {
+                if *place == 0 {
+                    *place = value;
+                }
+            }
+            for (name, value) in &weaker.attributes {
+                if !merged.attributes.iter().any(|(known, _)| known == name) {
+                    merged.attributes.push((*name, *value));
+                }
+            }
+            merged.attributes.sort_unstable();
+        }
+        let id = self.tuple_id(merged);
+        if self.merges.len() >= MERGES_MAX {
+            self.merges.clear();
+        }
+        self.merges.insert(key, id);
+        id
+    }
+
+    /// Number of the set `signature` with `tuple` in it.
+    pub fn union(&mut self, signature: SignatureId, tuple: TupleId) -> SignatureId {
+        if let Some(id) = self.unions.get(&(signature, tuple)) {
+            return *id;
+        }
+        let mut set: BTreeSet<TupleId> = self.signature(signature).iter().copied().collect();
+        set.insert(tuple);
+        let set: Vec<TupleId> = set.into_iter().collect();
+        let id = match self.signature_ids.get(&set) {
+            Some(id) => *id,
+            None => {
+                let id = next_id(self.signatures.len());
+                self.signatures.push(set.clone());
+                self.signature_ids.insert(set.clone(), id);
+                self.fresh.push(Entry::Signature(id, set));
+                id
+            }
+        };
+        if self.unions.len() >= MERGES_MAX {
+            self.unions.clear();
+        }
+        self.unions.insert((signature, tuple), id);
+        id
+    }
+
+    /// The tuples of a signature, in rising order.
+    pub fn signature(&self, id: SignatureId) -> &[TupleId] {
+        self.signatures.get(id as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many signatures have a number.
+    pub fn signature_count(&self) -> usize {
+        self.signatures.len()
+    }
+
+    /// What was interned since the last call.
+    pub fn take_fresh(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Takes in a stored entry; entries of a kind must come in the order of their numbers.
+    pub fn restore(&mut self, entry: Entry) -> Result<(), OutOfSequence> {
+        let expected = match &entry {
+            Entry::App(id, _) => usize::from(*id) == self.apps.len(),
+            Entry::Text(id, _) => *id as usize == self.texts.len(),
+            Entry::Tuple(id, _) => *id as usize == self.tuples.len(),
+            Entry::Signature(id, _) => *id as usize == self.signatures.len(),
+        };
+        if !expected {
+            return Err(OutOfSequence(entry));
+        }
+        match entry {
+            Entry::App(_, app) => self.apps.push(app),
+            Entry::Text(id, text) => {
+                self.texts.push(text.clone());
+                self.text_ids.insert(text, id);
+            }
+            Entry::Tuple(id, tuple) => {
+                self.tuples.push(tuple.clone());
+                self.tuple_ids.insert(tuple, id);
+            }
+            Entry::Signature(id, set) => {
+                self.signatures.push(set.clone());
+                self.signature_ids.insert(set, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The tuple in words: `name=value` of the known values, by dimension and then by attribute
+    /// name, joined by commas; the same text in every shard. `,`, `=`, `;` and `\` in values are
+    /// preceded by `\`.
+    pub fn describe_tuple(&self, id: TupleId) -> String {
+        let tuple = self.tuple(id);
+        let mut parts: Vec<String> = Vec::new();
+        for dimension in Dimension::ALL {
+            let value = tuple.values[dimension.index()];
+            if value != 0 {
+                parts.push(format!("{}={}", dimension.name(), escape(self.text(value))));
+            }
+        }
+        let mut free: Vec<String> = tuple
+            .attributes
+            .iter()
+            .map(|(name, value)| {
+                format!("attributes.{}={}", escape(self.text(*name)), escape(self.text(*value)))
+            })
+            .collect();
+        free.sort();
+        parts.extend(free);
+        parts.join(",")
+    }
+
+    /// The set in words: its tuples in alphabetical order, joined by semicolons.
+    pub fn describe_signature(&self, id: SignatureId) -> String {
+        let mut tuples: Vec<String> =
+            self.signature(id).iter().map(|tuple| self.describe_tuple(*tuple)).collect();
+        tuples.sort();
+        tuples.join(";")
+    }
+
+    /// Bytes of memory held, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        let texts: usize = self.texts.iter().map(|text| 2 * (text.len() + 32)).sum();
+        let tuples = self.tuples.len() * 2 * (size_of::<Tuple>() + 16);
+        let sets: usize = self.signatures.iter().map(|set| 2 * (set.len() * 4 + 32)).sum();
+        texts + tuples + sets + self.merges.capacity() * 20 + self.unions.capacity() * 16
+    }
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, ',' | '=' | ';' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple(dictionary: &mut Dictionary, country: &str, store: &str) -> TupleId {
+        let mut dimensions = Dimensions::default();
+        dimensions.set(Dimension::Country, Some(country.into()));
+        dimensions.set(Dimension::Store, Some(store.into()));
+        if !country.is_empty() {
+            dimensions.attributes = vec![("ab".into(), country.into())];
+        }
+        dictionary.tuple_of(&dimensions)
+    }
+
+    #[test]
+    fn each_dimension_is_inherited_on_its_own() {
+        let mut dictionary = Dictionary::default();
+        let own = tuple(&mut dictionary, "", "stripe");
+        let chain = tuple(&mut dictionary, "DE", "paddle");
+        let merged = dictionary.merge(own, chain, 0);
+        let text = dictionary.describe_tuple(merged);
+        assert_eq!(text, "store=stripe,country=DE,attributes.ab=DE");
+    }
+
+    #[test]
+    fn a_signature_is_a_set() {
+        let mut dictionary = Dictionary::default();
+        let (a, b) = (tuple(&mut dictionary, "DE", ""), tuple(&mut dictionary, "US", ""));
+        let ab = dictionary.union(0, a);
+        let ab = dictionary.union(ab, b);
+        let ba = dictionary.union(0, b);
+        let ba = dictionary.union(ba, a);
+        assert_eq!(ab, ba);
+        assert_eq!(dictionary.union(ab, a), ab);
+    }
+
+    #[test]
+    fn stored_entries_make_the_same_dictionary() {
+        let mut dictionary = Dictionary::default();
+        dictionary.app("acme");
+        let a = tuple(&mut dictionary, "DE", "a,b");
+        let signature = dictionary.union(0, a);
+        let mut copy = Dictionary::default();
+        for entry in dictionary.take_fresh() {
+            copy.restore(entry).unwrap();
+        }
+        assert_eq!(copy.describe_signature(signature), dictionary.describe_signature(signature));
+        assert_eq!(copy.find_app("acme"), Some(AppIx(0)));
+        assert!(copy.restore(Entry::Text(99, "gap".into())).is_err());
+    }
+}

@@ -1,0 +1,288 @@
+//! Facts: additive rows, the only thing questions are answered from.
+//!
+//! A fact is a key of days and dimensions with integer sums. The facts of a shard are the sum
+//! over its customers of `facts(ledger)`; whatever order events came in, the sum is the same.
+//!
+//! Always true
+//! * No row of [`FactTable::iter`] is zero in all its sums.
+//! * Rows are per reporting zone: a question adds up rows of one zone only.
+
+use std::hash::BuildHasher as _;
+use std::hash::Hash;
+
+use hashbrown::DefaultHashBuilder;
+use hashbrown::HashTable;
+
+use crate::domain::money::Amounts;
+use crate::domain::time::Day;
+use crate::engine::dictionary::AppIx;
+
+/// What a fact counts. The discriminants are part of the stored format.
+///
+/// | kind | `day` | `other_day` | `index` | `dims` | `count` and money |
+/// |---|---|---|---|---|---|
+/// | `Payment` | of the payment | of the customer's payment before, or none | payment index in its chain, from 1 | tuple | payments, amounts |
+/// | `Refund` | of the refund | of the refunded payment, or none if unlinked | of the refunded payment, 0 if unlinked | tuple (the payment's, if linked) | refunds, amounts given back (positive) |
+/// | `UnplacedRefund` | of the refund | none | 0 | tuple | unlinked refunds before the customer's first payment; no anchors |
+/// | `Payer` | from which the customer has this signature | none | 0 | signature | customers with at least one payment; +1 and −1 as the signature grows |
+/// | `Customer` | of the install anchor | none | 1 if placed by an `install` event, 0 if by the first event | tuple of that event | customers |
+/// | `Install` `PaywallView` `TrialStart` `Cancellation` `Uncancellation` `BillingIssue` `GracePeriod` `Expiration` | of the event | none | payments of the chain before it | tuple | events |
+/// | `TrialConversion` | of payment 1 of a chain that began with a trial | of that trial | 1 | tuple of the payment | conversions, amounts of the payment |
+/// | `Active` | from which the change holds | none | payment index of the running span, 0 for a trial | tuple | change of running spans, and of their amounts a month; no anchors |
+/// | `Lapse` | on which the coverage of a chain ends, possibly in the future | none | as `Active` | tuple | ends that nothing followed; no anchors |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum FactKind {
+    Payment = 1,
+    Refund = 2,
+    UnplacedRefund = 3,
+    Payer = 4,
+    Customer = 5,
+    Install = 6,
+    PaywallView = 7,
+    TrialStart = 8,
+    TrialConversion = 9,
+    Cancellation = 10,
+    Uncancellation = 11,
+    BillingIssue = 12,
+    GracePeriod = 13,
+    Expiration = 14,
+    Active = 15,
+    Lapse = 16,
+}
+
+impl FactKind {
+    /// All kinds.
+    pub const ALL: [Self; 16] = [
+        Self::Payment,
+        Self::Refund,
+        Self::UnplacedRefund,
+        Self::Payer,
+        Self::Customer,
+        Self::Install,
+        Self::PaywallView,
+        Self::TrialStart,
+        Self::TrialConversion,
+        Self::Cancellation,
+        Self::Uncancellation,
+        Self::BillingIssue,
+        Self::GracePeriod,
+        Self::Expiration,
+        Self::Active,
+        Self::Lapse,
+    ];
+
+    /// The kind with this stored number.
+    pub fn from_stored(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// How far calendar ages run ahead of elapsed ages, in days; daylight saving makes it −1 to 2.
+///
+/// `calendar age = elapsed age + slip`, where calendar age is the difference of two days of the
+/// zone and elapsed age the whole 24-hour days between two instants.
+pub type Slip = i8;
+
+/// What distinguishes a fact. [`Day::MIN`] stands for "no such day".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FactKey {
+    pub app: AppIx,
+    /// Index into the app's reporting zones.
+    pub zone: u8,
+    pub kind: FactKind,
+    pub day: Day,
+    /// Day of the customer's install, or of the first event where no install is known.
+    pub install_day: Day,
+    /// Day of the customer's first payment.
+    pub first_day: Day,
+    pub other_day: Day,
+    pub index: u16,
+    /// A tuple, or for [`FactKind::Payer`] a signature.
+    pub dims: u32,
+    /// Slip of `day` against the install and the first payment.
+    pub slip_install: Slip,
+    pub slip_first: Slip,
+    /// Slip of `other_day` against the install and the first payment; refunds only.
+    pub other_slip_install: Slip,
+    pub other_slip_first: Slip,
+}
+
+impl FactKey {
+    /// A key without anchors, without a second day and without slips.
+    pub fn new(app: AppIx, zone: u8, kind: FactKind, day: Day, dims: u32) -> Self {
+        Self {
+            app,
+            zone,
+            kind,
+            day,
+            install_day: Day::MIN,
+            first_day: Day::MIN,
+            other_day: Day::MIN,
+            index: 0,
+            dims,
+            slip_install: 0,
+            slip_first: 0,
+            other_slip_install: 0,
+            other_slip_first: 0,
+        }
+    }
+}
+
+/// Sums of a fact: a count, and money in micro-units of the app's reporting currency.
+///
+/// i128 holds more than 10^22 payments of the largest amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums {
+    pub count: i64,
+    pub gross: i128,
+    pub proceeds: i128,
+    pub net: i128,
+}
+
+impl Sums {
+    /// `count` without money.
+    pub fn count(count: i64) -> Self {
+        Self { count, ..Self::default() }
+    }
+
+    /// One event of these amounts.
+    pub fn one(amounts: Amounts) -> Self {
+        Self {
+            count: 1,
+            gross: i128::from(amounts.gross),
+            proceeds: i128::from(amounts.proceeds),
+            net: i128::from(amounts.net),
+        }
+    }
+
+    /// The sums that take these away again.
+    pub fn negated(self) -> Self {
+        Self { count: -self.count, gross: -self.gross, proceeds: -self.proceeds, net: -self.net }
+    }
+
+    /// Whether nothing is counted.
+    pub fn is_zero(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.gross += other.gross;
+        self.proceeds += other.proceeds;
+        self.net += other.net;
+    }
+}
+
+/// One fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fact {
+    pub key: FactKey,
+    pub sums: Sums,
+}
+
+/// All facts of a shard, in memory.
+///
+/// Rows lie side by side so that a question is one pass; a hash index finds a row by key. A row
+/// that sinks to zero keeps its place, so that it can rise again without a search for one.
+#[derive(Default)]
+pub struct FactTable {
+    rows: Vec<Fact>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    dirty: Vec<u32>,
+    is_dirty: Vec<bool>,
+}
+
+impl FactTable {
+    /// Adds `sums` to the row of `key`.
+    pub fn add(&mut self, key: FactKey, sums: Sums) {
+        let row = self.add_clean(key, sums);
+        let place = row as usize;
+        if !self.is_dirty[place] {
+            self.is_dirty[place] = true;
+            self.dirty.push(row);
+        }
+    }
+
+    /// Adds `sums` to a row without remembering to store it: for rows read from the store.
+    pub fn add_clean(&mut self, key: FactKey, sums: Sums) -> u32 {
+        let hash = hash(&self.hasher, &key);
+        let rows = &self.rows;
+        if let Some(row) = self.index.find(hash, |row| rows[*row as usize].key == key).copied() {
+            self.rows[row as usize].sums += sums;
+            return row;
+        }
+        let row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.rows.push(Fact { key, sums });
+        self.is_dirty.push(false);
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        self.index.insert_unique(hash, row, |row| hash_row(hasher, rows, *row));
+        row
+    }
+
+    /// The facts, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Fact> {
+        self.rows.iter().filter(|fact| !fact.sums.is_zero())
+    }
+
+    /// The rows changed since the last call, zero ones included; they count as stored now.
+    pub fn take_dirty(&mut self) -> impl Iterator<Item = Fact> + '_ {
+        let Self { rows, dirty, is_dirty, .. } = self;
+        dirty.drain(..).map(|row| {
+            is_dirty[row as usize] = false;
+            rows[row as usize]
+        })
+    }
+
+    /// Number of rows held, those at zero included.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of memory held, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Fact>()
+            + self.index.allocation_size()
+            + self.is_dirty.capacity()
+            + self.dirty.capacity() * size_of::<u32>()
+    }
+}
+
+fn hash(hasher: &DefaultHashBuilder, key: &FactKey) -> u64 {
+    let mut state = hasher.build_hasher();
+    key.hash(&mut state);
+    std::hash::Hasher::finish(&state)
+}
+
+fn hash_row(hasher: &DefaultHashBuilder, rows: &[Fact], row: u32) -> u64 {
+    hash(hasher, &rows[row as usize].key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_add_up_vanish_at_zero_and_come_back() {
+        let key = FactKey::new(AppIx(0), 0, FactKind::Payment, Day(1), 7);
+        let mut table = FactTable::default();
+        table.add(key, Sums::count(2));
+        table.add(key, Sums::count(-2));
+        assert_eq!(table.iter().count(), 0);
+        assert_eq!(table.take_dirty().map(|fact| fact.sums.count).collect::<Vec<_>>(), [0]);
+        table.add(key, Sums::count(5));
+        assert_eq!(table.iter().map(|fact| fact.sums.count).collect::<Vec<_>>(), [5]);
+        assert_eq!(
+            (table.len(), table.take_dirty().count(), table.take_dirty().count()),
+            (1, 1, 0)
+        );
+    }
+}

@@ -1,0 +1,479 @@
+//! The walk over a ledger that writes its facts, one event at a time.
+//!
+//! [`Fold`] is what must be remembered of a customer to write the facts of one more, newest
+//! event. Recomputing a ledger is the same walk from an empty fold, so the incremental path and
+//! the full one run the same code; what they must agree on is only *when* one step is enough
+//! ([`crate::engine::customer`]).
+//!
+//! Rows are written as differences: a renewal takes back the lapse that the period before wrote
+//! down for the future, and writes a later one.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::domain::event::EventKind;
+use crate::domain::money::{Amounts, div_half_even};
+use crate::domain::period::Period;
+use crate::domain::rules::AppRules;
+use crate::domain::time::{DAY_MICROS, Day, Timestamp};
+use crate::engine::dictionary::{AppIx, Dictionary, SignatureId, TupleId};
+use crate::engine::facts::{FactKey, FactKind, Slip, Sums};
+use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::standing::{Anchors, Standing, standings};
+
+/// A change of facts: rows to add up.
+pub type FactDelta = Vec<(FactKey, Sums)>;
+
+/// A period of coverage of a chain: a trial, or what a payment paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    end: Timestamp,
+    /// Payment index; 0 for a trial.
+    index: u16,
+    tuple: TupleId,
+    /// One span and the money of one of its months.
+    monthly: Sums,
+}
+
+/// What is remembered of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chain {
+    /// Hash of the chain's id. Two chains of one customer with one hash would be taken for one;
+    /// with 64 bits that needs thousands of millions of chains of one customer.
+    id: u64,
+    tuple: TupleId,
+    payments: u16,
+    /// The newest trial so far.
+    trial_at: Option<Timestamp>,
+    /// The newest span, running or over.
+    span: Option<Span>,
+}
+
+/// A payment as refunds of it need it.
+#[derive(Debug, Clone, Copy)]
+struct PaymentTrace {
+    at: Timestamp,
+    index: u16,
+    tuple: TupleId,
+}
+
+/// What is remembered of a customer between two events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fold {
+    pub anchors: Anchors,
+    last_payment_at: Option<Timestamp>,
+    /// Dimensions from installs and attributions.
+    tuple: TupleId,
+    signature: SignatureId,
+    has_customer_row: bool,
+    chains: Vec<Chain>,
+    /// Hashes of the devices seen on installs.
+    devices: Vec<u64>,
+}
+
+/// What the walk needs besides the customer: how to name things and where facts go.
+pub struct Scribe<'a> {
+    pub app: AppIx,
+    pub rules: &'a AppRules,
+    pub dictionary: &'a mut Dictionary,
+    /// Facts are appended here.
+    pub delta: &'a mut FactDelta,
+}
+
+/// Appends the facts of a whole ledger to the scribe's delta, and returns the fold at its end.
+pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) {
+    let standings = standings(ledger, scribe.rules.zero_payments);
+    let mut fold = Fold { anchors: Anchors::of(ledger, &standings), ..Fold::default() };
+    let mut late_refunds = Vec::new();
+    let mut traces: Vec<Option<PaymentTrace>> = vec![None; ledger.events().len()];
+    for (place, event) in ledger.events().iter().enumerate() {
+        match standings[place] {
+            Standing::LinkedRefund { payment } => late_refunds.push((place, payment)),
+            Standing::ChainStatus { chain_of } => {
+                let chain = ledger.events()[chain_of].chain.as_deref();
+                fold.status(event, chain, scribe);
+            }
+            standing if standing.is_effective() => {
+                traces[place] = fold.step(event, standing, scribe);
+            }
+            _ => {}
+        }
+    }
+    // A refund has the tuple and index of its payment, which may come later in event time.
+    for (place, payment) in late_refunds {
+        if let Some(trace) = traces[payment] {
+            fold.linked_refund(&ledger.events()[place], trace, scribe);
+        }
+    }
+    (fold, standings)
+}
+
+impl Fold {
+    /// Bytes of memory held outside the struct itself.
+    pub fn memory_bytes(&self) -> usize {
+        self.chains.capacity() * size_of::<Chain>() + self.devices.capacity() * 8
+    }
+
+    /// Whether the chain with this id is known.
+    pub fn knows_chain(&self, chain: &str) -> bool {
+        let id = xxh3_64(chain.as_bytes());
+        self.chains.iter().any(|known| known.id == id)
+    }
+
+    /// Writes the facts of one newest event that is neither a linked refund nor a chain status.
+    fn step(
+        &mut self,
+        event: &LedgerEvent,
+        standing: Standing,
+        scribe: &mut Scribe<'_>,
+    ) -> Option<PaymentTrace> {
+        match (event.kind, standing) {
+            (_, Standing::UnlinkedRefund) => self.unlinked_refund(event, scribe),
+            (_, Standing::Payment) => return Some(self.payment(event, scribe)),
+            (EventKind::Install, _) => self.install(event, scribe),
+            (EventKind::Attribution, _) => self.attribution(event, scribe),
+            (EventKind::PaywallView, _) => {
+                let tuple = self.resolve(event, scribe);
+                self.note_customer(event, tuple, scribe);
+                self.activity(FactKind::PaywallView, event.at, (0, tuple), scribe);
+            }
+            (EventKind::TrialStarted, _) => self.trial(event, scribe),
+            // A zero payment that is no payment: its chain exists and passes dimensions on.
+            _ => {
+                let (_, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
+                self.note_customer(event, tuple, scribe);
+            }
+        }
+        None
+    }
+
+    /// The facts of one more event that is newer than all others of its customer and changes the
+    /// standing of none of them.
+    pub fn append(&mut self, event: &LedgerEvent, standing: Standing, scribe: &mut Scribe<'_>) {
+        if let Standing::ChainStatus { .. } = standing {
+            self.status(event, event.chain.as_deref(), scribe);
+            return;
+        }
+        if standing == Standing::Payment && self.anchors.first_payment_at.is_none() {
+            self.anchors.first_payment_at = Some(event.at);
+        }
+        self.step(event, standing, scribe);
+    }
+
+    fn install(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+        let tuple = scribe.dictionary.merge(event.own_tuple, self.tuple, 0);
+        self.tuple = tuple;
+        self.note_customer(event, tuple, scribe);
+        let device = event.device_id.as_deref().map_or(0, |id| xxh3_64(id.as_bytes()) | 1);
+        if !self.devices.contains(&device) {
+            self.devices.push(device);
+            self.activity(FactKind::Install, event.at, (0, tuple), scribe);
+        }
+    }
+
+    fn attribution(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+        self.tuple = scribe.dictionary.merge(event.own_tuple, self.tuple, 0);
+        let tuple = self.tuple;
+        self.note_customer(event, tuple, scribe);
+    }
+
+    fn trial(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+        let (chain, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
+        self.note_customer(event, tuple, scribe);
+        let payments = self.chains[chain].payments;
+        self.activity(FactKind::TrialStart, event.at, (payments, tuple), scribe);
+        self.chains[chain].trial_at = Some(event.at);
+        if let Some(end) = event.span_end() {
+            let span = Span { end, index: 0, tuple, monthly: Sums::count(1) };
+            self.chains[chain].open_span(event.at, span, scribe);
+        }
+    }
+
+    fn payment(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) -> PaymentTrace {
+        let (chain, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
+        self.note_customer(event, tuple, scribe);
+        let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
+        let chain = &mut self.chains[chain];
+        chain.payments = chain.payments.saturating_add(1);
+        let index = chain.payments;
+        let trial_at = chain.trial_at.filter(|_| index == 1);
+        if let (Some(end), Some(period)) = (event.span_end(), event.period) {
+            let span = Span { end, index, tuple, monthly: monthly(amounts, period) };
+            chain.open_span(event.at, span, scribe);
+        }
+        let signature = scribe.dictionary.union(self.signature, tuple);
+        for zone in 0..scribe.rules.reporting_zones.len() {
+            let place = self.placed(scribe, zone, event.at);
+            let previous = scribe.day(zone, self.last_payment_at);
+            let key = FactKey {
+                kind: FactKind::Payment,
+                dims: tuple,
+                other_day: previous,
+                index,
+                ..place
+            };
+            scribe.delta.push((key, Sums::one(amounts)));
+            if let Some(trial_at) = trial_at {
+                let other_day = scribe.day(zone, Some(trial_at));
+                let kind = FactKind::TrialConversion;
+                let key = FactKey { kind, other_day, ..key.without_slips() };
+                scribe.delta.push((key, Sums::one(amounts)));
+            }
+            if signature != self.signature {
+                let key = FactKey { kind: FactKind::Payer, ..place.without_slips() };
+                if self.signature != 0 {
+                    let old = FactKey { dims: self.signature, ..key };
+                    scribe.delta.push((old, Sums::count(-1)));
+                }
+                scribe.delta.push((FactKey { dims: signature, ..key }, Sums::count(1)));
+            }
+        }
+        self.signature = signature;
+        self.last_payment_at = Some(event.at);
+        PaymentTrace { at: event.at, index, tuple }
+    }
+
+    fn linked_refund(&self, event: &LedgerEvent, payment: PaymentTrace, scribe: &mut Scribe<'_>) {
+        let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
+        for zone in 0..scribe.rules.reporting_zones.len() {
+            let paid = self.placed(scribe, zone, payment.at);
+            let key = FactKey {
+                kind: FactKind::Refund,
+                dims: payment.tuple,
+                index: payment.index,
+                other_day: paid.day,
+                other_slip_install: paid.slip_install,
+                other_slip_first: paid.slip_first,
+                ..self.placed(scribe, zone, event.at)
+            };
+            scribe.delta.push((key, Sums::one(amounts)));
+        }
+    }
+
+    fn unlinked_refund(&self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+        let tuple = self.resolve(event, scribe);
+        let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
+        let is_placed = self.anchors.first_payment_at.is_some_and(|first| event.at >= first);
+        for zone in 0..scribe.rules.reporting_zones.len() {
+            let key = if is_placed {
+                let place = self.placed(scribe, zone, event.at);
+                FactKey { kind: FactKind::Refund, dims: tuple, ..place }
+            } else {
+                let day = scribe.day(zone, Some(event.at));
+                scribe.key(zone, FactKind::UnplacedRefund, day, tuple)
+            };
+            scribe.delta.push((key, Sums::one(amounts)));
+        }
+    }
+
+    fn status(&mut self, event: &LedgerEvent, chain: Option<&str>, scribe: &mut Scribe<'_>) {
+        let (place, tuple) = self.enter_chain(event, chain, scribe);
+        self.note_customer(event, tuple, scribe);
+        let kind = match event.kind {
+            EventKind::Cancellation => FactKind::Cancellation,
+            EventKind::Uncancellation => FactKind::Uncancellation,
+            EventKind::BillingIssue => FactKind::BillingIssue,
+            EventKind::GracePeriod => FactKind::GracePeriod,
+            _ => FactKind::Expiration,
+        };
+        let payments = self.chains[place].payments;
+        self.activity(kind, event.at, (payments, tuple), scribe);
+        match (event.kind, event.expires_at) {
+            (EventKind::GracePeriod, Some(end)) => {
+                self.chains[place].extend_span(event.at, end, scribe);
+            }
+            (EventKind::Expiration, _) => self.chains[place].cut_span(event.at, scribe),
+            _ => {}
+        }
+    }
+
+    /// The dimensions of an event that passes none on: its own, its chain's, the customer's.
+    fn resolve(&self, event: &LedgerEvent, scribe: &mut Scribe<'_>) -> TupleId {
+        let id = event.chain.as_deref().map(|chain| xxh3_64(chain.as_bytes()));
+        let chain = self.chains.iter().find(|chain| Some(chain.id) == id);
+        let chain_tuple = chain.map_or(0, |chain| chain.tuple);
+        scribe.dictionary.merge(event.own_tuple, chain_tuple, self.tuple)
+    }
+
+    /// Finds or makes the chain; its dimensions and the event's become the same.
+    fn enter_chain(
+        &mut self,
+        event: &LedgerEvent,
+        chain: Option<&str>,
+        scribe: &mut Scribe<'_>,
+    ) -> (usize, TupleId) {
+        let id = xxh3_64(chain.unwrap_or(&event.event_id).as_bytes());
+        let place = match self.chains.iter().position(|known| known.id == id) {
+            Some(place) => place,
+            None => {
+                let chain = Chain { id, tuple: 0, payments: 0, trial_at: None, span: None };
+                self.chains.push(chain);
+                self.chains.len() - 1
+            }
+        };
+        let chain = &mut self.chains[place];
+        chain.tuple = scribe.dictionary.merge(event.own_tuple, chain.tuple, self.tuple);
+        (place, chain.tuple)
+    }
+
+    /// Writes the row that makes the customer one of an install cohort, once, at the event that
+    /// is the anchor.
+    fn note_customer(&mut self, event: &LedgerEvent, tuple: TupleId, scribe: &mut Scribe<'_>) {
+        if self.has_customer_row {
+            return;
+        }
+        if self.anchors.install_at.is_none() {
+            self.anchors.install_at = Some(event.at);
+            self.anchors.has_install = event.kind == EventKind::Install;
+        }
+        let is_anchor_kind = event.kind == EventKind::Install || !self.anchors.has_install;
+        if self.anchors.install_at != Some(event.at) || !is_anchor_kind {
+            return;
+        }
+        self.has_customer_row = true;
+        let index = u16::from(self.anchors.has_install);
+        self.activity(FactKind::Customer, event.at, (index, tuple), scribe);
+    }
+
+    /// A row that counts one event of an index and a tuple.
+    fn activity(
+        &self,
+        kind: FactKind,
+        at: Timestamp,
+        (index, tuple): (u16, TupleId),
+        scribe: &mut Scribe<'_>,
+    ) {
+        for zone in 0..scribe.rules.reporting_zones.len() {
+            let install_day = scribe.day(zone, self.anchors.install_at);
+            let day = scribe.day(zone, Some(at));
+            let key = FactKey { install_day, index, ..scribe.key(zone, kind, day, tuple) };
+            scribe.delta.push((key, Sums::count(1)));
+        }
+    }
+
+    /// A key of an instant with the customer's anchors and the slips against them.
+    fn placed(&self, scribe: &Scribe<'_>, zone: usize, at: Timestamp) -> FactKey {
+        let Anchors { install_at, first_payment_at, .. } = self.anchors;
+        let day = scribe.day(zone, Some(at));
+        let install_day = scribe.day(zone, install_at);
+        let first_day = scribe.day(zone, first_payment_at);
+        FactKey {
+            install_day,
+            first_day,
+            slip_install: slip(day, at, install_day, install_at),
+            slip_first: slip(day, at, first_day, first_payment_at),
+            ..scribe.key(zone, FactKind::Payment, day, 0)
+        }
+    }
+}
+
+impl FactKey {
+    fn without_slips(self) -> Self {
+        Self { slip_install: 0, slip_first: 0, other_slip_install: 0, other_slip_first: 0, ..self }
+    }
+}
+
+impl Scribe<'_> {
+    fn key(&self, zone: usize, kind: FactKind, day: Day, dims: u32) -> FactKey {
+        // The configuration allows fewer than 256 zones.
+        FactKey::new(self.app, u8::try_from(zone).unwrap_or(u8::MAX), kind, day, dims)
+    }
+
+    /// The day of an instant in a zone; none for none.
+    fn day(&self, zone: usize, at: Option<Timestamp>) -> Day {
+        at.map_or(Day::MIN, |at| self.rules.reporting_zones[zone].day(at))
+    }
+
+    fn span_rows(&mut self, span: &Span, at: Timestamp, sign: i64, kind: FactKind) {
+        let sums = match kind {
+            FactKind::Lapse => Sums::count(sign),
+            _ if sign < 0 => span.monthly.negated(),
+            _ => span.monthly,
+        };
+        for zone in 0..self.rules.reporting_zones.len() {
+            let day = self.day(zone, Some(at));
+            let key = FactKey { index: span.index, ..self.key(zone, kind, day, span.tuple) };
+            self.delta.push((key, sums));
+        }
+    }
+
+    /// Writes (`sign` 1) or takes back (`sign` −1) that a span ends at an instant and nothing
+    /// follows.
+    fn end_of_span(&mut self, span: &Span, at: Timestamp, sign: i64) {
+        self.span_rows(span, at, -sign, FactKind::Active);
+        self.span_rows(span, at, sign, FactKind::Lapse);
+    }
+}
+
+impl Chain {
+    /// The next period of the chain begins: it ends the one before, if that is still running.
+    fn open_span(&mut self, at: Timestamp, next: Span, scribe: &mut Scribe<'_>) {
+        let covers = next.end > at;
+        if let Some(running) = self.span.as_mut().filter(|span| span.end >= at) {
+            scribe.end_of_span(running, running.end, -1);
+            if covers {
+                scribe.span_rows(running, at, -1, FactKind::Active);
+            } else {
+                scribe.end_of_span(running, at, 1);
+                running.end = at;
+            }
+        }
+        if covers {
+            scribe.span_rows(&next, at, 1, FactKind::Active);
+            scribe.end_of_span(&next, next.end, 1);
+            self.span = Some(next);
+        }
+    }
+
+    /// A grace period keeps the subscription alive up to `end`.
+    fn extend_span(&mut self, at: Timestamp, end: Timestamp, scribe: &mut Scribe<'_>) {
+        let Some(span) = self.span.as_mut() else {
+            return;
+        };
+        if at > span.end {
+            if end > at {
+                span.end = end;
+                scribe.span_rows(span, at, 1, FactKind::Active);
+                scribe.end_of_span(span, end, 1);
+            }
+        } else if end > span.end {
+            scribe.end_of_span(span, span.end, -1);
+            span.end = end;
+            scribe.end_of_span(span, end, 1);
+        }
+    }
+
+    /// An explicit expiration ends the running span early.
+    fn cut_span(&mut self, at: Timestamp, scribe: &mut Scribe<'_>) {
+        if let Some(span) = self.span.as_mut().filter(|span| at < span.end) {
+            scribe.end_of_span(span, span.end, -1);
+            span.end = at;
+            scribe.end_of_span(span, at, 1);
+        }
+    }
+}
+
+/// One span and the part of each amount that one month is worth, half to even.
+fn monthly(amounts: Amounts, period: Period) -> Sums {
+    let (numerator, denominator) = period.per_month();
+    // A month of a daily price is worth up to 31 times as much, which an i64 may not hold.
+    let part = |micros: i64| {
+        div_half_even(i128::from(micros) * i128::from(numerator), i128::from(denominator))
+    };
+    Sums {
+        count: 1,
+        gross: part(amounts.gross),
+        proceeds: part(amounts.proceeds),
+        net: part(amounts.net),
+    }
+}
+
+/// Calendar age minus elapsed age, in days; 0 without an anchor.
+fn slip(day: Day, at: Timestamp, anchor_day: Day, anchor: Option<Timestamp>) -> Slip {
+    let Some(anchor) = anchor else {
+        return 0;
+    };
+    let calendar = i64::from(day.0) - i64::from(anchor_day.0);
+    let elapsed = (at.0 - anchor.0).div_euclid(DAY_MICROS);
+    // Days of a zone differ from days of 24 hours by far less than a day.
+    Slip::try_from(calendar - elapsed).unwrap_or(0)
+}

@@ -1,0 +1,82 @@
+//! A customer's ledger: accepted events in (event time, event id) order.
+
+use crate::domain::event::EventKind;
+use crate::domain::money::{Amounts, Currency, Rate};
+use crate::domain::period::Period;
+use crate::domain::time::Timestamp;
+use crate::engine::dictionary::{TextId, TupleId};
+
+/// The money of a ledger event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerCharge {
+    /// In the currency it was paid in.
+    pub paid: Amounts,
+    pub currency: Currency,
+    /// The rate the event brought with it.
+    pub own_rate: Option<Rate>,
+    /// In the app's reporting currency, converted at acceptance and never again.
+    pub reporting: Amounts,
+}
+
+/// An accepted event as the ledger keeps it: interned where texts repeat, whole otherwise, so
+/// that two events are equal exactly when their contents are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerEvent {
+    pub at: Timestamp,
+    pub event_id: Box<str>,
+    pub kind: EventKind,
+    pub is_sandbox: bool,
+    pub charge: Option<LedgerCharge>,
+    pub transaction_id: Option<Box<str>>,
+    /// The chain the event names or founds.
+    pub chain: Option<Box<str>>,
+    pub period: Option<Period>,
+    pub expires_at: Option<Timestamp>,
+    pub refers_to: Option<Box<str>>,
+    pub device_id: Option<Box<str>>,
+    pub cancellation_reason: TextId,
+    /// The dimensions the event names itself.
+    pub own_tuple: TupleId,
+}
+
+impl LedgerEvent {
+    /// The order of the ledger.
+    pub fn position(&self) -> (Timestamp, &str) {
+        (self.at, &self.event_id)
+    }
+
+    /// End of the paid or trial period that the event opens, if it opens one.
+    pub fn span_end(&self) -> Option<Timestamp> {
+        self.period.map(|period| self.expires_at.unwrap_or_else(|| period.end(self.at)))
+    }
+}
+
+/// One customer's accepted events, sorted; event ids are unique.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    events: Vec<LedgerEvent>,
+}
+
+impl Ledger {
+    /// A ledger of events in any order.
+    pub fn new(mut events: Vec<LedgerEvent>) -> Self {
+        events.sort_by(|a, b| a.position().cmp(&b.position()));
+        Self { events }
+    }
+
+    /// The events in order.
+    pub fn events(&self) -> &[LedgerEvent] {
+        &self.events
+    }
+
+    /// The event with this id.
+    pub fn find(&self, event_id: &str) -> Option<&LedgerEvent> {
+        self.events.iter().find(|event| &*event.event_id == event_id)
+    }
+
+    /// Puts an event in its place.
+    pub fn insert(&mut self, event: LedgerEvent) {
+        let place = self.events.partition_point(|other| other.position() < event.position());
+        self.events.insert(place, event);
+    }
+}

@@ -1,0 +1,650 @@
+//! A shard: one input partition with all that belongs to it, in memory.
+//!
+//! Takes events in order of arrival and keeps the facts of the set of accepted ones. Reads and
+//! writes nothing: where the past of a customer is needed it asks ([`Offer::NeedsHistory`]), and
+//! what has changed since the last commit is handed out by [`Shard::take_changes`].
+//!
+//! Always true
+//! * The facts are the sum of `facts(ledger)` over all customers, plus those that forgotten
+//!   customers left behind.
+//! * Order of arrival, repetition and the cut of batches do not change them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::domain::event::{BillingEvent, Environment, EventKind, FieldError};
+use crate::domain::money::Rate;
+use crate::domain::rules::{AppRules, Rules};
+use crate::domain::time::{Day, Timestamp};
+use crate::engine::curves::{CohortCurves, CurvesConfig};
+use crate::engine::customer::{Customer, suspended};
+use crate::engine::dictionary::{AppIx, Dictionary, Entry};
+use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
+use crate::engine::fold::{FactDelta, Scribe, facts};
+use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
+use crate::engine::refusal::Refusal;
+use crate::engine::standing::Suspension;
+
+/// App and customer id in bytes that sort by app and then by customer, none a prefix of another.
+pub type CustomerKey = Box<[u8]>;
+
+/// The key of a customer of an app.
+pub fn customer_key(app: AppIx, customer_id: &str) -> CustomerKey {
+    let mut key = Vec::with_capacity(customer_id.len() + 3);
+    key.extend_from_slice(&app.0.to_be_bytes());
+    key.extend_from_slice(customer_id.as_bytes());
+    // Identifiers hold no control characters, so this byte ends the longest key first.
+    key.push(0);
+    key.into_boxed_slice()
+}
+
+/// The app and the customer id of a key.
+pub fn split_customer_key(key: &[u8]) -> Option<(AppIx, &str)> {
+    let (app, rest) = key.split_first_chunk::<2>()?;
+    let customer_id = std::str::from_utf8(rest.strip_suffix(&[0])?).ok()?;
+    Some((AppIx(u16::from_be_bytes(*app)), customer_id))
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// In the ledger; `is_suspended` when it has no effect yet.
+    Accepted { is_suspended: bool },
+    /// Accepted before, with the same content.
+    Repeated,
+    /// Not in the ledger.
+    Refused(Refusal),
+}
+
+/// What the store holds of a customer.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    pub events: Vec<LedgerEvent>,
+    /// Number of stored chunks.
+    pub chunks: u32,
+}
+
+/// The answer to an offered event.
+#[derive(Debug)]
+pub enum Offer {
+    /// Done.
+    Done(Verdict),
+    /// Nothing happened yet: offer the event again with the stored history of this customer.
+    NeedsHistory(CustomerKey),
+}
+
+/// What has changed since the last commit and must be stored together.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// New events by customer, with the number of their chunk.
+    pub history: Vec<(CustomerKey, u32, Vec<LedgerEvent>)>,
+    /// Customers whose stored chunks, so many, must go.
+    pub erased: Vec<(CustomerKey, u32)>,
+    /// Rows with their new sums; zero means that the row goes.
+    pub facts: Vec<Fact>,
+    /// Facts of forgotten customers, with their new sums.
+    pub given: Vec<Fact>,
+    pub entries: Vec<Entry>,
+    /// Customers whose list of suspended events is now this.
+    pub suspended: BTreeMap<CustomerKey, SuspendedEvents>,
+    /// Hash of a forgotten customer and of the event that asked for it.
+    pub forgotten: Vec<(u128, u128)>,
+}
+
+/// Event ids with the reason why they have no effect.
+pub type SuspendedEvents = Vec<(Box<str>, Suspension)>;
+
+/// One partition's state.
+pub struct Shard {
+    rules: Arc<Rules>,
+    pub dictionary: Dictionary,
+    pub facts: FactTable,
+    /// Sums by cohort, of the same facts.
+    pub curves: CohortCurves,
+    /// Facts of forgotten customers, which no ledger explains any more.
+    given: FactTable,
+    customers: HashMap<CustomerKey, Customer>,
+    /// Whether every customer of the shard is in `customers`.
+    is_all_resident: bool,
+    customer_count: u64,
+    forgotten: HashMap<u128, u128>,
+    suspended: BTreeMap<CustomerKey, SuspendedEvents>,
+    newest_event_at: Option<Timestamp>,
+    dirty_customers: Vec<CustomerKey>,
+    changes: Changes,
+    delta: FactDelta,
+}
+
+impl Shard {
+    /// An empty shard under these rules, with curves of this kind.
+    pub fn new(rules: Arc<Rules>, curves: CurvesConfig) -> Self {
+        Self {
+            rules,
+            dictionary: Dictionary::default(),
+            facts: FactTable::default(),
+            curves: CohortCurves::new(curves),
+            given: FactTable::default(),
+            customers: HashMap::new(),
+            is_all_resident: true,
+            customer_count: 0,
+            forgotten: HashMap::new(),
+            suspended: BTreeMap::new(),
+            newest_event_at: None,
+            dirty_customers: Vec::new(),
+            changes: Changes::default(),
+            delta: FactDelta::new(),
+        }
+    }
+
+    /// Offers an event whose record has this timestamp. `history` answers an earlier
+    /// [`Offer::NeedsHistory`].
+    pub fn offer(
+        &mut self,
+        event: &BillingEvent<'_>,
+        recorded_at: Timestamp,
+        history: Option<History>,
+    ) -> Offer {
+        let rules = Arc::clone(&self.rules);
+        let Some(app_rules) = rules.apps.get(&*event.app_id) else {
+            return refused(Refusal::UnknownApp);
+        };
+        if event.occurred_at.0 > recorded_at.0.saturating_add(rules.future_limit_micros) {
+            let expected = "no later than the record's own timestamp plus the allowed lead";
+            let got = event.occurred_at.to_rfc3339();
+            return refused(Refusal::Field(FieldError::invalid("occurred_at", expected, got)));
+        }
+        if let Some(by) = self.forgotten_by(&event.app_id, &event.customer_id) {
+            let is_same = event.kind == EventKind::Forget && by == event_hash(&event.event_id);
+            let verdict = if is_same {
+                Verdict::Repeated
+            } else {
+                Verdict::Refused(Refusal::CustomerForgotten)
+            };
+            return Offer::Done(verdict);
+        }
+        let app = self.dictionary.app(&event.app_id);
+        let key = customer_key(app, &event.customer_id);
+        if event.kind == EventKind::Forget {
+            return self.forget(&key, (app, app_rules), event, history);
+        }
+        let event = self.intern(event);
+        self.take(key, (app, app_rules), event, history)
+    }
+
+    /// The event with its texts interned; the charge is converted later.
+    fn intern(&mut self, event: &BillingEvent<'_>) -> LedgerEvent {
+        let boxed = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(Box::from);
+        LedgerEvent {
+            at: event.occurred_at,
+            event_id: Box::from(&*event.event_id),
+            kind: event.kind,
+            is_sandbox: event.environment == Environment::Sandbox,
+            charge: event.charge.map(|charge| LedgerCharge {
+                paid: charge.amounts,
+                currency: charge.currency,
+                own_rate: charge.reporting_rate,
+                reporting: crate::domain::money::Amounts::default(),
+            }),
+            transaction_id: boxed(&event.transaction_id),
+            chain: boxed(&event.original_transaction_id),
+            period: event.period,
+            expires_at: event.expires_at,
+            refers_to: boxed(&event.refers_to),
+            device_id: boxed(&event.device_id),
+            cancellation_reason: match &event.cancellation_reason {
+                Some(reason) => self.dictionary.text_id(reason),
+                None => 0,
+            },
+            own_tuple: self.dictionary.tuple_of(&event.dimensions),
+        }
+    }
+
+    fn take(
+        &mut self,
+        key: CustomerKey,
+        (app, rules): (AppIx, &AppRules),
+        mut event: LedgerEvent,
+        history: Option<History>,
+    ) -> Offer {
+        let is_resident = self.customers.contains_key(&key);
+        if !is_resident && history.is_none() && !self.is_all_resident {
+            return Offer::NeedsHistory(key);
+        }
+        if let (false, Some(history)) = (is_resident, &history) {
+            self.admit(&key, (app, rules), history);
+        }
+        let Some(customer) = self.customers.get(&key) else {
+            return self.found(key, (app, rules), event);
+        };
+        let may_be_repeat = customer.may_have(&event.event_id);
+        let standing = customer.appendable(&event, rules.zero_payments);
+        let needs_ledger = may_be_repeat || standing.is_none();
+        let stored = match (needs_ledger, history) {
+            // A customer without chunks has its whole ledger in memory.
+            (true, None) if customer.chunks > 0 => return Offer::NeedsHistory(key),
+            (true, history) => history.unwrap_or_default(),
+            (false, _) => History::default(),
+        };
+        if may_be_repeat {
+            let known = stored.events.iter().chain(&customer.pending);
+            if let Some(known) = known.into_iter().find(|known| known.event_id == event.event_id) {
+                return Offer::Done(if same_content(known, &event) {
+                    Verdict::Repeated
+                } else {
+                    Verdict::Refused(Refusal::Conflict)
+                });
+            }
+        }
+        if let Err(refusal) = convert(&mut event, rules) {
+            return refused(refusal);
+        }
+        let is_suspended = match standing {
+            Some(standing) => {
+                self.append(&key, (app, rules), &event, standing);
+                false
+            }
+            None => self.recompute(&key, (app, rules), &event, stored),
+        };
+        self.accept(&key, event);
+        Offer::Done(Verdict::Accepted { is_suspended })
+    }
+
+    /// The first event of a customer that no store knows.
+    fn found(
+        &mut self,
+        key: CustomerKey,
+        (app, rules): (AppIx, &AppRules),
+        mut event: LedgerEvent,
+    ) -> Offer {
+        if let Err(refusal) = convert(&mut event, rules) {
+            return refused(refusal);
+        }
+        self.customers.insert(key.clone(), Customer::default());
+        self.customer_count += 1;
+        let is_suspended = self.recompute(&key, (app, rules), &event, History::default());
+        self.accept(&key, event);
+        Offer::Done(Verdict::Accepted { is_suspended })
+    }
+
+    /// Brings a stored customer into memory; its facts are counted already.
+    fn admit(&mut self, key: &CustomerKey, (app, rules): (AppIx, &AppRules), history: &History) {
+        if history.events.is_empty() {
+            return;
+        }
+        let mut customer = Customer::default();
+        customer.chunks = history.chunks;
+        for event in &history.events {
+            customer.remember(event);
+        }
+        let ledger = Ledger::new(history.events.clone());
+        self.delta.clear();
+        let mut scribe =
+            Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
+        let (fold, standings) = facts(&ledger, &mut scribe);
+        customer.reset(fold, &ledger, &standings);
+        self.delta.clear();
+        self.customers.insert(key.clone(), customer);
+    }
+
+    fn append(
+        &mut self,
+        key: &CustomerKey,
+        (app, rules): (AppIx, &AppRules),
+        event: &LedgerEvent,
+        standing: crate::engine::standing::Standing,
+    ) {
+        let Some(customer) = self.customers.get_mut(key) else {
+            return;
+        };
+        if standing.is_effective() {
+            self.delta.clear();
+            let mut scribe =
+                Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
+            customer.fold.append(event, standing, &mut scribe);
+        }
+        customer.note_appended(event);
+        self.spend_delta();
+    }
+
+    /// Adds `facts(ledger + event) − facts(ledger)`; returns whether the event is suspended.
+    fn recompute(
+        &mut self,
+        key: &CustomerKey,
+        (app, rules): (AppIx, &AppRules),
+        event: &LedgerEvent,
+        stored: History,
+    ) -> bool {
+        let Some(customer) = self.customers.get_mut(key) else {
+            return false;
+        };
+        let mut events = stored.events;
+        events.extend(customer.pending.iter().cloned());
+        let mut ledger = Ledger::new(events);
+        self.delta.clear();
+        let mut scribe =
+            Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
+        facts(&ledger, &mut scribe);
+        for (_, sums) in scribe.delta.iter_mut() {
+            *sums = sums.negated();
+        }
+        ledger.insert(event.clone());
+        let (fold, standings) = facts(&ledger, &mut scribe);
+        customer.reset(fold, &ledger, &standings);
+        let waiting = suspended(&ledger, &standings);
+        let is_suspended = waiting.iter().any(|(event_id, _)| *event_id == event.event_id);
+        let before = self.suspended.get(key).map_or(&[][..], Vec::as_slice);
+        if waiting != before {
+            self.set_suspended(key, waiting);
+        }
+        self.spend_delta();
+        is_suspended
+    }
+
+    fn set_suspended(&mut self, key: &CustomerKey, waiting: SuspendedEvents) {
+        self.changes.suspended.insert(key.clone(), waiting.clone());
+        if waiting.is_empty() {
+            self.suspended.remove(key);
+        } else {
+            self.suspended.insert(key.clone(), waiting);
+        }
+    }
+
+    /// Adds the delta to the facts, each key once, without rows that cancel out.
+    fn spend_delta(&mut self) {
+        if self.delta.len() > SMALL_DELTA {
+            self.delta.sort_unstable_by_key(|(key, _)| *key);
+            self.delta.dedup_by(|next, kept| {
+                let is_same = next.0 == kept.0;
+                if is_same {
+                    kept.1 += next.1;
+                }
+                is_same
+            });
+        } else {
+            join_same_keys(&mut self.delta);
+        }
+        for (key, sums) in self.delta.drain(..) {
+            if !sums.is_zero() {
+                self.facts.add(key, sums);
+                self.curves.add(&key, sums, &self.dictionary);
+            }
+        }
+    }
+
+    fn accept(&mut self, key: &CustomerKey, event: LedgerEvent) {
+        self.newest_event_at = self.newest_event_at.max(Some(event.at));
+        if let Some(customer) = self.customers.get_mut(key) {
+            customer.remember(&event);
+            if customer.pending.is_empty() {
+                self.dirty_customers.push(key.clone());
+            }
+            customer.pending.push(event);
+        }
+    }
+
+    fn forget(
+        &mut self,
+        key: &CustomerKey,
+        (app, rules): (AppIx, &AppRules),
+        event: &BillingEvent<'_>,
+        history: Option<History>,
+    ) -> Offer {
+        let customer = self.customers.get(key);
+        let is_whole = customer.map_or(self.is_all_resident, |customer| customer.chunks == 0);
+        let stored = match history {
+            Some(history) => history,
+            None if is_whole => History::default(),
+            None => return Offer::NeedsHistory(key.clone()),
+        };
+        let mut events = stored.events;
+        events.extend(self.pending(key).iter().cloned());
+        if events.iter().any(|known| *known.event_id == *event.event_id) {
+            return refused(Refusal::Conflict);
+        }
+        self.customers.remove(key);
+        if !events.is_empty() {
+            self.customer_count = self.customer_count.saturating_sub(1);
+        }
+        self.delta.clear();
+        let mut scribe =
+            Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
+        facts(&Ledger::new(events), &mut scribe);
+        for (key, sums) in self.delta.drain(..) {
+            self.given.add(key, sums);
+        }
+        if self.suspended.contains_key(key) {
+            self.set_suspended(key, Vec::new());
+        }
+        if stored.chunks > 0 {
+            self.changes.erased.push((key.clone(), stored.chunks));
+        }
+        let identity = identity_hash(&event.app_id, &event.customer_id);
+        let by = event_hash(&event.event_id);
+        self.forgotten.insert(identity, by);
+        self.changes.forgotten.push((identity, by));
+        self.newest_event_at = self.newest_event_at.max(Some(event.occurred_at));
+        Offer::Done(Verdict::Accepted { is_suspended: false })
+    }
+
+    /// Everything to store since the last call. Must be stored whole, or the shard dropped.
+    pub fn take_changes(&mut self) -> Changes {
+        let mut changes = std::mem::take(&mut self.changes);
+        for key in self.dirty_customers.drain(..) {
+            if let Some(customer) = self.customers.get_mut(&key) {
+                let events = std::mem::take(&mut customer.pending);
+                changes.history.push((key, customer.chunks, events));
+                customer.chunks += 1;
+            }
+        }
+        changes.facts = self.facts.take_dirty().collect();
+        changes.given = self.given.take_dirty().collect();
+        changes.entries = self.dictionary.take_fresh();
+        changes
+    }
+
+    /// Drops customers from memory until about `bytes` are held by them; none may have changes
+    /// that are not stored. Returns how many were dropped.
+    pub fn evict(&mut self, bytes: usize) -> usize {
+        let mut held = self.customer_memory_bytes();
+        let before = self.customers.len();
+        if held <= bytes || !self.dirty_customers.is_empty() {
+            return 0;
+        }
+        self.customers.retain(|_, customer| {
+            let is_kept = held <= bytes;
+            if !is_kept {
+                held = held.saturating_sub(customer.memory_bytes() + 48);
+            }
+            is_kept
+        });
+        self.is_all_resident = false;
+        before - self.customers.len()
+    }
+
+    /// Bytes of memory held by customers, estimated from a sample.
+    pub fn customer_memory_bytes(&self) -> usize {
+        const SAMPLE: usize = 1000;
+        let sampled = self.customers.len().min(SAMPLE);
+        if sampled == 0 {
+            return 0;
+        }
+        let sample = self.customers.iter().take(sampled);
+        let bytes: usize =
+            sample.map(|(key, customer)| customer.memory_bytes() + key.len() + 48).sum();
+        bytes / sampled * self.customers.len()
+    }
+
+    /// Bytes of memory held by what can't be dropped, roughly.
+    pub fn fixed_memory_bytes(&self) -> usize {
+        self.facts.memory_bytes() + self.curves.memory_bytes() + self.dictionary.memory_bytes()
+    }
+
+    /// Bytes of memory held by everything, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.customer_memory_bytes() + self.fixed_memory_bytes()
+    }
+
+    /// Takes in what a store holds, before the first event: everything but ledgers.
+    pub fn restore(
+        &mut self,
+        stored: Stored,
+    ) -> Result<(), crate::engine::dictionary::OutOfSequence> {
+        for entry in stored.entries {
+            self.dictionary.restore(entry)?;
+        }
+        for fact in stored.facts {
+            self.facts.add_clean(fact.key, fact.sums);
+            self.curves.add(&fact.key, fact.sums, &self.dictionary);
+        }
+        for fact in stored.given {
+            self.given.add_clean(fact.key, fact.sums);
+        }
+        self.forgotten = stored.forgotten.into_iter().collect();
+        self.suspended = stored.suspended.into_iter().collect();
+        self.newest_event_at = stored.newest_event_at;
+        self.customer_count = stored.customer_count;
+        self.is_all_resident = stored.customer_count == 0;
+        Ok(())
+    }
+
+    /// A fact's key in words, the same in every shard:
+    /// `app|zone|kind|day|install_day|first_day|other_day|index|slips|dims`.
+    pub fn describe(&self, key: &FactKey) -> String {
+        let day = |day: Day| if day == Day::MIN { "-".to_owned() } else { day.to_string() };
+        let dims = match key.kind {
+            FactKind::Payer => self.dictionary.describe_signature(key.dims),
+            _ => self.dictionary.describe_tuple(key.dims),
+        };
+        format!(
+            "{}|{}|{:?}|{}|{}|{}|{}|{}|{},{},{},{}|{dims}",
+            self.dictionary.app_id(key.app),
+            key.zone,
+            key.kind,
+            day(key.day),
+            day(key.install_day),
+            day(key.first_day),
+            day(key.other_day),
+            key.index,
+            key.slip_install,
+            key.slip_first,
+            key.other_slip_install,
+            key.other_slip_first,
+        )
+    }
+
+    /// The rules the facts are computed under.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// Facts of forgotten customers.
+    pub fn given(&self) -> &FactTable {
+        &self.given
+    }
+
+    /// The newest event time accepted, over all kinds.
+    pub fn newest_event_at(&self) -> Option<Timestamp> {
+        self.newest_event_at
+    }
+
+    /// Customers with a ledger.
+    pub fn customer_count(&self) -> u64 {
+        self.customer_count
+    }
+
+    /// Customers with suspended events, in key order.
+    pub fn suspended(&self) -> &BTreeMap<CustomerKey, SuspendedEvents> {
+        &self.suspended
+    }
+
+    /// Whether the customer was erased by a `forget`.
+    pub fn is_forgotten(&self, app_id: &str, customer_id: &str) -> bool {
+        self.forgotten_by(app_id, customer_id).is_some()
+    }
+
+    /// Hash of the event that erased the customer.
+    fn forgotten_by(&self, app_id: &str, customer_id: &str) -> Option<u128> {
+        if self.forgotten.is_empty() {
+            return None;
+        }
+        self.forgotten.get(&identity_hash(app_id, customer_id)).copied()
+    }
+
+    /// Events of a customer that are accepted but not yet stored, in order of arrival.
+    pub fn pending(&self, key: &CustomerKey) -> &[LedgerEvent] {
+        self.customers.get(key).map_or(&[], |customer| customer.pending.as_slice())
+    }
+}
+
+/// What a store holds of a shard, ledgers aside.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Of each kind in the order of their numbers; texts before tuples before signatures.
+    pub entries: Vec<Entry>,
+    pub facts: Vec<Fact>,
+    pub given: Vec<Fact>,
+    pub forgotten: Vec<(u128, u128)>,
+    pub suspended: Vec<(CustomerKey, SuspendedEvents)>,
+    pub newest_event_at: Option<Timestamp>,
+    pub customer_count: u64,
+}
+
+/// Up to so many rows, comparing each with each costs less than sorting them.
+const SMALL_DELTA: usize = 16;
+
+/// Adds rows of one key up in its first row; the others become zero. A renewal at the end of the
+/// period before takes back and writes the same rows, which then never reach the table.
+fn join_same_keys(delta: &mut FactDelta) {
+    for at in 1..delta.len() {
+        let (before, rest) = delta.split_at_mut(at);
+        let (key, sums) = &mut rest[0];
+        if let Some((_, kept)) = before.iter_mut().find(|(known, _)| known == key) {
+            *kept += std::mem::take(sums);
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> Offer {
+    Offer::Done(Verdict::Refused(refusal))
+}
+
+/// A hash that stands for a customer after its erasure.
+fn identity_hash(app_id: &str, customer_id: &str) -> u128 {
+    // Neither id can hold a zero byte.
+    xxh3_128(&[app_id.as_bytes(), &[0], customer_id.as_bytes()].concat())
+}
+
+fn event_hash(event_id: &str) -> u128 {
+    xxh3_128(event_id.as_bytes())
+}
+
+/// Whether two events of one identity say the same; what was derived from them aside.
+fn same_content(known: &LedgerEvent, offered: &LedgerEvent) -> bool {
+    let mut offered = offered.clone();
+    if let (Some(charge), Some(known)) = (&mut offered.charge, &known.charge) {
+        charge.reporting = known.reporting;
+    }
+    *known == offered
+}
+
+/// Fills in the amounts in the reporting currency, by the event's own rate or the table's.
+pub fn convert(event: &mut LedgerEvent, rules: &AppRules) -> Result<(), Refusal> {
+    let at = event.at;
+    let Some(charge) = &mut event.charge else {
+        return Ok(());
+    };
+    let rate = if charge.currency == rules.reporting_currency {
+        Rate::ONE
+    } else {
+        let dated = || rules.rates.rate(charge.currency, at.utc_day());
+        charge.own_rate.or_else(dated).ok_or(Refusal::MissingRate)?
+    };
+    charge.reporting = charge.paid.convert(rate).ok_or_else(|| {
+        let expected = "a rate at which the amount stays below 9.2 * 10^18 micro-units";
+        Refusal::Field(FieldError::invalid("reporting_rate", expected, rate))
+    })?;
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! What each event of a ledger counts for: a function of the set of events alone.
+//!
+//! | event | standing |
+//! |---|---|
+//! | named by a `void` | voided, as if it had never been |
+//! | of the sandbox | apart |
+//! | second payment with a transaction id | suspended `duplicate_transaction` |
+//! | refund of a payment that is not there | suspended `payment_missing` |
+//! | … in another currency than the payment | suspended `refund_currency_mismatch` |
+//! | … that with the earlier ones exceeds it | suspended `refund_exceeds_payment` |
+//! | status of a chain that is not there, or of none while there are several | suspended `chain_unknown` |
+//! | `void` of an event that is not there, or of a `void` | suspended `void_target_missing` |
+//! | anything else | effective |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::event::EventKind;
+use crate::domain::rules::ZeroPayments;
+use crate::domain::time::Timestamp;
+use crate::engine::ledger::{Ledger, LedgerEvent};
+
+/// Why an accepted event has no effect yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Suspension {
+    PaymentMissing = 1,
+    RefundExceedsPayment = 2,
+    RefundCurrencyMismatch = 3,
+    DuplicateTransaction = 4,
+    VoidTargetMissing = 5,
+    ChainUnknown = 6,
+}
+
+impl Suspension {
+    /// All reasons.
+    pub const ALL: [Self; 6] = [
+        Self::PaymentMissing,
+        Self::RefundExceedsPayment,
+        Self::RefundCurrencyMismatch,
+        Self::DuplicateTransaction,
+        Self::VoidTargetMissing,
+        Self::ChainUnknown,
+    ];
+
+    /// The name users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PaymentMissing => "payment_missing",
+            Self::RefundExceedsPayment => "refund_exceeds_payment",
+            Self::RefundCurrencyMismatch => "refund_currency_mismatch",
+            Self::DuplicateTransaction => "duplicate_transaction",
+            Self::VoidTargetMissing => "void_target_missing",
+            Self::ChainUnknown => "chain_unknown",
+        }
+    }
+}
+
+/// What an event of a ledger counts for. Places are indices into [`Ledger::events`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A payment that counts.
+    Payment,
+    /// A refund of the payment at this place.
+    LinkedRefund { payment: usize },
+    /// A refund of no payment in particular.
+    UnlinkedRefund,
+    /// A status of the chain that the event at this place belongs to.
+    ChainStatus { chain_of: usize },
+    /// Any other event that counts, zero payments that are no payments included.
+    Effective,
+    /// A `void` that removes its target.
+    Voiding,
+    /// Removed by a `void`.
+    Voided,
+    /// A sandbox event.
+    Apart,
+    /// Without effect until the set of events allows it.
+    Suspended(Suspension),
+}
+
+impl Standing {
+    /// Whether the event leaves any trace in facts.
+    pub fn is_effective(self) -> bool {
+        !matches!(self, Self::Voiding | Self::Voided | Self::Apart | Self::Suspended(_))
+    }
+}
+
+/// Whether the event is a payment under the app's rule for zero amounts, its standing aside.
+pub fn is_paying(event: &LedgerEvent, zero_payments: ZeroPayments) -> bool {
+    let is_zero = event.charge.is_none_or(|charge| charge.paid.gross == 0);
+    event.kind.is_payment() && (!is_zero || zero_payments == ZeroPayments::Count)
+}
+
+/// The standing of each event, in ledger order.
+pub fn standings(ledger: &Ledger, zero_payments: ZeroPayments) -> Vec<Standing> {
+    let events = ledger.events();
+    let mut standings = vec![Standing::Effective; events.len()];
+    apply_voids(events, &mut standings);
+    let payments = find_payments(events, zero_payments, &mut standings);
+    link_refunds(events, &payments, &mut standings);
+    place_statuses(events, &mut standings);
+    standings
+}
+
+fn apply_voids(events: &[LedgerEvent], standings: &mut [Standing]) {
+    if events.iter().all(|event| event.kind != EventKind::Void && !event.is_sandbox) {
+        return;
+    }
+    for (standing, event) in standings.iter_mut().zip(events) {
+        if event.is_sandbox {
+            *standing = Standing::Apart;
+        }
+    }
+    for place in 0..events.len() {
+        if events[place].kind != EventKind::Void {
+            continue;
+        }
+        let target = events.iter().position(|event| {
+            Some(&event.event_id) == events[place].refers_to.as_ref()
+                && !matches!(event.kind, EventKind::Void | EventKind::Forget)
+        });
+        standings[place] = match target {
+            Some(target) => {
+                standings[target] = Standing::Voided;
+                Standing::Voiding
+            }
+            None => Standing::Suspended(Suspension::VoidTargetMissing),
+        };
+    }
+}
+
+/// Payments by transaction id; of several with one id the first in the ledger counts.
+fn find_payments<'a>(
+    events: &'a [LedgerEvent],
+    zero_payments: ZeroPayments,
+    standings: &mut [Standing],
+) -> BTreeMap<&'a str, usize> {
+    let mut payments = BTreeMap::new();
+    for (place, event) in events.iter().enumerate() {
+        if standings[place] != Standing::Effective || !is_paying(event, zero_payments) {
+            continue;
+        }
+        let transaction = event.transaction_id.as_deref().unwrap_or(&event.event_id);
+        standings[place] = match payments.entry(transaction) {
+            std::collections::btree_map::Entry::Occupied(_) => {
+                Standing::Suspended(Suspension::DuplicateTransaction)
+            }
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(place);
+                Standing::Payment
+            }
+        };
+    }
+    payments
+}
+
+fn link_refunds(
+    events: &[LedgerEvent],
+    payments: &BTreeMap<&str, usize>,
+    standings: &mut [Standing],
+) {
+    let mut refunded: BTreeMap<usize, i64> = BTreeMap::new();
+    for (place, event) in events.iter().enumerate() {
+        if standings[place] != Standing::Effective || event.kind != EventKind::Refund {
+            continue;
+        }
+        standings[place] = match event.transaction_id.as_deref() {
+            None => Standing::UnlinkedRefund,
+            Some(transaction) => match payments.get(transaction) {
+                None => Standing::Suspended(Suspension::PaymentMissing),
+                Some(payment) => link_refund(events, event, *payment, &mut refunded),
+            },
+        };
+    }
+}
+
+fn link_refund(
+    events: &[LedgerEvent],
+    refund: &LedgerEvent,
+    payment: usize,
+    refunded: &mut BTreeMap<usize, i64>,
+) -> Standing {
+    let (Some(given_back), Some(paid)) = (refund.charge, events[payment].charge) else {
+        return Standing::Suspended(Suspension::PaymentMissing);
+    };
+    if given_back.currency != paid.currency {
+        return Standing::Suspended(Suspension::RefundCurrencyMismatch);
+    }
+    let total = refunded.entry(payment).or_default();
+    // Both are at most 10^15, so the sum cannot overflow.
+    if *total + given_back.paid.gross > paid.paid.gross {
+        return Standing::Suspended(Suspension::RefundExceedsPayment);
+    }
+    *total += given_back.paid.gross;
+    Standing::LinkedRefund { payment }
+}
+
+/// Whether the event makes its chain exist.
+fn founds_chain(event: &LedgerEvent, standing: Standing) -> bool {
+    matches!(standing, Standing::Payment | Standing::Effective)
+        && (event.kind.is_payment() || event.kind == EventKind::TrialStarted)
+}
+
+fn place_statuses(events: &[LedgerEvent], standings: &mut [Standing]) {
+    if !events.iter().any(|event| event.kind.is_chain_status()) {
+        return;
+    }
+    let mut chains: BTreeMap<&str, usize> = BTreeMap::new();
+    for (place, event) in events.iter().enumerate() {
+        if let (true, Some(chain)) = (founds_chain(event, standings[place]), &event.chain) {
+            chains.entry(chain).or_insert(place);
+        }
+    }
+    for (place, event) in events.iter().enumerate() {
+        if standings[place] != Standing::Effective || !event.kind.is_chain_status() {
+            continue;
+        }
+        let founder = match &event.chain {
+            Some(chain) => chains.get(&**chain).copied(),
+            None if chains.len() == 1 => chains.values().next().copied(),
+            None => None,
+        };
+        standings[place] = match founder {
+            Some(chain_of) => Standing::ChainStatus { chain_of },
+            None => Standing::Suspended(Suspension::ChainUnknown),
+        };
+    }
+}
+
+/// What all of a customer's facts refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Anchors {
+    /// The install, or the first event that is not a refund where no install is known.
+    pub install_at: Option<Timestamp>,
+    /// Whether `install_at` is a real install.
+    pub has_install: bool,
+    pub first_payment_at: Option<Timestamp>,
+}
+
+impl Anchors {
+    /// The anchors of a ledger with these standings.
+    pub fn of(ledger: &Ledger, standings: &[Standing]) -> Self {
+        let mut anchors = Self::default();
+        for (event, standing) in ledger.events().iter().zip(standings) {
+            if !standing.is_effective() {
+                continue;
+            }
+            if event.kind == EventKind::Install && !anchors.has_install {
+                anchors.install_at = Some(event.at);
+                anchors.has_install = true;
+            }
+            if event.kind != EventKind::Refund && anchors.install_at.is_none() {
+                anchors.install_at = Some(event.at);
+            }
+            if *standing == Standing::Payment && anchors.first_payment_at.is_none() {
+                anchors.first_payment_at = Some(event.at);
+            }
+        }
+        anchors
+    }
+}
+
+/// The distinct chains that effective events of the ledger belong to.
+pub fn chain_count(ledger: &Ledger, standings: &[Standing]) -> usize {
+    let events = ledger.events().iter().zip(standings);
+    let founding = events.filter(|(event, standing)| founds_chain(event, **standing));
+    founding.filter_map(|(event, _)| event.chain.as_deref()).collect::<BTreeSet<_>>().len()
+}
