@@ -1,0 +1,119 @@
+//! Filters and segments, worked out once per tuple so that a pass over facts compares numbers.
+
+use crate::domain::cohort::Field;
+use crate::engine::dictionary::{Dictionary, SignatureId, TextId, TupleId};
+use crate::engine::fields::FieldPlace;
+use crate::metrics_api::question::Filter;
+
+/// Marks a tuple that the filters leave out; no text has this number.
+const LEFT_OUT: TextId = TextId::MAX;
+
+/// Which tuples and signatures count, and in which segments.
+///
+/// A segment is known by the number of its value; everything is in segment 0 when the question
+/// has no segments.
+pub struct Selector {
+    /// By tuple; empty if all are in segment 0.
+    tuples: Vec<TextId>,
+    /// By signature: where its segments stand in `segments`, each once; empty as `tuples`.
+    signatures: Vec<(u32, u32)>,
+    segments: Vec<TextId>,
+}
+
+/// The segments of a signature in a question without filters and segments.
+const EVERYTHING: [TextId; 1] = [0];
+
+impl Selector {
+    /// Works out the filters over every tuple and signature of the dictionary.
+    pub fn new(dictionary: &Dictionary, filters: &[Filter], segment_by: Option<&Field>) -> Self {
+        let mut selector = Self::for_tuples(dictionary, filters, segment_by);
+        if selector.tuples.is_empty() {
+            return selector;
+        }
+        let mut found: Vec<TextId> = Vec::new();
+        for id in 0..dictionary.signature_count() {
+            let id = SignatureId::try_from(id).unwrap_or(SignatureId::MAX);
+            found.clear();
+            let tuples = dictionary.signature(id).iter();
+            found.extend(tuples.filter_map(|tuple| selector.segment(*tuple)));
+            found.sort_unstable();
+            found.dedup();
+            let start = position(&selector.segments);
+            selector.segments.extend(&found);
+            selector.signatures.push((start, position(&selector.segments)));
+        }
+        selector
+    }
+
+    /// A selector that is asked about tuples only.
+    fn for_tuples(dictionary: &Dictionary, filters: &[Filter], by: Option<&Field>) -> Self {
+        let mut tuples = Vec::new();
+        if !filters.is_empty() || by.is_some() {
+            let filters: Vec<Matcher> =
+                filters.iter().map(|filter| Matcher::new(filter, dictionary)).collect();
+            let by = by.map(|field| FieldPlace::of(field, dictionary));
+            for id in 0..dictionary.tuple_count() {
+                let tuple = dictionary.tuple(TupleId::try_from(id).unwrap_or(0));
+                let matching =
+                    filters.iter().all(|filter| filter.matches(filter.place.value(tuple)));
+                let segment = by.map_or(0, |place| place.value(tuple));
+                tuples.push(if matching { segment } else { LEFT_OUT });
+            }
+        }
+        Self { tuples, signatures: Vec::new(), segments: Vec::new() }
+    }
+
+    /// The selector for installs: what a field does not say of installs is left out of it.
+    pub fn for_installs(
+        dictionary: &Dictionary,
+        filters: &[Filter],
+        segment_by: Option<&Field>,
+    ) -> Self {
+        let filters: Vec<Filter> =
+            filters.iter().filter(|filter| filter.field.narrows_installs()).cloned().collect();
+        let segment_by = segment_by.filter(|field| field.narrows_installs());
+        Self::for_tuples(dictionary, &filters, segment_by)
+    }
+
+    /// The segment of a tuple, if it counts.
+    pub fn segment(&self, tuple: TupleId) -> Option<TextId> {
+        if self.tuples.is_empty() {
+            return Some(0);
+        }
+        self.tuples.get(tuple as usize).copied().filter(|segment| *segment != LEFT_OUT)
+    }
+
+    /// The segments in which a customer with this signature counts: those of any of its tuples
+    /// that the filters keep.
+    pub fn signature_segments(&self, signature: SignatureId) -> &[TextId] {
+        if self.tuples.is_empty() {
+            return &EVERYTHING;
+        }
+        let Some((start, end)) = self.signatures.get(signature as usize) else { return &[] };
+        &self.segments[*start as usize..*end as usize]
+    }
+}
+
+fn position(segments: &[TextId]) -> u32 {
+    u32::try_from(segments.len()).unwrap_or(u32::MAX)
+}
+
+/// A filter in the numbers of a dictionary.
+struct Matcher {
+    place: FieldPlace,
+    /// Rising.
+    values: Vec<TextId>,
+}
+
+impl Matcher {
+    fn new(filter: &Filter, dictionary: &Dictionary) -> Self {
+        let known = filter.values.iter().filter_map(|value| dictionary.find_text(value));
+        let mut values: Vec<TextId> = known.collect();
+        values.sort_unstable();
+        Self { place: FieldPlace::of(&filter.field, dictionary), values }
+    }
+
+    fn matches(&self, value: TextId) -> bool {
+        self.values.binary_search(&value).is_ok()
+    }
+}

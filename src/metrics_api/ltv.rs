@@ -1,0 +1,411 @@
+//! Lifetime value of cohorts: one pass over the facts of a shard, or over its curves.
+//!
+//! Money comes from payments and refunds, payers from signatures, customers and installs from the
+//! customers' own rows; all through `until`. Who is placed in a cohort only after `until` is not
+//! seen yet, with all their money.
+//!
+//! Always true
+//! * Facts and curves give the same partial; a question over several shards gives what one shard
+//!   with all the facts would (`metrics_api/naive.rs`).
+//! * The row of a segment is the row of the question that filters by the segment's value.
+
+use std::collections::BTreeMap;
+
+use crate::domain::cohort::Anchor;
+use crate::domain::time::Day;
+use crate::engine::curves::{Cohort, CohortCurves, CohortKey, Heads, SegmentIx};
+use crate::engine::dictionary::{Dictionary, TextId};
+use crate::engine::facts::{Fact, FactKey, FactKind, FactTable, Sums};
+use crate::metrics_api::ages::{AgeSlots, asked};
+use crate::metrics_api::buckets::Buckets;
+use crate::metrics_api::filters::Selector;
+use crate::metrics_api::grid::Grid;
+use crate::metrics_api::question::{AgeBasis, LtvQuestion, RefundDating};
+
+pub use crate::metrics_api::ltv_answer::{
+    LtvAnswer, LtvCohort, LtvGroup, LtvPoint, Note, Sizes, Value, answer,
+};
+
+/// A number of payments or refunds, and their money in micro-units of the reporting currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub count: i64,
+    pub micros: i128,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.micros += other.micros;
+    }
+}
+
+/// Money in and money given back; both positive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flow {
+    pub payments: Tally,
+    pub refunds: Tally,
+}
+
+impl Flow {
+    /// Payments less refunds, micro-units.
+    pub fn revenue_micros(&self) -> i128 {
+        self.payments.micros - self.refunds.micros
+    }
+}
+
+impl std::ops::AddAssign for Flow {
+    fn add_assign(&mut self, other: Self) {
+        self.payments += other.payments;
+        self.refunds += other.refunds;
+    }
+}
+
+/// Sums of one cohort.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LtvRow {
+    pub heads: Heads,
+    /// By asked age, each what came after the asked age before; last what came after them all.
+    pub flows: Vec<Flow>,
+}
+
+impl LtvRow {
+    fn new(ages: usize) -> Self {
+        Self { heads: Heads::default(), flows: vec![Flow::default(); ages + 1] }
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.heads == Heads::default() && self.flows.iter().all(|flow| *flow == Flow::default())
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.heads += other.heads;
+        if self.flows.len() < other.flows.len() {
+            self.flows.resize(other.flows.len(), Flow::default());
+        }
+        for (flow, more) in self.flows.iter_mut().zip(&other.flows) {
+            *flow += *more;
+        }
+    }
+}
+
+/// What one shard, or several merged, know of a question.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LtvPartial {
+    /// By ordinal of the cohort's bucket.
+    pub cohorts: BTreeMap<i32, LtvRow>,
+    /// By segment value (empty: unknown); only in segmented questions.
+    pub segments: BTreeMap<String, BTreeMap<i32, LtvRow>>,
+    /// Unlinked refunds before the customer's first payment: in no cohort.
+    pub unplaced_refunds: Tally,
+}
+
+impl LtvPartial {
+    /// Both together: of shards, which share no customer.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        add_rows(&mut self.cohorts, other.cohorts);
+        for (value, rows) in other.segments {
+            add_rows(self.segments.entry(value).or_default(), rows);
+        }
+        self.unplaced_refunds += other.unplaced_refunds;
+        self
+    }
+}
+
+fn add_rows(rows: &mut BTreeMap<i32, LtvRow>, more: BTreeMap<i32, LtvRow>) {
+    for (ordinal, row) in more {
+        rows.entry(ordinal).or_default().add(&row);
+    }
+}
+
+/// What the facts of a shard say.
+pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestion) -> LtvPartial {
+    let Some(app) = dictionary.find_app(&question.app) else { return LtvPartial::default() };
+    let mut pass = FactPass::new(dictionary, question);
+    for fact in facts.iter() {
+        let key = &fact.key;
+        if key.app == app && key.zone == question.zone && key.day <= question.until {
+            pass.take(fact);
+        }
+    }
+    pass.sums.spell_out(dictionary)
+}
+
+/// What the curves of a shard say; `None` if only the facts can tell: with filters, on the bases
+/// of elapsed days and payments, in a zone or by a field that the curves do not keep.
+pub fn partial_of_curves(
+    curves: &CohortCurves,
+    dictionary: &Dictionary,
+    question: &LtvQuestion,
+) -> Option<LtvPartial> {
+    let by_calendar = matches!(question.age, AgeBasis::Days | AgeBasis::Periods);
+    if !question.filters.is_empty() || !by_calendar || !curves.keeps(question.zone) {
+        return None;
+    }
+    let field = match &question.segment_by {
+        None => None,
+        Some(field) => {
+            let place = curves.fields(&question.app).iter().position(|known| known == field)?;
+            Some(u16::try_from(place).ok()?)
+        }
+    };
+    let Some(app) = dictionary.find_app(&question.app) else {
+        return Some(LtvPartial::default());
+    };
+    let mut sums = LtvSums::new(question);
+    for (key, cohort) in curves.iter() {
+        let wanted = key.app == app && key.zone == question.zone && key.anchor == question.anchor;
+        let segment = key.segment.filter(|segment| Some(segment.field) == field);
+        if wanted && (key.segment.is_none() || segment.is_some()) {
+            sums.take_cohort(key, segment, cohort);
+        }
+    }
+    for (day, refunds) in curves.unplaced_refunds(app, question.zone) {
+        if day <= question.until {
+            let tally = sums.tally(&refunds);
+            sums.unplaced_refunds += tally;
+        }
+    }
+    Some(sums.spell_out(dictionary))
+}
+
+/// Sums that facts and curves are added into.
+struct LtvSums<'a> {
+    question: &'a LtvQuestion,
+    slots: AgeSlots,
+    ages: usize,
+    buckets: Buckets,
+    /// Ordinals of the first and the last cohort wanted.
+    wanted: (i32, i32),
+    rows: Grid<LtvRow>,
+    /// Heads of segmented questions, whatever the segment: a customer may be in several.
+    heads: Grid<Heads>,
+    unplaced_refunds: Tally,
+}
+
+impl<'a> LtvSums<'a> {
+    fn new(question: &'a LtvQuestion) -> Self {
+        let ages = asked(question);
+        let width = question.width;
+        let from = question.from.map_or(i32::MIN, |from| width.ordinal(from));
+        let to = question.to.map_or(i32::MAX, |to| width.ordinal(to));
+        Self {
+            question,
+            slots: AgeSlots::new(&ages),
+            ages: ages.len(),
+            buckets: Buckets::new(width, question.until),
+            wanted: (from, to),
+            rows: Grid::new(question.segment_by.is_some()),
+            heads: Grid::new(false),
+            unplaced_refunds: Tally::default(),
+        }
+    }
+
+    fn segmented(&self) -> bool {
+        self.question.segment_by.is_some()
+    }
+
+    /// The cohort of an anchor day, if it is wanted.
+    fn cohort(&self, anchor_day: Day) -> Option<i32> {
+        if anchor_day == Day::MIN || anchor_day > self.question.until {
+            return None;
+        }
+        let ordinal = self.buckets.ordinal(anchor_day);
+        (self.wanted.0 <= ordinal && ordinal <= self.wanted.1).then_some(ordinal)
+    }
+
+    fn row(&mut self, segment: TextId, cohort: i32) -> &mut LtvRow {
+        let ages = self.ages;
+        self.rows.row(segment, cohort, || LtvRow::new(ages))
+    }
+
+    fn flow(&mut self, segment: TextId, cohort: i32, age: i64) -> &mut Flow {
+        let slot = self.slots.slot(age);
+        &mut self.row(segment, cohort).flows[slot]
+    }
+
+    fn tally(&self, sums: &Sums) -> Tally {
+        Tally { count: sums.count, micros: self.question.measure.of(sums) }
+    }
+
+    /// Calendar age in days or periods.
+    fn calendar_age(&self, cohort: i32, anchor_day: Day, day: Day) -> i64 {
+        match self.question.age {
+            AgeBasis::Periods => i64::from(self.buckets.ordinal(day)) - i64::from(cohort),
+            _ => i64::from(day.0) - i64::from(anchor_day.0),
+        }
+    }
+
+    fn take_cohort(&mut self, key: &CohortKey, segment: Option<SegmentIx>, cohort: &Cohort) {
+        let Some(ordinal) = self.cohort(key.day) else { return };
+        let until = self.question.until;
+        let mut heads = Heads::default();
+        for (day, sums) in cohort.heads.iter() {
+            if day <= until {
+                heads += sums;
+            }
+        }
+        let value = match segment {
+            None if self.segmented() => {
+                *self.heads.row(0, ordinal, Heads::default) += heads;
+                return;
+            }
+            None => 0,
+            Some(segment) => segment.value,
+        };
+        // Added up apart, so that the row is looked up once and not for every cell.
+        let mut row = LtvRow { heads, ..LtvRow::new(self.ages) };
+        for (day, sums) in cohort.payments.iter().take_while(|(day, _)| *day <= until) {
+            let slot = self.slots.slot(self.calendar_age(ordinal, key.day, day));
+            row.flows[slot].payments += self.tally(&sums);
+        }
+        for ((day, of), sums) in cohort.refunds.iter().take_while(|((day, _), _)| *day <= until) {
+            let counted = match self.question.refunds {
+                RefundDating::AtRefund => day,
+                RefundDating::AtPurchase => of,
+            };
+            let slot = self.slots.slot(self.calendar_age(ordinal, key.day, counted));
+            row.flows[slot].refunds += self.tally(&sums);
+        }
+        self.row(value, ordinal).add(&row);
+    }
+
+    fn spell_out(self, dictionary: &Dictionary) -> LtvPartial {
+        let segmented = self.segmented();
+        let mut partial =
+            LtvPartial { unplaced_refunds: self.unplaced_refunds, ..LtvPartial::default() };
+        for (_, ordinal, heads) in self.heads.into_rows() {
+            let row = LtvRow { heads, ..LtvRow::new(self.ages) };
+            partial.cohorts.insert(ordinal, row);
+        }
+        for (segment, ordinal, row) in self.rows.into_rows() {
+            if !segmented {
+                partial.cohorts.insert(ordinal, row);
+                continue;
+            }
+            let money = LtvRow { heads: Heads::default(), flows: row.flows.clone() };
+            partial.cohorts.entry(ordinal).or_default().add(&money);
+            let value = dictionary.text(segment).to_owned();
+            partial.segments.entry(value).or_default().insert(ordinal, row);
+        }
+        partial
+    }
+}
+
+/// One pass over facts.
+struct FactPass<'a> {
+    sums: LtvSums<'a>,
+    selector: Selector,
+    installs: Selector,
+    /// Whether a segment says which customers it has.
+    segments_hold_customers: bool,
+}
+
+impl<'a> FactPass<'a> {
+    fn new(dictionary: &Dictionary, question: &'a LtvQuestion) -> Self {
+        let (filters, by) = (&question.filters, question.segment_by.as_ref());
+        Self {
+            sums: LtvSums::new(question),
+            selector: Selector::new(dictionary, filters, by),
+            installs: Selector::for_installs(dictionary, filters, by),
+            segments_hold_customers: by.is_none_or(|field| field.narrows_installs()),
+        }
+    }
+
+    fn take(&mut self, fact: &Fact) {
+        match fact.key.kind {
+            FactKind::Payment => self.take_payment(fact),
+            FactKind::Refund => self.take_refund(fact),
+            FactKind::UnplacedRefund => self.take_unplaced(fact),
+            FactKind::Payer => self.take_payers(fact),
+            FactKind::Customer => self.take_customers(fact),
+            _ => (),
+        }
+    }
+
+    fn take_payment(&mut self, fact: &Fact) {
+        let key = &fact.key;
+        let Some(segment) = self.selector.segment(key.dims) else { return };
+        let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
+        let age = self.age(cohort, key, false);
+        let tally = self.sums.tally(&fact.sums);
+        self.sums.flow(segment, cohort, age).payments += tally;
+    }
+
+    fn take_unplaced(&mut self, fact: &Fact) {
+        if self.selector.segment(fact.key.dims).is_some() {
+            let tally = self.sums.tally(&fact.sums);
+            self.sums.unplaced_refunds += tally;
+        }
+    }
+
+    fn take_refund(&mut self, fact: &Fact) {
+        let key = &fact.key;
+        let Some(segment) = self.selector.segment(key.dims) else { return };
+        let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
+        let at_purchase = self.sums.question.refunds == RefundDating::AtPurchase;
+        let age = self.age(cohort, key, at_purchase && key.other_day != Day::MIN);
+        let tally = self.sums.tally(&fact.sums);
+        self.sums.flow(segment, cohort, age).refunds += tally;
+    }
+
+    fn anchor_day(&self, key: &FactKey) -> Day {
+        match self.sums.question.anchor {
+            Anchor::FirstPurchase => key.first_day,
+            Anchor::Install => key.install_day,
+        }
+    }
+
+    /// The age of the fact, or of the payment it refunds.
+    fn age(&self, cohort: i32, key: &FactKey, of_payment: bool) -> i64 {
+        let day = if of_payment { key.other_day } else { key.day };
+        let calendar = self.sums.calendar_age(cohort, self.anchor_day(key), day);
+        match self.sums.question.age {
+            AgeBasis::Days | AgeBasis::Periods => calendar,
+            AgeBasis::Payments => i64::from(key.index.max(1)),
+            AgeBasis::ElapsedDays => {
+                let slip = match (self.sums.question.anchor, of_payment) {
+                    (Anchor::FirstPurchase, false) => key.slip_first,
+                    (Anchor::FirstPurchase, true) => key.other_slip_first,
+                    (Anchor::Install, false) => key.slip_install,
+                    (Anchor::Install, true) => key.other_slip_install,
+                };
+                calendar - i64::from(slip)
+            }
+        }
+    }
+
+    fn take_payers(&mut self, fact: &Fact) {
+        let Some(cohort) = self.sums.cohort(self.anchor_day(&fact.key)) else { return };
+        let payers = fact.sums.count;
+        // Who is anchored by a payment is a customer of that cohort by being a payer.
+        let by_payment = self.sums.question.anchor == Anchor::FirstPurchase;
+        let heads = Heads { customers: if by_payment { payers } else { 0 }, payers, installs: 0 };
+        let segments = self.selector.signature_segments(fact.key.dims);
+        for segment in segments {
+            self.sums.row(*segment, cohort).heads += heads;
+        }
+        if self.sums.segmented() && !segments.is_empty() {
+            *self.sums.heads.row(0, cohort, Heads::default) += heads;
+        }
+    }
+
+    fn take_customers(&mut self, fact: &Fact) {
+        if self.sums.question.anchor != Anchor::Install {
+            return;
+        }
+        let Some(segment) = self.installs.segment(fact.key.dims) else { return };
+        let Some(cohort) = self.sums.cohort(fact.key.install_day) else { return };
+        let customers = fact.sums.count;
+        let installs = if fact.key.index == 1 { customers } else { 0 };
+        let heads = Heads { customers, payers: 0, installs };
+        if self.segments_hold_customers {
+            self.sums.row(segment, cohort).heads += heads;
+        }
+        if self.sums.segmented() {
+            *self.sums.heads.row(0, cohort, Heads::default) += heads;
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What is asked and how it is answered from facts: pure questions, pure answers.
+//!
+//! Every question goes the same way: a *partial* is made from the facts (or the curves) of each
+//! shard with all texts spelled out, partials are merged, and the answer is made from the whole.
+//! Nothing here knows what time it is; `today` and `until` come in the question.
+
+mod ages;
+mod buckets;
+mod filters;
+mod grid;
+pub mod ltv;
+mod ltv_answer;
+#[cfg(test)]
+mod naive;
+pub mod question;
+pub mod ratio;
+pub mod revenue;
+pub mod snapshot;
+#[cfg(test)]
+mod worked_examples;
