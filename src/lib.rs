@@ -2,6 +2,7 @@
 //!
 //! The map of the modules and the invariants that hold are in `ARCHITECTURE.md`.
 
+pub mod codec;
 pub mod domain;
 pub mod engine;
 pub mod metrics_api;

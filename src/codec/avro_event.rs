@@ -1,0 +1,302 @@
+//! The Avro event, version 1: any writer's schema compiled once, then read without copying.
+//!
+//! A [`WriterSchema`] is a list of steps, one per field of the writer in the writer's order: read
+//! into a field of ours, or skip. What the Avro specification calls resolution happens once, when
+//! the steps are made:
+//!
+//! | the writer | is read as |
+//! |---|---|
+//! | has a field we don't know | skipped, whatever its type |
+//! | lacks a field that we may miss | absent |
+//! | lacks `event_id`, `app_id`, `customer_id`, `kind` or `occurred_at` | refused as a schema |
+//! | writes a field in another place, or nullable, or not nullable | the same field |
+//! | int for long, bytes for string | promoted |
+//! | timestamp-millis for timestamp-micros | multiplied by 1000 |
+//! | string for our enums, enum for our strings | by name |
+//! | a union with branches that don't fit | refused when such a branch is used |
+//!
+//! The last but one row and null for a map or an enum of ours go beyond the specification.
+
+use std::borrow::Cow;
+
+use apache_avro::Schema;
+use apache_avro::schema::ResolvedSchema;
+
+use crate::codec::avro_fingerprint::{fingerprint, library_fingerprint};
+use crate::codec::avro_resolve::{Source, Symbol, expected, source_of};
+use crate::codec::avro_skip::{ShapeId, Shapes, ShapesBuilder};
+use crate::codec::avro_wire::{Cursor, put_count, put_long, put_text};
+use crate::codec::error::{DecodeError, SchemaError, quoted};
+use crate::codec::event_fields::{Field, FieldValue, Slot};
+use crate::domain::event::{ATTRIBUTES_MAX, BillingEvent, Environment, FieldError, RawEvent};
+use crate::domain::time::Timestamp;
+
+/// Our own schema, as published.
+pub const BILLING_EVENT_V1: &str = include_str!("../../schemas/billing_event.v1.avsc");
+
+/// The unqualified name of the record, ours and every writer's.
+const RECORD_NAME: &str = "BillingEvent";
+
+/// A writer's schema, ready to read events with.
+#[derive(Debug)]
+pub struct WriterSchema {
+    steps: Vec<Step>,
+    shapes: Shapes,
+    fingerprints: [[u8; 8]; 2],
+}
+
+#[derive(Debug)]
+enum Step {
+    Read(Field, Source),
+    Skip(ShapeId),
+}
+
+impl WriterSchema {
+    /// Compiles a schema given as JSON.
+    pub fn parse(json: &str) -> Result<Self, SchemaError> {
+        let invalid = |error: apache_avro::Error| SchemaError::Invalid(error.to_string());
+        let schema = Schema::parse_str(json).map_err(invalid)?;
+        let resolved = ResolvedSchema::try_from(&schema).map_err(invalid)?;
+        let Schema::Record(record) = &schema else {
+            return Err(SchemaError::NotAnEvent);
+        };
+        if record.name.name() != RECORD_NAME {
+            return Err(SchemaError::NotAnEvent);
+        }
+        let mut shapes = ShapesBuilder::new(resolved.get_names());
+        let mut steps = Vec::with_capacity(record.fields.len());
+        for field in &record.fields {
+            steps.push(match Field::by_name(&field.name) {
+                Some((_, known)) => {
+                    Step::Read(known, source_of(known, &field.schema, resolved.get_names())?)
+                }
+                None => Step::Skip(shapes.add(&field.schema)?),
+            });
+        }
+        let is_read = |wanted: Field| {
+            steps.iter().any(|step| matches!(step, Step::Read(field, _) if *field == wanted))
+        };
+        match Field::ALL.into_iter().find(|field| field.is_required() && !is_read(*field)) {
+            Some(field) => Err(SchemaError::MissingField(field.name())),
+            None => Ok(Self {
+                steps,
+                shapes: shapes.build(),
+                fingerprints: [fingerprint(&schema), library_fingerprint(&schema)],
+            }),
+        }
+    }
+
+    /// What single-object messages name the schema by, in the order of the wire: the
+    /// specification's fingerprint, then the one that the Avro library of Rust writes.
+    pub fn fingerprints(&self) -> [[u8; 8]; 2] {
+        self.fingerprints
+    }
+
+    /// Reads one event from all of `datum`.
+    pub fn decode<'a>(&self, datum: &'a [u8]) -> Result<BillingEvent<'a>, DecodeError> {
+        let mut cursor = Cursor::new(datum);
+        let mut raw = RawEvent::default();
+        for step in &self.steps {
+            match step {
+                Step::Read(field, source) => read(*field, source, &mut cursor, &mut raw)?,
+                Step::Skip(shape) => self.shapes.skip(*shape, &mut cursor)?,
+            }
+        }
+        cursor.end()?;
+        Ok(raw.check()?)
+    }
+}
+
+/// Reads one value into its field.
+fn read<'a>(
+    field: Field,
+    source: &Source,
+    cursor: &mut Cursor<'a>,
+    raw: &mut RawEvent<'a>,
+) -> Result<(), DecodeError> {
+    let source = branch(source, cursor)?;
+    match (field.slot(raw), source) {
+        (_, Source::Null) => (),
+        (Slot::Text(slot), Source::Text) => *slot = Some(Cow::Borrowed(cursor.text()?)),
+        (Slot::Text(slot), Source::Enum(symbols)) => {
+            *slot = Some(match &symbols[cursor.choice(symbols.len())?] {
+                Symbol::Ours(symbol) => Cow::Borrowed(*symbol),
+                Symbol::Text(symbol) => Cow::Owned(symbol.clone()),
+                Symbol::Unknown(symbol) => {
+                    let (field, symbol) = (field.name(), quoted(symbol));
+                    return Err(DecodeError::UnknownSymbol { field, symbol });
+                }
+            });
+        }
+        (Slot::Integer(slot), Source::Int) => *slot = Some(cursor.int()?.into()),
+        (Slot::Integer(slot), Source::Long) => *slot = Some(cursor.long()?),
+        (Slot::Instant(slot), Source::Int) => *slot = Some(Timestamp(cursor.int()?.into())),
+        (Slot::Instant(slot), Source::Long) => *slot = Some(Timestamp(cursor.long()?)),
+        (Slot::Instant(slot), Source::Millis) => {
+            let millis = cursor.long()?;
+            let micros = millis.checked_mul(1000).ok_or_else(|| {
+                FieldError::invalid(
+                    field.name(),
+                    "an instant from 1970-01-01 to 9999-12-31",
+                    millis,
+                )
+            })?;
+            *slot = Some(Timestamp(micros));
+        }
+        (Slot::Attributes(list), Source::TextMap(values)) => read_map(values, cursor, list)?,
+        (_, _) => return Err(unfit(field)),
+    }
+    Ok(())
+}
+
+/// The source of the value itself: the branch that a union's index names.
+#[inline]
+fn branch<'s>(source: &'s Source, cursor: &mut Cursor<'_>) -> Result<&'s Source, DecodeError> {
+    match source {
+        Source::Union(branches) => Ok(&branches[cursor.choice(branches.len())?]),
+        _ => Ok(source),
+    }
+}
+
+/// The value is of a branch of the writer's union that doesn't fit the field.
+fn unfit(field: Field) -> DecodeError {
+    FieldError::invalid(field.name(), expected(field), "a value of another type").into()
+}
+
+fn read_map<'a>(
+    values: &Source,
+    cursor: &mut Cursor<'a>,
+    list: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>,
+) -> Result<(), DecodeError> {
+    while let Some(block) = cursor.block()? {
+        for _ in 0..block.count {
+            let name = cursor.text()?;
+            let value = match branch(values, cursor)? {
+                Source::Text => cursor.text()?,
+                _ => return Err(unfit(Field::Attributes)),
+            };
+            if list.len() == ATTRIBUTES_MAX {
+                let expected = format!("at most {ATTRIBUTES_MAX} entries");
+                return Err(FieldError::invalid("attributes", &expected, "more").into());
+            }
+            list.push((Cow::Borrowed(name), Cow::Borrowed(value)));
+        }
+        cursor.end_block(block)?;
+    }
+    Ok(())
+}
+
+/// Appends the event as a datum of [`BILLING_EVENT_V1`], without framing.
+pub fn encode(event: &BillingEvent<'_>, out: &mut Vec<u8>) {
+    for field in Field::ALL {
+        match field {
+            Field::Kind => put_count(out, usize::from(event.kind as u8)),
+            Field::Environment => {
+                put_long(out, i64::from(event.environment == Environment::Sandbox))
+            }
+            Field::Attributes => put_attributes(out, &event.dimensions.attributes),
+            _ => put_field(out, field, field.value(event)),
+        }
+    }
+}
+
+fn put_field(out: &mut Vec<u8>, field: Field, value: Option<FieldValue<'_, '_>>) {
+    if !field.is_required() {
+        put_long(out, i64::from(value.is_some()));
+    }
+    match value {
+        Some(FieldValue::Text(text)) => put_text(out, &text),
+        Some(FieldValue::Integer(value) | FieldValue::Instant(Timestamp(value))) => {
+            put_long(out, value);
+        }
+        Some(FieldValue::Attributes(_)) | None => (),
+    }
+}
+
+fn put_attributes(out: &mut Vec<u8>, attributes: &[(Cow<'_, str>, Cow<'_, str>)]) {
+    if !attributes.is_empty() {
+        put_count(out, attributes.len());
+    }
+    for (name, value) in attributes {
+        put_text(out, name);
+        put_text(out, value);
+    }
+    put_long(out, 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl Fn(&str) -> String) -> String {
+        match WriterSchema::parse(&change(BILLING_EVENT_V1)) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_schema_that_can_never_give_an_event_is_refused() {
+        assert_eq!(refusal(str::to_owned), "accepted");
+        assert_eq!(refusal(|_| "\"string\"".to_owned()), SchemaError::NotAnEvent.to_string());
+        assert_eq!(
+            refusal(|schema| schema.replace("\"BillingEvent\"", "\"PageView\"")),
+            SchemaError::NotAnEvent.to_string()
+        );
+        assert_eq!(
+            refusal(|schema| schema.replace("\"event_id\"", "\"id\"")),
+            "the schema has no field event_id"
+        );
+        assert_eq!(
+            refusal(|schema| schema.replace(
+                "\"gross_micros\", \"type\": [\"null\", \"long\"]",
+                "\"gross_micros\", \"type\": [\"null\", \"double\"]"
+            )),
+            "gross_micros must be a long"
+        );
+        assert!(refusal(|_| "{".to_owned()).starts_with("not an Avro schema"));
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_refused_by_its_field() {
+        let decode = |from: &str, to: &str, datum: &[u8]| {
+            assert!(BILLING_EVENT_V1.contains(from));
+            let minimal: Vec<&str> = BILLING_EVENT_V1
+                .lines()
+                .filter(|line| !line.contains("\"default\"") || line.contains(from))
+                .collect();
+            // The last field left has a comma behind it only if another one followed.
+            let json = minimal.join("\n").replace(from, to).replace("},\n  ]", "}\n  ]");
+            let schema = WriterSchema::parse(&json).unwrap();
+            schema.decode(datum).map_or_else(|error| error.reason().into_owned(), |_| "ok".into())
+        };
+        let head = [&[2, b'e', 2, b'a', 2, b'c'][..], &[0]].concat();
+        let with = |rest: &[u8]| [&head[..], rest].concat();
+        let micros = "timestamp-micros\"}, \"doc\": \"Business time.\"";
+        let millis = "timestamp-millis\"}, \"doc\": \"Business time.\"";
+        assert_eq!(decode(micros, millis, &with(&[2])), "ok");
+        let most = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        assert_eq!(decode(micros, millis, &with(&most)), "invalid_occurred_at");
+        assert_eq!(decode(micros, micros, &with(&most)), "invalid_occurred_at");
+
+        let text = "\"store\", \"type\": [\"null\", \"string\"]";
+        let union = "\"store\", \"type\": [\"null\", \"string\", \"int\"]";
+        assert_eq!(decode(text, union, &with(&[2, 2, 2, b'x'])), "ok");
+        assert_eq!(decode(text, union, &with(&[2, 4, 2])), "invalid_store");
+        assert_eq!(decode(text, union, &with(&[2, 6, 2])), "malformed_avro");
+        assert_eq!(decode(text, union, &with(&[2])), "truncated");
+        let symbols = "\"store\", \"type\": [\"null\", {\"type\": \"enum\", \"name\": \"S\", \"symbols\": [\"x\"]}]";
+        assert_eq!(decode(text, symbols, &with(&[2, 2, 0])), "ok");
+        assert_eq!(decode(text, symbols, &with(&[2, 2, 2])), "malformed_avro");
+        assert_eq!(decode("\"install\"", "\"gift\"", &with(&[2])), "unknown_symbol");
+    }
+
+    #[test]
+    fn the_fields_of_the_published_schema_are_the_fields_of_the_code() {
+        let Ok(Schema::Record(record)) = Schema::parse_str(BILLING_EVENT_V1) else {
+            panic!("not a record");
+        };
+        let names: Vec<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, Field::ALL.map(Field::name));
+    }
+}

@@ -1,0 +1,233 @@
+//! The primitives of Avro's binary encoding, over borrowed bytes.
+//!
+//! A [`Cursor`] never reads past the end and never believes a length that the bytes left can't
+//! hold, so what follows it may allocate what a length says.
+
+use crate::codec::error::DecodeError;
+
+/// The bytes not yet read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+/// The head of a block of array items or map entries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    pub(crate) count: u64,
+    /// Bytes left after the block, where the writer says how long the block is.
+    left_after: Option<usize>,
+}
+
+type Read<T> = Result<T, DecodeError>;
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Refuses bytes after the last one of the message.
+    pub(crate) fn end(self) -> Read<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+    }
+
+    /// The next `count` bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Read<&'a [u8]> {
+        match self.rest.split_at_checked(count) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(DecodeError::Truncated),
+        }
+    }
+
+    #[inline]
+    fn byte(&mut self) -> Read<u8> {
+        match self.rest.split_first() {
+            Some((first, rest)) => {
+                self.rest = rest;
+                Ok(*first)
+            }
+            None => Err(DecodeError::Truncated),
+        }
+    }
+
+    /// A zigzag variable-length integer of at most 64 bits.
+    #[inline]
+    pub(crate) fn long(&mut self) -> Read<i64> {
+        // Nearly all are one byte: union branches, enum symbols, lengths.
+        if let Some((first @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(zigzag(u64::from(*first)));
+        }
+        self.long_of_many_bytes()
+    }
+
+    fn long_of_many_bytes(&mut self) -> Read<i64> {
+        let mut bits = 0u64;
+        for shift in (0..70).step_by(7) {
+            let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            bits |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(zigzag(bits));
+            }
+        }
+        Err(DecodeError::MalformedAvro("an integer is longer than 64 bits"))
+    }
+
+    /// A zigzag variable-length integer of at most 32 bits.
+    pub(crate) fn int(&mut self) -> Read<i32> {
+        let malformed = |_| DecodeError::MalformedAvro("an int is longer than 32 bits");
+        i32::try_from(self.long()?).map_err(malformed)
+    }
+
+    /// One byte, 0 or 1.
+    pub(crate) fn boolean(&mut self) -> Read<bool> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::MalformedAvro("a boolean is neither 0 nor 1")),
+        }
+    }
+
+    /// The position of an enum symbol or of a union branch among `count`.
+    #[inline]
+    pub(crate) fn choice(&mut self, count: usize) -> Read<usize> {
+        match usize::try_from(self.long()?) {
+            Ok(index) if index < count => Ok(index),
+            _ => Err(DecodeError::MalformedAvro("a union or enum index is outside its schema")),
+        }
+    }
+
+    /// A length that the bytes left can hold.
+    #[inline]
+    fn length(&mut self) -> Read<usize> {
+        let length = self.long()?;
+        match usize::try_from(length) {
+            Ok(length) if length <= self.rest.len() => Ok(length),
+            _ if length < 0 => Err(DecodeError::MalformedAvro("a length is negative")),
+            _ => Err(DecodeError::Truncated),
+        }
+    }
+
+    /// Length-prefixed bytes.
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> Read<&'a [u8]> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    /// Length-prefixed UTF-8.
+    #[inline]
+    pub(crate) fn text(&mut self) -> Read<&'a str> {
+        std::str::from_utf8(self.bytes()?)
+            .map_err(|_| DecodeError::MalformedAvro("a string is not UTF-8"))
+    }
+
+    /// The next block of an array or map; `None` at its end.
+    pub(crate) fn block(&mut self) -> Read<Option<Block>> {
+        let count = self.long()?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let left_after = if count < 0 {
+            let length = self.length()?;
+            Some(self.left() - length)
+        } else {
+            None
+        };
+        Ok(Some(Block { count: count.unsigned_abs(), left_after }))
+    }
+
+    /// Refuses a block whose items are longer or shorter than its head said.
+    pub(crate) fn end_block(&self, block: Block) -> Read<()> {
+        match block.left_after {
+            Some(left) if left != self.left() => {
+                Err(DecodeError::MalformedAvro("a block is not as long as it says"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The integer that a zigzag encoding means.
+#[inline]
+fn zigzag(bits: u64) -> i64 {
+    (bits >> 1).cast_signed() ^ -((bits & 1).cast_signed())
+}
+
+/// Appends a zigzag variable-length integer.
+pub(crate) fn put_long(out: &mut Vec<u8>, value: i64) {
+    let mut bits = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while bits >= 0x80 {
+        out.push(low_byte(bits) | 0x80);
+        bits >>= 7;
+    }
+    out.push(low_byte(bits));
+}
+
+/// The lowest seven bits.
+fn low_byte(bits: u64) -> u8 {
+    bits.to_le_bytes()[0] & 0x7f
+}
+
+/// Appends a count of items or bytes in memory, which always fits.
+pub(crate) fn put_count(out: &mut Vec<u8>, count: usize) {
+    put_long(out, i64::try_from(count).unwrap_or(i64::MAX));
+}
+
+/// Appends length-prefixed UTF-8.
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_count(out, text.len());
+    out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_written_as_the_avro_specification_shows() {
+        for (value, bytes) in [
+            (0, vec![0x00]),
+            (-1, vec![0x01]),
+            (1, vec![0x02]),
+            (-64, vec![0x7f]),
+            (64, vec![0x80, 0x01]),
+            (i64::MIN, [vec![0xff; 9], vec![0x01]].concat()),
+            (i64::MAX, [vec![0xfe], vec![0xff; 8], vec![0x01]].concat()),
+        ] {
+            let mut out = Vec::new();
+            put_long(&mut out, value);
+            assert_eq!(out, bytes, "{value}");
+            let mut cursor = Cursor::new(&bytes);
+            assert_eq!(cursor.long(), Ok(value));
+            assert_eq!(cursor.end(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn lengths_are_not_believed() {
+        let refused = |bytes: &[u8]| Cursor::new(bytes).bytes().unwrap_err();
+        assert_eq!(refused(&[]), DecodeError::Truncated);
+        assert_eq!(refused(&[0x80]), DecodeError::Truncated);
+        assert_eq!(refused(&[0x04, b'a']), DecodeError::Truncated);
+        assert_eq!(refused(&[0x01]), DecodeError::MalformedAvro("a length is negative"));
+        let endless = [0xff; 11];
+        let too_long = DecodeError::MalformedAvro("an integer is longer than 64 bits");
+        assert_eq!(refused(&endless), too_long);
+        let mut most = vec![0xfe];
+        most.extend([0xff; 8]);
+        most.push(0x01);
+        assert_eq!(refused(&most), DecodeError::Truncated);
+    }
+}
