@@ -6,4 +6,5 @@ pub mod codec;
 pub mod domain;
 pub mod engine;
 pub mod metrics_api;
+pub mod store;
 pub mod stream;
