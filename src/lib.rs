@@ -6,5 +6,6 @@ pub mod codec;
 pub mod domain;
 pub mod engine;
 pub mod metrics_api;
+pub mod state;
 pub mod store;
 pub mod stream;

@@ -1,0 +1,172 @@
+//! Commits: what memory has and the store has not, as one batch.
+
+use std::sync::Arc;
+
+use parking_lot::ArcMutexGuard;
+use parking_lot::RawMutex;
+
+use crate::codec::stored::{
+    Anchor, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk, encode_dead_letter,
+    encode_entry, encode_forgotten, encode_position, encode_rules, encode_sums, encode_suspended,
+    fact_key,
+};
+use crate::engine::facts::Fact;
+use crate::engine::shard::Changes;
+use crate::state::{LiveShard, StateError};
+use crate::store::{Batch, Durability, Store, Table};
+use crate::stream::{DeadLetter, NextOffset};
+
+/// So many older anchors are kept, each about four times as many commits old as the one before.
+const ANCHORS_MAX: u32 = 8;
+
+/// Changes taken out of memory that the store does not have yet.
+///
+/// Taking them needs the shard for a moment; writing them does not, so questions are answered
+/// meanwhile. If the write fails, the shard in memory must be dropped.
+pub struct PreparedCommit {
+    changes: Changes,
+    quarantine: Vec<DeadLetter>,
+    position: Position,
+    rules: Vec<u8>,
+    store: Arc<dyn Store>,
+    _gate: ArcMutexGuard<RawMutex, ()>,
+}
+
+/// What a commit has made durable.
+#[derive(Debug)]
+pub struct Written {
+    pub next_offset: NextOffset,
+    pub rows: usize,
+    /// Refused records of this commit, for the dead-letter topic.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl LiveShard {
+    /// Takes everything that changed since the last commit.
+    pub fn prepare_commit(&mut self) -> PreparedCommit {
+        let gate = self.commit_gate.lock_arc();
+        let changes = self.shard.take_changes();
+        let position = &mut self.position;
+        position.newest_event_at_micros = self.shard.newest_event_at().map(|at| at.0);
+        position.customer_count = self.shard.customer_count();
+        position.commit_count += 1;
+        if let Some(anchor) = self.last_anchor.take() {
+            keep_anchor(&mut position.anchors, anchor, position.commit_count);
+        }
+        self.is_dirty = false;
+        PreparedCommit {
+            changes,
+            quarantine: std::mem::take(&mut self.quarantine),
+            position: self.position.clone(),
+            rules: encode_rules(&self.stored_rules),
+            store: Arc::clone(&self.store),
+            _gate: gate,
+        }
+    }
+
+    /// Takes and writes everything that changed since the last commit.
+    pub fn commit(&mut self, durability: Durability) -> Result<Written, StateError> {
+        self.prepare_commit().write(durability)
+    }
+}
+
+/// Keeps the newest anchor first and thins the older ones: place `n` is renewed every 4^n commits.
+fn keep_anchor(anchors: &mut Vec<Anchor>, newest: Anchor, commit_count: u64) {
+    for place in (1..ANCHORS_MAX).rev() {
+        let place_at = place as usize;
+        if commit_count.is_multiple_of(4u64.pow(place - 1)) && anchors.len() >= place_at {
+            let younger = anchors[place_at - 1];
+            match anchors.get_mut(place_at) {
+                Some(anchor) => *anchor = younger,
+                None => anchors.push(younger),
+            }
+        }
+    }
+    match anchors.first_mut() {
+        Some(first) => *first = newest,
+        None => anchors.push(newest),
+    }
+}
+
+impl PreparedCommit {
+    /// Writes the changes, with the offset up to which they reach, in one batch.
+    pub fn write(self, durability: Durability) -> Result<Written, StateError> {
+        let mut batch = Batch::default();
+        write_changes(&mut batch, self.changes);
+        for letter in &self.quarantine {
+            let (key, value) = encode_dead_letter(letter);
+            batch.put(Table::Quarantine, key, value);
+        }
+        batch.put(Table::Meta, RULES_KEY.to_vec(), self.rules);
+        batch.put(Table::Meta, POSITION_KEY.to_vec(), encode_position(&self.position));
+        let rows = batch.writes.len();
+        self.store.commit(batch, durability)?;
+        Ok(Written {
+            next_offset: self.position.next_offset(),
+            rows,
+            dead_letters: self.quarantine,
+        })
+    }
+}
+
+fn write_changes(batch: &mut Batch, changes: Changes) {
+    for (customer, chunks) in changes.erased {
+        for chunk in 0..chunks {
+            batch.delete(Table::History, chunk_key(&customer, chunk));
+        }
+    }
+    for (customer, chunk, events) in changes.history {
+        let key = chunk_key(&customer, chunk);
+        let value = encode_chunk(&key, &events);
+        batch.put(Table::History, key, value);
+    }
+    write_facts(batch, Table::Facts, changes.facts);
+    write_facts(batch, Table::Given, changes.given);
+    for entry in changes.entries {
+        let (key, value) = encode_entry(entry);
+        batch.put(Table::Dictionary, key, value);
+    }
+    for (customer, events) in changes.suspended {
+        if events.is_empty() {
+            batch.delete(Table::Suspended, customer.into_vec());
+        } else {
+            let value = encode_suspended(&customer, &events);
+            batch.put(Table::Suspended, customer.into_vec(), value);
+        }
+    }
+    for forgotten in changes.forgotten {
+        let (key, value) = encode_forgotten(forgotten);
+        batch.put(Table::Forgotten, key, value);
+    }
+}
+
+/// Rows of facts with their sums; a zero row goes.
+pub(super) fn write_facts(batch: &mut Batch, table: Table, facts: Vec<Fact>) {
+    for fact in facts {
+        let key = fact_key(&fact.key);
+        if fact.sums.is_zero() {
+            batch.delete(table, key);
+        } else {
+            let value = encode_sums(&key, &fact.sums);
+            batch.put(table, key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_thin_out_with_age() {
+        let mut anchors = Vec::new();
+        for commit in 1..=1000u64 {
+            let offset = i64::try_from(commit).unwrap();
+            keep_anchor(&mut anchors, Anchor { offset, timestamp: 0, hash: 0 }, commit);
+        }
+        let offsets: Vec<i64> = anchors.iter().map(|anchor| anchor.offset).collect();
+        assert_eq!(offsets[0], 1000);
+        assert!(offsets.windows(2).all(|pair| pair[0] > pair[1]), "{offsets:?}");
+        assert!(offsets.len() >= 5 && *offsets.last().unwrap() < 900, "{offsets:?}");
+    }
+}

@@ -1,0 +1,282 @@
+//! A shard and its store: open, apply, commit, read.
+//!
+//! [`LiveShard`] is the one place where the pure engine meets its stored past. What changes
+//! together is committed together: dirty customers, facts, dictionary entries, the next offset,
+//! anchors and quarantine rows go into one batch.
+//!
+//! Always true
+//! * The state in the store is that of exactly the records below its next offset
+//!   (`tests/it/law.rs`, `tests/it/crash.rs`).
+//! * A value that does not open is an error that names the row, never skipped.
+
+mod audit;
+mod commit;
+mod load;
+mod rebuild;
+mod shards;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::codec::stored::{
+    Anchor, Position, StoredError, chunk_key, decode_chunk, decode_dead_letter, quarantine_key,
+};
+use crate::domain::event::{BillingEvent, FieldError};
+use crate::domain::rules::Rules;
+use crate::domain::time::Timestamp;
+use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::refusal::Refusal;
+use crate::engine::shard::{CustomerKey, History, Offer, Shard, Verdict, customer_key};
+use crate::engine::standing::{Standing, standings};
+use crate::store::{Store, StoreError, Table};
+use crate::stream::{DeadLetter, Fingerprint, NextOffset, Partition, Record};
+
+pub use audit::{Audit, Difference};
+pub use commit::{PreparedCommit, Written};
+pub use load::RulesChanged;
+pub use rebuild::{Rebuilt, rebuild};
+pub use shards::{Shards, SharedShard};
+
+/// Why a shard can't go on. None of these is retried in place.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The store failed or holds damaged rows.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stored facts were computed under other rules.
+    #[error(transparent)]
+    Rules(#[from] RulesChanged),
+    /// The state is that of another log, so offsets would mean other records.
+    #[error("the state was computed from {found}, not from {wanted}; use another data directory")]
+    OtherLog { found: String, wanted: String },
+    /// A ledger can't be recomputed under the new rules.
+    #[error("app \"{app}\", customer \"{customer_id}\", event \"{event_id}\": {message}")]
+    Rebuild { app: String, customer_id: String, event_id: String, message: String },
+}
+
+/// A decoder's refusal of a record, on its way to the quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Stable and from a small set: the label of the metric.
+    pub code: String,
+    /// The field at fault, where there is one.
+    pub field: Option<String>,
+    pub message: String,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code(),
+            field: Some(refusal.field().to_owned()),
+            message: refusal.message(),
+        }
+    }
+}
+
+impl From<FieldError> for Refused {
+    fn from(error: FieldError) -> Self {
+        Self { code: error.code(), field: Some(error.field.to_owned()), message: error.message }
+    }
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its effect was in the state before: below the next offset.
+    Known,
+    Accepted {
+        is_suspended: bool,
+    },
+    Repeated,
+    Refused(Refused),
+}
+
+/// One partition's state with its store.
+pub struct LiveShard {
+    pub partition: Partition,
+    pub shard: Shard,
+    pub position: Position,
+    store: Arc<dyn Store>,
+    /// Held while a commit is between memory and store, so that a reader of ledgers sees no gap.
+    commit_gate: Arc<Mutex<()>>,
+    quarantine: Vec<DeadLetter>,
+    last_anchor: Option<Anchor>,
+    /// The rules to store: those in force, and those of apps that are not configured now.
+    stored_rules: BTreeMap<String, String>,
+    is_dirty: bool,
+}
+
+impl LiveShard {
+    /// Takes in the next record of the partition. Records below the next offset are known.
+    pub fn apply(
+        &mut self,
+        record: &Record<'_>,
+        decoded: Result<&BillingEvent<'_>, Refused>,
+    ) -> Result<Outcome, StateError> {
+        if record.offset < self.position.next_offset {
+            return Ok(Outcome::Known);
+        }
+        let outcome = match decoded {
+            Ok(event) => self.offer(event, record.timestamp)?,
+            Err(refused) => Outcome::Refused(refused),
+        };
+        match &outcome {
+            Outcome::Accepted { .. } => self.position.accepted += 1,
+            Outcome::Repeated => self.position.repeated += 1,
+            Outcome::Refused(refused) => self.quarantine(record, refused),
+            Outcome::Known => {}
+        }
+        self.position.records += 1;
+        self.position.next_offset = record.offset + 1;
+        let Fingerprint { offset, timestamp, hash } = record.fingerprint();
+        self.last_anchor = Some(Anchor { offset, timestamp: timestamp.0, hash });
+        self.is_dirty = true;
+        Ok(outcome)
+    }
+
+    fn offer(
+        &mut self,
+        event: &BillingEvent<'_>,
+        recorded_at: Timestamp,
+    ) -> Result<Outcome, StateError> {
+        let mut offer = self.shard.offer(event, recorded_at, None);
+        if let Offer::NeedsHistory(key) = offer {
+            let history = self.history(&key)?;
+            offer = self.shard.offer(event, recorded_at, Some(history));
+        }
+        Ok(match offer {
+            Offer::Done(Verdict::Accepted { is_suspended }) => Outcome::Accepted { is_suspended },
+            Offer::Done(Verdict::Repeated) => Outcome::Repeated,
+            Offer::Done(Verdict::Refused(refusal)) => Outcome::Refused(refusal.into()),
+            Offer::NeedsHistory(key) => {
+                let key = describe_key(&key);
+                let message = "history was asked for twice".to_owned();
+                return Err(StoreError::Corrupt { table: "history", key, message }.into());
+            }
+        })
+    }
+
+    fn quarantine(&mut self, record: &Record<'_>, refused: &Refused) {
+        *self.position.refused.entry(refused.code.clone()).or_default() += 1;
+        self.quarantine.push(DeadLetter {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            reason: refused.code.clone(),
+            message: refused.message.clone(),
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+        });
+    }
+
+    /// The stored ledger of a customer.
+    fn history(&self, key: &CustomerKey) -> Result<History, StateError> {
+        let mut history = History::default();
+        // Most customers that are asked for are new: a filter answers that without a read.
+        if self.store.get(Table::History, &chunk_key(key, 0))?.is_none() {
+            return Ok(history);
+        }
+        self.store.scan(Table::History, key, &mut |row, value| {
+            let events =
+                decode_chunk(row, value).map_err(|error| corrupt("history", row, &error))?;
+            if row != chunk_key(key, history.chunks) {
+                return Err(corrupt("history", row, &StoredError::Malformed("chunk missing")));
+            }
+            history.events.extend(events);
+            history.chunks += 1;
+            Ok(())
+        })?;
+        Ok(history)
+    }
+
+    /// Goes on at `low`: the records before it are gone from the log. Answers say so from now on.
+    pub fn skip_missing(&mut self, low: i64) {
+        self.position.missing_offsets +=
+            u64::try_from(low - self.position.next_offset).unwrap_or(0);
+        self.position.next_offset = low;
+        self.is_dirty = true;
+    }
+
+    /// Whether anything was applied since the last commit.
+    pub fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// The next offset to read.
+    pub fn next_offset(&self) -> NextOffset {
+        self.position.next_offset()
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Arc<Rules> {
+        self.shard.rules()
+    }
+
+    /// What a reader needs to read ledgers and stored rows without holding up the ingest.
+    pub fn reader(&self) -> ShardReader {
+        ShardReader { partition: self.partition, store: Arc::clone(&self.store) }
+    }
+
+    /// A customer's ledger with the standing of each event, or `None` for a customer that is not
+    /// known. Waits for a running commit.
+    pub fn ledger(
+        &self,
+        app_id: &str,
+        customer_id: &str,
+    ) -> Result<Option<Vec<(LedgerEvent, Standing)>>, StateError> {
+        let (Some(app), Some(rules)) =
+            (self.shard.dictionary.find_app(app_id), self.rules().apps.get(app_id))
+        else {
+            return Ok(None);
+        };
+        let key = customer_key(app, customer_id);
+        let _gate = self.commit_gate.lock();
+        let mut events = self.history(&key)?.events;
+        events.extend(self.shard.pending(&key).iter().cloned());
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let ledger = Ledger::new(events);
+        let standings = standings(&ledger, rules.zero_payments);
+        Ok(Some(ledger.events().iter().cloned().zip(standings).collect()))
+    }
+}
+
+/// Reads stored rows of a shard.
+pub struct ShardReader {
+    pub partition: Partition,
+    store: Arc<dyn Store>,
+}
+
+impl ShardReader {
+    /// Refused records from `from_offset` on, at most `limit`, in offset order; committed ones
+    /// only.
+    pub fn dead_letters(
+        &self,
+        from_offset: i64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StateError> {
+        let mut letters = Vec::new();
+        self.store.scan(Table::Quarantine, &[], &mut |key, value| {
+            if key < &quarantine_key(from_offset)[..] || letters.len() >= limit {
+                return Ok(());
+            }
+            let letter = decode_dead_letter(self.partition, key, value)
+                .map_err(|error| corrupt("quarantine", key, &error))?;
+            letters.push(letter);
+            Ok(())
+        })?;
+        Ok(letters)
+    }
+}
+
+fn describe_key(key: &[u8]) -> String {
+    key.escape_ascii().to_string()
+}
+
+fn corrupt(table: &'static str, key: &[u8], error: &StoredError) -> StoreError {
+    StoreError::Corrupt { table, key: describe_key(key), message: error.to_string() }
+}

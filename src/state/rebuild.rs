@@ -1,0 +1,202 @@
+//! Recomputes a shard's facts from its ledgers under changed rules.
+//!
+//! The ledgers stay; amounts in the reporting currency, standings and facts are made anew, and the
+//! epoch of the log is raised, so that readers of snapshots prefer the new figures. All of it is
+//! one batch: a crash leaves the old state, which refuses the new rules as before.
+
+use std::collections::BTreeMap;
+
+use crate::codec::stored::{
+    POSITION_KEY, RULES_KEY, chunk_customer, decode_chunk, decode_entry, decode_position,
+    encode_chunk, encode_entry, encode_position, encode_rules, encode_suspended,
+};
+use crate::domain::rules::{AppRules, Rules};
+use crate::engine::customer::suspended;
+use crate::engine::dictionary::Dictionary;
+use crate::engine::facts::{Fact, FactKey, Sums};
+use crate::engine::fold::{FactDelta, Scribe, facts};
+use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::shard::{convert, split_customer_key};
+use crate::state::commit::write_facts;
+use crate::state::load::{canonical_rules, read_facts, read_rules};
+use crate::state::{StateError, corrupt, describe_key};
+use crate::store::{Batch, Durability, Store, StoreError, Table};
+
+/// What a rebuild has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    pub customers: u64,
+    pub events: u64,
+    pub facts: u64,
+}
+
+/// Recomputes the facts of the shard in `store` under `rules`.
+///
+/// Facts that forgotten customers left behind stay as they were: no ledger explains them. Fails,
+/// changing nothing, when an event has no rate under the new rules. Memory grows with the number
+/// of facts and ledgers.
+pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> {
+    let mut run = Rebuild {
+        rules,
+        dictionary: read_dictionary(store)?,
+        sums: BTreeMap::new(),
+        batch: Batch::default(),
+        customer: Vec::new(),
+        chunks: Vec::new(),
+        done: Rebuilt::default(),
+    };
+    let stored = read_rules(store)?;
+    for fact in read_facts(store, Table::Given)? {
+        check_given(&fact, &run, &stored)?;
+        *run.sums.entry(fact.key).or_default() += fact.sums;
+    }
+    let mut refused = None;
+    store.scan(Table::History, &[], &mut |key, value| {
+        let events = decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
+        if refused.is_none() {
+            refused = run.chunk(key, events).err();
+        }
+        Ok(())
+    })?;
+    if let Some(refused) = refused.or(run.finish_customer().err()) {
+        return Err(refused);
+    }
+    run.commit(store)
+}
+
+/// What a forgotten customer left behind can't be recomputed: it must mean the same under the new
+/// rules.
+fn check_given(
+    fact: &Fact,
+    run: &Rebuild<'_>,
+    stored: &BTreeMap<String, String>,
+) -> Result<(), StateError> {
+    let app = run.dictionary.app_id(fact.key.app);
+    let new = run.rules.apps.get(app).map(AppRules::canonical);
+    for name in ["reporting_currency", "reporting_zones"] {
+        let line = |rules: Option<&str>| {
+            rules.and_then(|text| {
+                text.lines().find(|line| line.starts_with(name)).map(str::to_owned)
+            })
+        };
+        if line(stored.get(app).map(String::as_str)) != line(new.as_deref()) {
+            return Err(StateError::Rebuild {
+                app: app.to_owned(),
+                customer_id: String::new(),
+                event_id: String::new(),
+                message: format!(
+                    "{name} can't change any more: forgotten customers left figures behind that \
+                     no ledger explains; read the topic again into a new data directory"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read_dictionary(store: &dyn Store) -> Result<Dictionary, StateError> {
+    let mut dictionary = Dictionary::default();
+    store.scan(Table::Dictionary, &[], &mut |key, value| {
+        let entry = decode_entry(key, value).map_err(|error| corrupt("dictionary", key, &error))?;
+        dictionary.restore(entry).map_err(|error| StoreError::Corrupt {
+            table: "dictionary",
+            key: describe_key(key),
+            message: error.to_string(),
+        })
+    })?;
+    Ok(dictionary)
+}
+
+struct Rebuild<'a> {
+    rules: &'a Rules,
+    dictionary: Dictionary,
+    sums: BTreeMap<FactKey, Sums>,
+    batch: Batch,
+    /// The customer whose chunks are being gathered.
+    customer: Vec<u8>,
+    chunks: Vec<(Vec<u8>, Vec<LedgerEvent>)>,
+    done: Rebuilt,
+}
+
+impl Rebuild<'_> {
+    fn chunk(&mut self, key: &[u8], events: Vec<LedgerEvent>) -> Result<(), StateError> {
+        if chunk_customer(key) != self.customer {
+            self.finish_customer()?;
+            self.customer = chunk_customer(key).to_vec();
+        }
+        self.chunks.push((key.to_vec(), events));
+        Ok(())
+    }
+
+    fn finish_customer(&mut self) -> Result<(), StateError> {
+        let chunks = std::mem::take(&mut self.chunks);
+        let Some((app, customer_id)) = split_customer_key(&self.customer) else {
+            return Ok(());
+        };
+        let app_id = self.dictionary.app_id(app).to_owned();
+        let rules = self.rules.apps.get(&app_id).ok_or_else(|| StateError::Rebuild {
+            app: app_id.clone(),
+            customer_id: customer_id.to_owned(),
+            event_id: String::new(),
+            message: "the app is not configured, so its figures can't be recomputed".to_owned(),
+        })?;
+        let mut ledger = Vec::new();
+        for (key, mut events) in chunks {
+            for event in &mut events {
+                convert(event, rules).map_err(|refusal| StateError::Rebuild {
+                    app: app_id.clone(),
+                    customer_id: customer_id.to_owned(),
+                    event_id: event.event_id.to_string(),
+                    message: refusal.message(),
+                })?;
+            }
+            let value = encode_chunk(&key, &events);
+            self.batch.put(Table::History, key, value);
+            ledger.extend(events);
+        }
+        self.done.customers += 1;
+        self.done.events += u64::try_from(ledger.len()).unwrap_or(u64::MAX);
+        let ledger = Ledger::new(ledger);
+        let mut delta = FactDelta::new();
+        let dictionary = &mut self.dictionary;
+        let (_, standings) =
+            facts(&ledger, &mut Scribe { app, rules, dictionary, delta: &mut delta });
+        for (key, sums) in delta {
+            *self.sums.entry(key).or_default() += sums;
+        }
+        let waiting = suspended(&ledger, &standings);
+        if waiting.is_empty() {
+            self.batch.delete(Table::Suspended, self.customer.clone());
+        } else {
+            let value = encode_suspended(&self.customer, &waiting);
+            self.batch.put(Table::Suspended, self.customer.clone(), value);
+        }
+        Ok(())
+    }
+
+    fn commit(mut self, store: &dyn Store) -> Result<Rebuilt, StateError> {
+        let batch = &mut self.batch;
+        store.scan(Table::Facts, &[], &mut |key, _| {
+            batch.delete(Table::Facts, key.to_vec());
+            Ok(())
+        })?;
+        self.sums.retain(|_, sums| !sums.is_zero());
+        self.done.facts = u64::try_from(self.sums.len()).unwrap_or(u64::MAX);
+        let facts = self.sums.into_iter().map(|(key, sums)| Fact { key, sums }).collect();
+        write_facts(batch, Table::Facts, facts);
+        for entry in self.dictionary.take_fresh() {
+            let (key, value) = encode_entry(entry);
+            batch.put(Table::Dictionary, key, value);
+        }
+        if let Some(bytes) = store.get(Table::Meta, POSITION_KEY)? {
+            let mut position =
+                decode_position(&bytes).map_err(|error| corrupt("meta", POSITION_KEY, &error))?;
+            position.log_epoch += 1;
+            batch.put(Table::Meta, POSITION_KEY.to_vec(), encode_position(&position));
+        }
+        let rules = encode_rules(&canonical_rules(self.rules));
+        batch.put(Table::Meta, RULES_KEY.to_vec(), rules);
+        store.commit(self.batch, Durability::Machine)?;
+        Ok(self.done)
+    }
+}
