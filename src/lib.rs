@@ -5,6 +5,8 @@
 pub mod codec;
 pub mod domain;
 pub mod engine;
+pub mod generator;
+pub mod import;
 pub mod metrics_api;
 pub mod state;
 pub mod store;

@@ -1,0 +1,145 @@
+//! Rows of a table: comma-separated, separated by another character, or by blanks.
+
+use csv::{ByteRecord, StringRecord};
+
+use super::ImportError;
+use super::input::{Line, Text, next_line};
+use super::map::{Delimiter, Encoding, Shape};
+
+/// A row's place and cells.
+pub(super) struct Cells {
+    /// Line of the file, from 1.
+    pub(super) line: u64,
+    /// Ordinal among the rows below the header, from 1.
+    pub(super) row: u64,
+    pub(super) cells: StringRecord,
+}
+
+impl Cells {
+    /// A cell without blanks around it; empty where the row has no such column.
+    pub(super) fn get(&self, column: usize) -> &str {
+        self.cells.get(column).unwrap_or("").trim()
+    }
+
+    /// The row as text in the form of the file.
+    pub(super) fn raw(&self, shape: &Shape) -> String {
+        let delimiter = match shape.delimiter {
+            Delimiter::Whitespace => return self.cells.iter().collect::<Vec<_>>().join(" "),
+            Delimiter::Byte(delimiter) => delimiter,
+        };
+        let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
+        // Writing to memory cannot fail.
+        let _ = writer.write_record(&self.cells);
+        let bytes = writer.into_inner().unwrap_or_default();
+        String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
+    }
+}
+
+enum Source {
+    Csv(Box<csv::Reader<Text>>),
+    Whitespace(Text),
+}
+
+pub(super) struct Table {
+    source: Source,
+    encoding: Encoding,
+    line: u64,
+    row: u64,
+    /// Every row has as many as the first.
+    columns: Option<usize>,
+}
+
+impl Table {
+    pub(super) fn new(text: Text, shape: &Shape) -> Self {
+        let source = match shape.delimiter {
+            Delimiter::Whitespace => Source::Whitespace(text),
+            Delimiter::Byte(delimiter) => {
+                let mut builder = csv::ReaderBuilder::new();
+                builder.delimiter(delimiter).has_headers(false).flexible(true);
+                Source::Csv(Box::new(builder.from_reader(text)))
+            }
+        };
+        Self { source, encoding: shape.encoding, line: 0, row: 0, columns: None }
+    }
+
+    /// The header's names; `None` in an empty file.
+    pub(super) fn header(&mut self) -> Result<Option<Vec<String>>, ImportError> {
+        let header = self.next_cells().transpose().map_err(|(_, error)| error)?;
+        self.row = 0;
+        Ok(header.map(|header| header.cells.iter().map(|name| name.trim().to_owned()).collect()))
+    }
+
+    /// The next row, or the line that is none and why.
+    pub(super) fn next_cells(&mut self) -> Option<Result<Cells, (u64, ImportError)>> {
+        let record = match &mut self.source {
+            Source::Csv(reader) => {
+                let mut record = ByteRecord::new();
+                match reader.read_byte_record(&mut record) {
+                    Ok(false) => return None,
+                    Ok(true) => {
+                        self.line = record.position().map_or(self.line + 1, csv::Position::line);
+                        Ok(record)
+                    }
+                    Err(error) => Err(ImportError::unreadable(error)),
+                }
+            }
+            Source::Whitespace(text) => next_words(text, &mut self.line)?,
+        };
+        let line = self.line;
+        self.row += 1;
+        let cells = record.and_then(|record| self.decode(record));
+        Some(match cells.and_then(|cells| self.check_columns(cells)) {
+            Ok(cells) => Ok(Cells { line, row: self.row, cells }),
+            Err(error) => Err((line, error)),
+        })
+    }
+
+    fn decode(&self, record: ByteRecord) -> Result<StringRecord, ImportError> {
+        match self.encoding {
+            Encoding::Utf8 => StringRecord::from_byte_record(record).map_err(|error| {
+                let record = error.into_byte_record();
+                let cells: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
+                let message = "the row is not UTF-8 text";
+                ImportError::row("invalid_text", message, cells.join(","))
+            }),
+            // Every byte is the character of the same number.
+            Encoding::Latin1 => Ok(record
+                .iter()
+                .map(|cell| cell.iter().copied().map(char::from).collect::<String>())
+                .collect()),
+        }
+    }
+
+    fn check_columns(&mut self, cells: StringRecord) -> Result<StringRecord, ImportError> {
+        let expected = *self.columns.get_or_insert(cells.len());
+        if cells.len() == expected {
+            return Ok(cells);
+        }
+        let message = format!("the row has {} columns instead of {expected}", cells.len());
+        let raw = cells.iter().collect::<Vec<_>>().join(",");
+        Err(ImportError::row("wrong_column_count", message, raw))
+    }
+}
+
+/// The words of the next line that has any.
+fn next_words(text: &mut Text, line: &mut u64) -> Option<Result<ByteRecord, ImportError>> {
+    loop {
+        let next = next_line(text);
+        *line += 1;
+        match next {
+            Ok(None) => return None,
+            Ok(Some(Line::Whole(bytes))) => {
+                let words = bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+                let record: ByteRecord = words.collect();
+                if !record.is_empty() {
+                    return Some(Ok(record));
+                }
+            }
+            Ok(Some(Line::TooLong(start))) => {
+                let start = String::from_utf8_lossy(&start);
+                return Some(Err(ImportError::row("line_too_long", "the line is too long", start)));
+            }
+            Err(error) => return Some(Err(ImportError::unreadable(error))),
+        }
+    }
+}
