@@ -3,6 +3,7 @@
 //! The map of the modules and the invariants that hold are in `ARCHITECTURE.md`.
 
 pub mod codec;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod generator;
@@ -11,3 +12,4 @@ pub mod metrics_api;
 pub mod state;
 pub mod store;
 pub mod stream;
+pub mod telemetry;
