@@ -8,6 +8,7 @@ pub mod domain;
 pub mod engine;
 pub mod generator;
 pub mod import;
+pub mod kafka;
 pub mod metrics_api;
 pub mod state;
 pub mod store;

@@ -1,0 +1,26 @@
+//! Kafka: the log we read, the topics we write, and their settings. The only place that names the
+//! client library.
+//!
+//! * [`KafkaSource`] reads the events topic from offsets that the state dictates, never from the
+//!   group's own.
+//! * [`KafkaSink`] publishes snapshots, dead letters and offsets in one transaction.
+//! * [`Forwarder`] writes events, for ingest and import.
+//! * [`ensure_topics`] creates or checks the topics at start.
+//!
+//! Held by `tests/it/kafka_*.rs` against a real broker.
+
+mod assignment;
+mod client;
+mod fingerprints;
+mod forward;
+mod settings;
+mod sink;
+mod source;
+mod topics;
+
+pub use self::assignment::GroupHandle;
+pub use self::forward::{Delivered, Delivery, ForwardError, Forwarder};
+pub use self::settings::{KafkaSettings, SetupError};
+pub use self::sink::KafkaSink;
+pub use self::source::KafkaSource;
+pub use self::topics::{Topics, ensure_topics};

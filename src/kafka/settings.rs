@@ -1,0 +1,369 @@
+//! Settings of the Kafka side, and the client configurations made of them.
+//!
+//! The operator's `properties` reach the client library as they are, for every client. Properties
+//! on which exactness rests are ours: naming one is an error, not a silent loss.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+use crate::kafka::topics::Topics;
+
+/// Why the Kafka side can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The property is ours.
+    #[error("kafka.properties: \"{property}\" can't be set: {instead}")]
+    Reserved { property: String, instead: &'static str },
+    /// The client library refuses the property. The value is not repeated: it may be a secret.
+    #[error("kafka.properties: \"{property}\": {reason}")]
+    Property { property: String, reason: String },
+    /// A setting makes no sense.
+    #[error("kafka.{key} must be {expected}, got \"{got}\"")]
+    Setting { key: &'static str, expected: &'static str, got: String },
+    /// The client library refuses the properties as a whole.
+    #[error("the kafka client can't be made: {0}")]
+    Client(String),
+    /// The brokers did not answer, or refused.
+    #[error("kafka at {servers}: {action} failed: {reason}")]
+    Broker { servers: String, action: String, reason: String },
+    /// A topic is missing and may not be created.
+    #[error("topic \"{topic}\" does not exist, and kafka.create_topics is off")]
+    MissingTopic { topic: String },
+    /// A topic is not as it must be.
+    #[error("topic \"{topic}\" must have {expected}, it has {found}")]
+    WrongTopic { topic: String, expected: &'static str, found: String },
+}
+
+/// Where Kafka is and how it is used.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KafkaSettings {
+    /// `host:port`, several separated by commas.
+    pub bootstrap_servers: String,
+    /// Consumer group; its committed offsets are `o_pub`. The transactional id is made of it, so
+    /// of all instances of a group only the newest publishes.
+    pub group_id: String,
+    /// Billing events; one shard per partition.
+    pub events_topic: String,
+    /// Snapshots; compacted.
+    pub snapshots_topic: String,
+    /// Refused records.
+    pub dead_letters_topic: String,
+    /// Handed to the client library as they are.
+    pub properties: BTreeMap<String, String>,
+    /// Bound of the records fetched ahead, over all partitions, in KiB.
+    pub prefetch_kbytes: u32,
+    /// Whether missing topics are created.
+    pub create_topics: bool,
+    /// Partitions of an events topic that we create.
+    pub new_topic_partitions: i32,
+    /// Replicas of a topic that we create; -1 is the broker's default.
+    pub new_topic_replication: i32,
+}
+
+impl Default for KafkaSettings {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: "localhost:9092".to_owned(),
+            group_id: "ltvstream".to_owned(),
+            events_topic: "billing.events".to_owned(),
+            snapshots_topic: "ltv.snapshots".to_owned(),
+            dead_letters_topic: "billing.events.dlq".to_owned(),
+            properties: BTreeMap::new(),
+            prefetch_kbytes: 64 * 1024,
+            create_topics: true,
+            new_topic_partitions: 8,
+            new_topic_replication: -1,
+        }
+    }
+}
+
+/// Names of the properties only: a value may be a password.
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSettings")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("group_id", &self.group_id)
+            .field("events_topic", &self.events_topic)
+            .field("snapshots_topic", &self.snapshots_topic)
+            .field("dead_letters_topic", &self.dead_letters_topic)
+            .field("properties", &self.properties.keys())
+            .field("prefetch_kbytes", &self.prefetch_kbytes)
+            .field("create_topics", &self.create_topics)
+            .field("new_topic_partitions", &self.new_topic_partitions)
+            .field("new_topic_replication", &self.new_topic_replication)
+            .finish()
+    }
+}
+
+const OFFSETS: &str = "offsets are kept with the state, never by the client";
+const DELIVERY: &str = "exactly-once publication rests on it";
+const WHOLE: &str = "a record must never be skipped in silence";
+
+/// Properties that are ours, with their other names, and why or what to set instead.
+const RESERVED: &[(&str, &str)] = &[
+    ("bootstrap.servers", "set kafka.bootstrap_servers"),
+    ("metadata.broker.list", "set kafka.bootstrap_servers"),
+    ("group.id", "set kafka.group_id"),
+    ("queued.max.messages.kbytes", "set kafka.prefetch_kbytes"),
+    ("allow.auto.create.topics", "set kafka.create_topics"),
+    ("enable.auto.commit", OFFSETS),
+    ("auto.commit.enable", OFFSETS),
+    ("enable.auto.offset.store", OFFSETS),
+    ("auto.offset.reset", WHOLE),
+    ("check.crcs", WHOLE),
+    ("isolation.level", "records of aborted transactions must never be counted"),
+    ("enable.partition.eof", "the lag is measured by it"),
+    ("partition.assignment.strategy", "partitions move one by one, with their state"),
+    ("group.protocol", "partitions move one by one, with their state"),
+    ("transactional.id", DELIVERY),
+    ("acks", DELIVERY),
+    ("request.required.acks", DELIVERY),
+    ("enable.idempotence", DELIVERY),
+    ("partitioner", "every producer must place a customer in the same partition"),
+];
+
+/// After this the broker aborts an open transaction on its own, unless the operator says else.
+const TRANSACTION_TIMEOUT_MS: &str = "60000";
+/// How long a forwarded event may wait for its acknowledgement.
+const DELIVERY_TIMEOUT_MS: &str = "30000";
+/// Least prefetch of a partition in KiB: below it, fetching is more overhead than data.
+const PARTITION_KBYTES_MIN: u32 = 64;
+
+impl KafkaSettings {
+    /// Checks all that can be checked without a broker. Names the setting or property at fault.
+    pub fn check(&self) -> Result<(), SetupError> {
+        self.check_properties()?;
+        self.check_names()?;
+        if self.new_topic_partitions < 1 {
+            return Err(SetupError::Setting {
+                key: "new_topic_partitions",
+                expected: "at least 1",
+                got: self.new_topic_partitions.to_string(),
+            });
+        }
+        if self.new_topic_replication < 1 && self.new_topic_replication != -1 {
+            return Err(SetupError::Setting {
+                key: "new_topic_replication",
+                expected: "at least 1, or -1 for the broker's default",
+                got: self.new_topic_replication.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_properties(&self) -> Result<(), SetupError> {
+        for (property, value) in &self.properties {
+            if let Some((_, instead)) = RESERVED.iter().find(|(name, _)| name == property) {
+                return Err(SetupError::Reserved { property: property.clone(), instead });
+            }
+            // One by one, so that the error can only be about this one.
+            let mut config = ClientConfig::new();
+            config.set(property, value);
+            config.create_native_config().map_err(|error| SetupError::Property {
+                property: property.clone(),
+                reason: match error {
+                    rdkafka::error::KafkaError::ClientConfig(_, reason, _, _) => reason,
+                    other => other.to_string(),
+                },
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), SetupError> {
+        let topics = [
+            ("events_topic", &self.events_topic),
+            ("snapshots_topic", &self.snapshots_topic),
+            ("dead_letters_topic", &self.dead_letters_topic),
+        ];
+        for (position, (key, topic)) in topics.iter().enumerate() {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            let named = (1..=249).contains(&topic.len()) && topic.chars().all(allowed);
+            if !named {
+                let expected = "a topic name: 1 to 249 of A-Z a-z 0-9 . _ -";
+                return Err(SetupError::Setting { key, expected, got: (*topic).clone() });
+            }
+            if topics[..position].iter().any(|(_, earlier)| earlier == topic) {
+                let expected = "a topic of its own";
+                return Err(SetupError::Setting { key, expected, got: (*topic).clone() });
+            }
+        }
+        for (key, text) in
+            [("group_id", &self.group_id), ("bootstrap_servers", &self.bootstrap_servers)]
+        {
+            if text.is_empty() {
+                let got = String::new();
+                return Err(SetupError::Setting { key, expected: "given", got });
+            }
+        }
+        Ok(())
+    }
+
+    /// For the consumer of the events topic.
+    pub(in crate::kafka) fn consumer(&self, topics: &Topics) -> Result<ClientConfig, SetupError> {
+        let mut config = self.client()?;
+        // The library applies the bound to each partition's queue; ours is for all of them.
+        let partitions = u32::try_from(topics.events_partitions).unwrap_or(1).max(1);
+        let kbytes = (self.prefetch_kbytes / partitions).max(PARTITION_KBYTES_MIN);
+        config.set("queued.max.messages.kbytes", kbytes.to_string());
+        // A full queue is looked at again only after this time; the default of 1 s would leave
+        // a small queue empty most of the time.
+        self.prefer(&mut config, &["fetch.queue.backoff.ms"], "5");
+        self.reads(&mut config);
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        Ok(config)
+    }
+
+    /// For consumers that look at single records, offsets or metadata, outside the group's life.
+    pub(in crate::kafka) fn reader(&self) -> Result<ClientConfig, SetupError> {
+        let mut config = self.client()?;
+        self.reads(&mut config);
+        config.set("queued.max.messages.kbytes", PARTITION_KBYTES_MIN.to_string());
+        self.prefer(&mut config, &["queued.min.messages"], "1");
+        let fetch = ["fetch.message.max.bytes", "max.partition.fetch.bytes"];
+        self.prefer(&mut config, &fetch, "65536");
+        Ok(config)
+    }
+
+    /// For the transactional producer.
+    pub(in crate::kafka) fn publisher(&self, topics: &Topics) -> Result<ClientConfig, SetupError> {
+        let mut config = self.client()?;
+        self.writes(&mut config);
+        config.set("transactional.id", format!("{}-publisher", self.group_id));
+        self.prefer(&mut config, &["transaction.timeout.ms"], TRANSACTION_TIMEOUT_MS);
+        // A batch larger than the topic allows would be refused whole.
+        let batch_bytes = topics.batch_bytes_max.clamp(1, 1_000_000);
+        self.prefer(&mut config, &["batch.size"], &batch_bytes.to_string());
+        Ok(config)
+    }
+
+    /// For the producer of events.
+    pub(in crate::kafka) fn forwarder(&self) -> Result<ClientConfig, SetupError> {
+        let mut config = self.client()?;
+        self.writes(&mut config);
+        let timeout = ["message.timeout.ms", "delivery.timeout.ms"];
+        self.prefer(&mut config, &timeout, DELIVERY_TIMEOUT_MS);
+        Ok(config)
+    }
+
+    /// What every client has: the brokers and the operator's properties.
+    pub(in crate::kafka) fn client(&self) -> Result<ClientConfig, SetupError> {
+        self.check()?;
+        let mut config = ClientConfig::new();
+        self.prefer(&mut config, &["client.id"], "ltvstream");
+        for (property, value) in &self.properties {
+            config.set(property, value);
+        }
+        config.set("bootstrap.servers", &self.bootstrap_servers);
+        // The library would take it from the `log` crate, which is not used here.
+        config.set_log_level(if self.properties.contains_key("debug") {
+            RDKafkaLogLevel::Debug
+        } else {
+            RDKafkaLogLevel::Info
+        });
+        Ok(config)
+    }
+
+    fn reads(&self, config: &mut ClientConfig) {
+        config
+            .set("group.id", &self.group_id)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("check.crcs", "true")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false");
+    }
+
+    fn writes(&self, config: &mut ClientConfig) {
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random");
+        self.prefer(config, &["compression.type", "compression.codec"], "lz4");
+        // The topics decide what is too large, not this client.
+        self.prefer(config, &["message.max.bytes"], "100000000");
+    }
+
+    /// Sets the first of the names a property goes by, unless the operator used one of them.
+    fn prefer(&self, config: &mut ClientConfig, names: &[&str], value: &str) {
+        if !names.iter().any(|name| self.properties.contains_key(*name)) {
+            config.set(names[0], value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(property: &str, value: &str) -> KafkaSettings {
+        let properties = BTreeMap::from([(property.to_owned(), value.to_owned())]);
+        KafkaSettings { properties, ..KafkaSettings::default() }
+    }
+
+    fn topics() -> Topics {
+        Topics { events_partitions: 8, dead_letter_bytes_max: 1, batch_bytes_max: 1_000_000 }
+    }
+
+    #[test]
+    fn a_property_that_exactness_rests_on_is_refused_by_name() {
+        for (property, value) in [
+            ("enable.auto.commit", "true"),
+            ("auto.offset.reset", "latest"),
+            ("check.crcs", "false"),
+            ("isolation.level", "read_uncommitted"),
+            ("acks", "1"),
+            ("request.required.acks", "1"),
+            ("transactional.id", "mine"),
+            ("partitioner", "random"),
+        ] {
+            let error = with(property, value).check().unwrap_err().to_string();
+            assert!(error.contains(&format!("\"{property}\" can't be set")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_property_and_a_wrong_value_are_reported_by_name_without_the_value() {
+        let error = with("sasl.pasword", "hunter2").check().unwrap_err().to_string();
+        assert!(error.contains("\"sasl.pasword\"") && !error.contains("hunter2"), "{error}");
+        let error = with("linger.ms", "soon").check().unwrap_err().to_string();
+        assert!(error.contains("\"linger.ms\""), "{error}");
+    }
+
+    #[test]
+    fn properties_reach_every_client_and_win_over_our_preferences() {
+        let settings = with("max.partition.fetch.bytes", "12345");
+        for config in [
+            settings.consumer(&topics()).unwrap(),
+            settings.reader().unwrap(),
+            settings.publisher(&topics()).unwrap(),
+            settings.forwarder().unwrap(),
+            settings.client().unwrap(),
+        ] {
+            let native = config.create_native_config().unwrap();
+            assert_eq!(native.get("fetch.message.max.bytes").unwrap(), "12345");
+        }
+    }
+
+    #[test]
+    fn the_prefetch_budget_is_shared_by_the_partitions() {
+        let settings = KafkaSettings { prefetch_kbytes: 8192, ..KafkaSettings::default() };
+        let config = settings.consumer(&topics()).unwrap();
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("1024"));
+    }
+
+    #[test]
+    fn topics_must_differ_and_secrets_stay_out_of_debug_output() {
+        let settings = KafkaSettings {
+            snapshots_topic: "billing.events".to_owned(),
+            ..with("sasl.password", "hunter2")
+        };
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains("kafka.snapshots_topic"), "{error}");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,267 @@
+//! Publishes snapshots, dead letters and `o_pub` in one transaction.
+//!
+//! A transaction whose outcome is unknown is never guessed at: the producer is thrown away, and
+//! the next one, before it does anything else, makes the brokers finish or abort what the old one
+//! left. Only then is `o_pub` read back.
+//!
+//! A producer that was fenced is not replaced: that would fence the newer instance in turn.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka::assignment::GroupHandle;
+use crate::kafka::client::{Logged, create};
+use crate::kafka::settings::{KafkaSettings, SetupError};
+use crate::kafka::source::patiently;
+use crate::kafka::topics::Topics;
+use crate::stream::{DeadLetter, NextOffset, Partition, Publication, Sink, SinkError};
+
+/// How long each step of a transaction may take before its outcome counts as unknown.
+const STEP: Duration = Duration::from_secs(30);
+/// Wait for room in the producer's queue, between tries.
+const ROOM: Duration = Duration::from_millis(50);
+
+type Publisher = BaseProducer<Logged>;
+type BytesRecord<'a> = BaseRecord<'a, Vec<u8>, Vec<u8>>;
+
+/// The snapshot and dead-letter topics as a [`Sink`].
+pub struct KafkaSink {
+    config: ClientConfig,
+    group: GroupHandle,
+    events_topic: String,
+    snapshots_topic: String,
+    dead_letters_topic: String,
+    dead_letter_bytes_max: usize,
+    /// `None` after a failure, until the next call.
+    producer: Option<Publisher>,
+    /// Reads the group's committed offsets; not a member of the group.
+    reader: BaseConsumer<Logged>,
+    /// Sticky.
+    fenced: Option<String>,
+}
+
+impl KafkaSink {
+    /// Makes the producer and takes over from older instances: what they left open is aborted,
+    /// and they can publish no more. `group` comes from [`crate::kafka::KafkaSource::group`].
+    pub fn new(
+        settings: &KafkaSettings,
+        topics: &Topics,
+        group: GroupHandle,
+    ) -> Result<Self, SetupError> {
+        let config = settings.publisher(topics)?;
+        let producer: Publisher = create(&config, Logged)?;
+        patiently(|| producer.init_transactions(STEP)).map_err(|error| SetupError::Broker {
+            servers: settings.bootstrap_servers.clone(),
+            action: "taking over publication".to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            config,
+            group,
+            events_topic: settings.events_topic.clone(),
+            snapshots_topic: settings.snapshots_topic.clone(),
+            dead_letters_topic: settings.dead_letters_topic.clone(),
+            dead_letter_bytes_max: topics.dead_letter_bytes_max,
+            producer: Some(producer),
+            reader: create(&settings.reader()?, Logged)?,
+            fenced: None,
+        })
+    }
+
+    /// The producer, out of its place: it returns there only after a success.
+    fn take_producer(&mut self) -> Result<Publisher, SinkError> {
+        if let Some(reason) = &self.fenced {
+            return Err(SinkError::Fenced(reason.clone()));
+        }
+        if let Some(producer) = self.producer.take() {
+            return Ok(producer);
+        }
+        let producer: Publisher =
+            create(&self.config, Logged).map_err(|error| SinkError::Retry(error.to_string()))?;
+        match producer.init_transactions(STEP) {
+            Ok(()) => Ok(producer),
+            Err(error) => Err(self.failed(&producer, &error)),
+        }
+    }
+
+    fn failed(&mut self, producer: &Publisher, error: &KafkaError) -> SinkError {
+        let fatal = producer.client().fatal_error();
+        let codes = [error.rdkafka_error_code(), fatal.as_ref().map(|(code, _)| *code)];
+        let reason = fatal.map_or_else(|| error.to_string(), |(_, reason)| reason);
+        if codes.into_iter().flatten().any(is_fence) {
+            self.fenced = Some(reason.clone());
+            return SinkError::Fenced(reason);
+        }
+        SinkError::Retry(reason)
+    }
+
+    fn transact(&self, producer: &Publisher, publication: &Publication) -> KafkaResult<()> {
+        producer.begin_transaction()?;
+        for (key, value) in &publication.snapshots {
+            let record = BaseRecord::to(&self.snapshots_topic).key(key).payload(value);
+            enqueue(producer, record)?;
+        }
+        for letter in &publication.dead_letters {
+            enqueue(producer, self.dead_letter_record(letter))?;
+        }
+        if !publication.next_offsets.is_empty() {
+            let mut offsets = TopicPartitionList::new();
+            for (partition, next) in &publication.next_offsets {
+                let offset = Offset::Offset(next.0);
+                offsets.add_partition_offset(&self.events_topic, *partition, offset)?;
+            }
+            let membership = self.group.membership().ok_or(KafkaError::Canceled)?;
+            producer.send_offsets_to_transaction(&offsets, &membership, STEP)?;
+        }
+        producer.commit_transaction(STEP)
+    }
+
+    /// The record as it was, with what is known about it in headers. A value that with the
+    /// headers would exceed what the topic takes is left out, and a header says so; otherwise
+    /// this one record would keep everything from being published for ever.
+    fn dead_letter_record<'a>(&'a self, letter: &'a DeadLetter) -> BytesRecord<'a> {
+        let message = cut(&letter.message, MESSAGE_BYTES_MAX);
+        let mut headers = OwnedHeaders::new()
+            .insert(header("ltvstream-reason", &letter.reason))
+            .insert(header("ltvstream-message", message))
+            .insert(header("ltvstream-partition", &letter.partition.to_string()))
+            .insert(header("ltvstream-offset", &letter.offset.to_string()))
+            .insert(header("ltvstream-timestamp", &letter.timestamp.to_rfc3339()));
+        let mut record = BaseRecord::to(&self.dead_letters_topic);
+        let mut room = self.dead_letter_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
+        if let Some(key) = &letter.key {
+            if key.len() <= room {
+                room -= key.len();
+                record = record.key(key);
+            } else {
+                let bytes = key.len().to_string();
+                headers = headers.insert(header("ltvstream-key-omitted-bytes", &bytes));
+            }
+        }
+        if let Some(value) = &letter.value {
+            if value.len() <= room {
+                record = record.payload(value);
+            } else {
+                let bytes = value.len().to_string();
+                headers = headers.insert(header("ltvstream-value-omitted-bytes", &bytes));
+            }
+        }
+        record.headers(headers)
+    }
+}
+
+/// Longest text of a refusal in a header.
+const MESSAGE_BYTES_MAX: usize = 2048;
+/// More than all headers and the batch around a dead letter take.
+const ENVELOPE_BYTES_MAX: usize = 4096;
+
+impl Sink for KafkaSink {
+    fn publish(&mut self, publication: &Publication) -> Result<(), SinkError> {
+        let empty = publication.snapshots.is_empty()
+            && publication.dead_letters.is_empty()
+            && publication.next_offsets.is_empty();
+        if empty {
+            return Ok(());
+        }
+        let producer = self.take_producer()?;
+        match self.transact(&producer, publication) {
+            Ok(()) => {
+                self.producer = Some(producer);
+                Ok(())
+            }
+            Err(error) => Err(self.failed(&producer, &error)),
+        }
+    }
+
+    fn published(
+        &mut self,
+        partitions: &[Partition],
+    ) -> Result<Vec<(Partition, Option<NextOffset>)>, SinkError> {
+        // Settles a transaction that an earlier producer left open.
+        let producer = self.take_producer()?;
+        self.producer = Some(producer);
+        committed(&self.reader, &self.events_topic, partitions)
+            .map_err(|error| SinkError::Retry(error.to_string()))
+    }
+}
+
+/// The group's offsets. The reader is `read_committed`, so the brokers answer only once no
+/// transaction over them is open.
+fn committed(
+    reader: &BaseConsumer<Logged>,
+    topic: &str,
+    partitions: &[Partition],
+) -> KafkaResult<Vec<(Partition, Option<NextOffset>)>> {
+    let answer = patiently(|| {
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked.add_partition(topic, *partition);
+        }
+        let answer = reader.committed_offsets(asked, STEP)?;
+        for element in answer.elements() {
+            element.error()?;
+        }
+        Ok(answer)
+    })?;
+    let offset_of = |partition: &Partition| {
+        let next = match answer.find_partition(topic, *partition)?.offset() {
+            Offset::Offset(offset) => Some(NextOffset(offset)),
+            _ => None,
+        };
+        Some((*partition, next))
+    };
+    Ok(partitions.iter().filter_map(offset_of).collect())
+}
+
+/// Puts a record into the producer's queue, waiting for room.
+fn enqueue(producer: &Publisher, record: BytesRecord<'_>) -> KafkaResult<()> {
+    let deadline = Instant::now() + STEP;
+    let mut record = record;
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(Code::QueueFull), back))
+                if Instant::now() < deadline =>
+            {
+                producer.poll(ROOM);
+                record = back;
+            }
+            Err((error, _)) => return Err(error),
+        }
+    }
+}
+
+/// Whether the error says that a newer producer has our transactional id.
+fn is_fence(code: Code) -> bool {
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
+}
+
+fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
+    Header { key, value: Some(value) }
+}
+
+/// The longest prefix of whole characters within so many bytes.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    match (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)) {
+        Some(end) => &text[..end],
+        None => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_at_a_whole_character() {
+        assert_eq!(cut("größe", 3), "gr");
+        assert_eq!(cut("größe", 4), "grö");
+        assert_eq!(cut("größe", 99), "größe");
+    }
+}

@@ -1,0 +1,367 @@
+//! Reads the events topic, beginning each partition where its state ends.
+//!
+//! Always true
+//! * A partition delivers nothing before [`Source::start`] and nothing after it was revoked.
+//! * Offsets of a partition only grow; a record comes at most once per start.
+//! * No record is skipped in silence: an offset outside the log and a failed checksum are errors.
+//!
+//! Headers are never looked at: the client library panics on keys that are not UTF-8.
+//!
+//! Not here: what the offsets are (`pipeline.rs`), and committing them to the group, which is
+//! the sink's, in its transactions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, Timestamp as KafkaTimestamp, TopicPartitionList};
+use tracing::{info, warn};
+
+use crate::domain::time::Timestamp;
+use crate::kafka::assignment::{Assignment, GroupConsumer, GroupHandle, settle};
+use crate::kafka::client::{create, is_transient};
+use crate::kafka::fingerprints::read_fingerprints;
+use crate::kafka::settings::{KafkaSettings, SetupError};
+use crate::kafka::topics::Topics;
+use crate::stream::{Fingerprint, NextOffset, Partition, Polled, Record, Source, SourceError};
+
+/// How long a question to the brokers is repeated before it fails.
+pub(in crate::kafka) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one try of a question may take.
+const ATTEMPT: Duration = Duration::from_secs(10);
+/// Pause between tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The events topic as a [`Source`].
+pub struct KafkaSource {
+    consumer: Arc<GroupConsumer>,
+    topic: String,
+    settings: KafkaSettings,
+    delivering: BTreeMap<Partition, Position>,
+    /// Partitions of a revocation that are not released yet; the group waits for all of them.
+    revoking: BTreeSet<Partition>,
+    /// Released already, but the group waits for others of the same revocation.
+    released: BTreeSet<Partition>,
+    /// Some partition stopped because its offset is not in the log, and is still to be found.
+    suspicious: bool,
+    /// Sticky: after it nothing is delivered.
+    failure: Option<String>,
+}
+
+/// How far a partition was delivered.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// One past the last record delivered, or where to start; `None`: the log's beginning.
+    next: Option<i64>,
+    /// Everything there was has been delivered. Needed because the newest offsets may belong to
+    /// no record (transaction markers), so that `next` never reaches the log's end.
+    at_end: bool,
+    /// Records may be handed out.
+    open: bool,
+}
+
+impl KafkaSource {
+    /// Joins the consumer group. Blocks no longer than a client takes to be made; the partitions
+    /// come as [`Polled::Assigned`].
+    pub fn new(settings: &KafkaSettings, topics: &Topics) -> Result<Self, SetupError> {
+        let config = settings.consumer(topics)?;
+        let consumer: GroupConsumer = create(&config, Assignment::default())?;
+        consumer.subscribe(&[&settings.events_topic]).map_err(|error| SetupError::Broker {
+            servers: settings.bootstrap_servers.clone(),
+            action: format!("subscription to topic \"{}\"", settings.events_topic),
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            topic: settings.events_topic.clone(),
+            settings: settings.clone(),
+            delivering: BTreeMap::new(),
+            revoking: BTreeSet::new(),
+            released: BTreeSet::new(),
+            suspicious: false,
+            failure: None,
+        })
+    }
+
+    /// For the sink, which commits offsets in our group's name.
+    pub fn group(&self) -> GroupHandle {
+        GroupHandle(Arc::downgrade(&self.consumer))
+    }
+
+    fn next_event(&mut self) -> Option<Polled> {
+        let event = self.consumer.context().next_event()?;
+        if let Polled::Revoked(partitions) | Polled::Lost(partitions) = &event {
+            for partition in partitions {
+                self.revoking.insert(*partition);
+                if let Some(position) = self.delivering.get_mut(partition) {
+                    position.open = false;
+                }
+            }
+        }
+        Some(event)
+    }
+
+    /// Hands out what is there, up to `records_max`; waits only for the first record.
+    fn deliver(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        visit: &mut dyn FnMut(Record<'_>),
+    ) -> usize {
+        let deadline = Instant::now() + timeout;
+        let mut count = 0;
+        let mut wait = timeout;
+        while count < records_max {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    if admit(&mut self.delivering, &message) {
+                        visit(record_of(&message));
+                        count += 1;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(position) = self.delivering.get_mut(&partition) {
+                        position.at_end = true;
+                    }
+                }
+                Some(Err(error)) => {
+                    let concerns_offset = is_offset_error(&error);
+                    self.suspicious |= concerns_offset;
+                    if !concerns_offset && !is_passing(&error) {
+                        self.failure = Some(describe(&self.consumer, &error));
+                    }
+                    // Records after an error wait until the error was answered.
+                    if self.suspicious || self.failure.is_some() {
+                        break;
+                    }
+                }
+                // Time is over, nothing more is there, or the group decided something.
+                None => break,
+            }
+            wait = match count {
+                0 => deadline.saturating_duration_since(Instant::now()),
+                _ => Duration::ZERO,
+            };
+        }
+        count
+    }
+
+    /// Finds the partition whose offset the log does not hold. The library tells that there is
+    /// one, not which.
+    fn find_out_of_range(&mut self) -> Result<(), SourceError> {
+        for (partition, position) in &mut self.delivering {
+            let (Some(wanted), true) = (position.next, position.open) else { continue };
+            let (low, high) = watermarks(&*self.consumer, &self.topic, *partition)?;
+            if !(low..=high).contains(&wanted) {
+                // Not found again when another one stops, until it is started anew. Each that
+                // stops is told by the library, so this answers one suspicion.
+                position.open = false;
+                self.suspicious = false;
+                return Err(SourceError::OutOfRange { partition: *partition, wanted, low, high });
+            }
+        }
+        // All offsets are fine by now; the library does not go on by itself.
+        self.suspicious = false;
+        let again: Vec<_> = self
+            .delivering
+            .iter()
+            .filter(|(_, position)| position.open)
+            .map(|(partition, position)| (*partition, position.next.map(NextOffset)))
+            .collect();
+        warn!(?again, "an offset was reported missing, but all are there: starting again");
+        self.start(&again)
+    }
+
+    fn list(&self, partitions: impl IntoIterator<Item = Partition>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        list
+    }
+}
+
+impl Source for KafkaSource {
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        visit: &mut dyn FnMut(Record<'_>),
+    ) -> Result<Polled, SourceError> {
+        if let Some(event) = self.next_event() {
+            return Ok(event);
+        }
+        if let Some(failure) = &self.failure {
+            return Err(SourceError::Fatal(failure.clone()));
+        }
+        if self.suspicious {
+            self.find_out_of_range()?;
+        }
+        let count = self.deliver(timeout, records_max, visit);
+        // What came with the records is told by the next call, before any further record.
+        if count > 0 {
+            return Ok(Polled::Records(count));
+        }
+        if let Some(event) = self.next_event() {
+            return Ok(event);
+        }
+        match &self.failure {
+            Some(failure) => Err(SourceError::Fatal(failure.clone())),
+            None => Ok(Polled::Records(0)),
+        }
+    }
+
+    /// Call it once per [`Polled::Assigned`], even with fewer partitions or none: the group
+    /// waits. A partition that already delivers is moved; one that is no longer ours is left out.
+    fn start(&mut self, from: &[(Partition, Option<NextOffset>)]) -> Result<(), SourceError> {
+        let moved: Vec<Partition> = from
+            .iter()
+            .map(|(partition, _)| *partition)
+            .filter(|partition| self.delivering.remove(partition).is_some())
+            .collect();
+        if !moved.is_empty() {
+            self.consumer.incremental_unassign(&self.list(moved)).map_err(fatal)?;
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in from {
+            if !self.consumer.context().owns(*partition) {
+                info!(partition, "not started: the partition is no longer ours");
+                continue;
+            }
+            let offset = next.map_or(Offset::Beginning, |next| Offset::Offset(next.0));
+            list.add_partition_offset(&self.topic, *partition, offset).map_err(fatal)?;
+            let position = Position { next: next.map(|next| next.0), at_end: false, open: true };
+            self.delivering.insert(*partition, position);
+        }
+        self.consumer.incremental_assign(&list).map_err(fatal)
+    }
+
+    /// Of a revocation, the group goes on when the last partition is released, so that none gets
+    /// a new owner too early.
+    fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+        for partition in partitions {
+            self.revoking.remove(partition);
+            if self.delivering.remove(partition).is_some() {
+                self.released.insert(*partition);
+            }
+        }
+        if !self.revoking.is_empty() {
+            return Ok(());
+        }
+        let released = std::mem::take(&mut self.released);
+        self.consumer.incremental_unassign(&self.list(released)).map_err(fatal)
+    }
+
+    fn bounds(&self, partition: Partition) -> Result<(i64, i64), SourceError> {
+        watermarks(&*self.consumer, &self.topic, partition)
+    }
+
+    /// Reads the records at these offsets once more, without any effect on the group or on
+    /// delivery; `None` where there is no such record any more. In the order asked.
+    fn fingerprints(
+        &self,
+        partition: Partition,
+        offsets: &[i64],
+    ) -> Result<Vec<Option<Fingerprint>>, SourceError> {
+        let bounds = self.bounds(partition)?;
+        read_fingerprints(&self.settings, partition, offsets, bounds)
+    }
+
+    /// How many offsets each delivering partition is behind the log's end, at most; 0 exactly
+    /// when everything was delivered. Asks the brokers about partitions that are behind.
+    fn lag(&self) -> Result<Vec<(Partition, i64)>, SourceError> {
+        let behind = |(partition, position): (&Partition, &Position)| {
+            if position.at_end {
+                return Ok((*partition, 0));
+            }
+            let (low, high) = self.bounds(*partition)?;
+            Ok((*partition, high.saturating_sub(position.next.unwrap_or(low)).max(0)))
+        };
+        self.delivering.iter().map(behind).collect()
+    }
+}
+
+impl Drop for KafkaSource {
+    /// Leaves the group at once, so that others need not wait for a timeout.
+    fn drop(&mut self) {
+        let delivered = self.delivering.keys().chain(&self.released).copied();
+        settle(&self.consumer, &self.list(delivered));
+    }
+}
+
+/// Advances the position; false if the record must not be handed out.
+fn admit(delivering: &mut BTreeMap<Partition, Position>, message: &BorrowedMessage<'_>) -> bool {
+    let Some(position) = delivering.get_mut(&message.partition()) else { return false };
+    let offset = message.offset();
+    if !position.open || position.next.is_some_and(|next| offset < next) {
+        return false;
+    }
+    position.next = Some(offset + 1);
+    position.at_end = false;
+    true
+}
+
+/// The record without a copy. One without a timestamp is dated just before 1970.
+pub(in crate::kafka) fn record_of<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
+    let millis = match message.timestamp() {
+        KafkaTimestamp::CreateTime(millis) | KafkaTimestamp::LogAppendTime(millis) => millis,
+        KafkaTimestamp::NotAvailable => -1,
+    };
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: Timestamp(millis.saturating_mul(1000)),
+        key: message.key(),
+        value: message.payload(),
+    }
+}
+
+pub(in crate::kafka) fn is_offset_error(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation)
+    )
+}
+
+/// Whether the client gets over it; it was logged by its context.
+pub(in crate::kafka) fn is_passing(error: &KafkaError) -> bool {
+    !matches!(error, KafkaError::MessageConsumptionFatal(_))
+        && error.rdkafka_error_code().is_some_and(is_transient)
+}
+
+fn describe(consumer: &GroupConsumer, error: &KafkaError) -> String {
+    match consumer.client().fatal_error() {
+        Some((_, reason)) => reason,
+        None => error.to_string(),
+    }
+}
+
+fn fatal(error: KafkaError) -> SourceError {
+    SourceError::Fatal(error.to_string())
+}
+
+/// First offset held and one past the newest; repeats the question while the brokers are away.
+pub(in crate::kafka) fn watermarks<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: Partition,
+) -> Result<(i64, i64), SourceError> {
+    patiently(|| consumer.fetch_watermarks(topic, partition, ATTEMPT)).map_err(fatal)
+}
+
+/// Asks until the answer is no passing error, or patience is at its end.
+pub(in crate::kafka) fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Err(error) if is_passing(&error) && Instant::now() < deadline => {
+                warn!(%error, "kafka does not answer: asking again");
+                std::thread::sleep(PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
