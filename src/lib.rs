@@ -7,6 +7,7 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod generator;
+pub mod http;
 pub mod import;
 pub mod kafka;
 pub mod metrics_api;

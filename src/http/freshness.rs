@@ -1,0 +1,178 @@
+//! As of which input an answer is, and how old its data are.
+//!
+//! Always true
+//! * What a shard says and its next offset are read under one lock: the answer of a shard is that
+//!   of exactly the records below its offset.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use crate::domain::time::Timestamp;
+use crate::http::parameters::invalid;
+use crate::http::problem::{Kind, Problem};
+use crate::http::state::HttpState;
+use crate::state::LiveShard;
+use crate::stream::{NextOffset, Partition};
+
+/// Header with the next offsets, written as `min_as_of` takes them.
+pub const AS_OF_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-as-of");
+/// Header with the age of the data in seconds.
+pub const DATA_AGE_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age");
+
+/// How often a waiting question looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Next offsets by partition.
+pub type AsOf = BTreeMap<Partition, NextOffset>;
+
+/// The input that an answer holds.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Freshness {
+    /// By partition: the first offset whose effect is not in the answer.
+    #[schema(example = json!({"0": 1234}))]
+    pub as_of: BTreeMap<String, i64>,
+    /// Event time of the newest accepted event of all apps; null before the first.
+    pub newest_event_at: Option<String>,
+    /// Whole seconds from the newest event to now; below 0 while it lies ahead of the clock.
+    pub data_age_seconds: Option<i64>,
+    /// Records that the log had lost before they were read, which nothing here contains; the
+    /// operator let the service go on without them. 0 in good order.
+    pub missing_offsets: u64,
+}
+
+impl Freshness {
+    fn new(as_of: &AsOf, newest: Option<Timestamp>, now: Timestamp) -> Self {
+        let age = newest.map(|at| now.0.saturating_sub(at.0).div_euclid(1_000_000));
+        Self {
+            as_of: by_name(as_of),
+            newest_event_at: newest.map(Timestamp::to_rfc3339),
+            data_age_seconds: age,
+            missing_offsets: 0,
+        }
+    }
+
+    /// The same as headers.
+    pub fn headers(&self) -> HeaderMap {
+        let offsets = self.as_of.iter().map(|(partition, next)| format!("{partition}:{next}"));
+        let as_of = offsets.collect::<Vec<_>>().join(",");
+        let mut headers = HeaderMap::new();
+        if let Ok(as_of) = HeaderValue::try_from(as_of) {
+            headers.insert(AS_OF_HEADER, as_of);
+        }
+        if let Some(age) = self.data_age_seconds {
+            headers.insert(DATA_AGE_HEADER, HeaderValue::from(age));
+        }
+        headers
+    }
+}
+
+/// Offsets as JSON names them.
+pub fn by_name(as_of: &AsOf) -> BTreeMap<String, i64> {
+    as_of.iter().map(|(partition, next)| (partition.to_string(), next.0)).collect()
+}
+
+/// What every shard says, each under its own lock, for as long as `look` takes; with the input
+/// that they hold.
+pub fn gather<T>(
+    state: &HttpState,
+    mut look: impl FnMut(&LiveShard) -> Result<T, Problem>,
+) -> Result<(Vec<T>, Freshness), Problem> {
+    let shards = state.parts.shards.all();
+    if shards.is_empty() {
+        let detail = "this process holds no partition of the input at the moment";
+        return Err(Problem::new(Kind::Unavailable, detail).retry_after_seconds(1));
+    }
+    let (mut answers, mut as_of, mut newest) = (Vec::new(), AsOf::new(), None);
+    let mut missing_offsets = 0;
+    for shard in shards {
+        let shard = shard.read();
+        answers.push(look(&shard)?);
+        as_of.insert(shard.partition, shard.next_offset());
+        newest = newest.max(shard.shard.newest_event_at());
+        missing_offsets += shard.position.missing_offsets;
+    }
+    let freshness = Freshness::new(&as_of, newest, state.parts.clock.now());
+    Ok((answers, Freshness { missing_offsets, ..freshness }))
+}
+
+/// Reads `PARTITION:OFFSET`, several separated by commas.
+pub fn parse_as_of(text: &str) -> Option<AsOf> {
+    let mut as_of = AsOf::new();
+    for part in text.split(',') {
+        let (partition, next) = part.trim().split_once(':')?;
+        let next: i64 = next.parse().ok().filter(|next| *next >= 0)?;
+        let partition: Partition = partition.parse().ok().filter(|partition| *partition >= 0)?;
+        if as_of.insert(partition, NextOffset(next)).is_some() {
+            return None;
+        }
+    }
+    Some(as_of)
+}
+
+/// What `min_as_of` must look like.
+pub const MIN_AS_OF: &str = "PARTITION:OFFSET, several separated by commas, as in 0:123,1:5";
+
+/// Waits until the shards hold the input that `min_as_of` asks for.
+pub async fn wait_for(state: &HttpState, min_as_of: Option<&str>) -> Result<(), Problem> {
+    let Some(text) = min_as_of else { return Ok(()) };
+    let wanted = parse_as_of(text).ok_or_else(|| invalid("min_as_of", MIN_AS_OF, text))?;
+    let deadline = Instant::now() + state.parts.limits.min_as_of_wait;
+    loop {
+        let held = held(state, wanted.keys().copied().collect()).await?;
+        let reached = |(partition, next): (&Partition, &NextOffset)| {
+            held.get(partition).is_some_and(|held| held >= next)
+        };
+        if wanted.iter().all(reached) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let detail = "the state did not reach min_as_of in time; ask again";
+            return Err(Problem::new(Kind::AsOfNotReached, detail)
+                .with("min_as_of", serde_json::json!(by_name(&wanted)))
+                .with("as_of", serde_json::json!(by_name(&held)))
+                .retry_after_seconds(1));
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn held(state: &HttpState, partitions: Vec<Partition>) -> Result<AsOf, Problem> {
+    let shards = state.parts.shards.clone();
+    // A shard may be locked for as long as a batch is applied.
+    blocking(move || {
+        let next = |partition| Some((partition, shards.get(partition)?.read().next_offset()));
+        Ok(partitions.into_iter().filter_map(next).collect())
+    })
+    .await
+}
+
+/// Runs work that computes or waits on a thread that may.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Problem::internal(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_read_as_they_print() {
+        let as_of = parse_as_of("0:123, 1:5").unwrap();
+        let freshness = Freshness::new(&as_of, Some(Timestamp(1)), Timestamp(2_000_000));
+        assert_eq!(freshness.headers()[AS_OF_HEADER], "0:123,1:5");
+        assert_eq!(freshness.headers()[DATA_AGE_HEADER], "1");
+        for text in ["", "1", "0:x", "0:-1", "-1:0", "0:1,0:2", "0:1,"] {
+            assert!(parse_as_of(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What happens around every request: counting, limits, and answers to what no handler answers.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::http::problem::{Kind, PROBLEM_JSON, Problem};
+use crate::http::state::HttpState;
+
+/// The route of requests that no route takes.
+const UNMATCHED: &str = "unmatched";
+
+/// Counts and times each request by its route, never by its path.
+pub async fn observe(
+    State(state): State<HttpState>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let (status, elapsed) = (response.status(), started.elapsed());
+    let metrics = &state.parts.metrics;
+    metrics.http_requests.with_label_values(&[route, status.as_str()]).inc();
+    metrics.http_request_duration.with_label_values(&[route]).observe(elapsed.as_secs_f64());
+    tracing::debug!(%method, route, status = status.as_u16(), ?elapsed, "answered");
+    response
+}
+
+/// Turns away what is too much at once, and gives up on what takes too long.
+pub async fn limit(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    let Ok(_slot) = state.in_flight.try_acquire() else {
+        let detail = "as many requests as allowed are being answered";
+        return Problem::new(Kind::Overloaded, detail).retry_after_seconds(1).into_response();
+    };
+    match tokio::time::timeout(state.parts.limits.request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = "the request took longer than service.request_timeout_ms allows";
+            Problem::new(Kind::Timeout, detail).retry_after_seconds(1).into_response()
+        }
+    }
+}
+
+/// Gives errors that no handler worded (wrong method, unknown encoding, …) a problem document.
+pub async fn word_errors(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || is_worded(&response) {
+        return response;
+    }
+    let (mut parts, _) = response.into_parts();
+    let allowed = parts.headers.get(ALLOW).and_then(|value| value.to_str().ok());
+    let problem = Problem::new(Kind::of_status(status), detail(status, allowed));
+    let mut worded = problem.into_response();
+    *worded.status_mut() = status;
+    parts.headers.remove(CONTENT_TYPE);
+    parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+    let headers = worded.headers_mut();
+    for (name, value) in &parts.headers {
+        headers.insert(name, value.clone());
+    }
+    worded
+}
+
+fn is_worded(response: &Response) -> bool {
+    let worded = |value: &HeaderValue| {
+        let text = value.as_bytes();
+        text.starts_with(PROBLEM_JSON.as_bytes()) || text.starts_with(b"application/json")
+    };
+    response.headers().get(CONTENT_TYPE).is_some_and(worded)
+}
+
+fn detail(status: StatusCode, allowed: Option<&str>) -> String {
+    match (status, allowed) {
+        (StatusCode::METHOD_NOT_ALLOWED, Some(allowed)) => {
+            format!("this path takes {allowed} only")
+        }
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => {
+            "the body must not be encoded, or with gzip or zstd".to_owned()
+        }
+        (status, _) => status.canonical_reason().unwrap_or("the request failed").to_lowercase(),
+    }
+}
+
+/// Answers a path that does not exist.
+pub async fn not_found(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(Kind::NotFound, format!("there is nothing at {path}"))
+}
+
+/// Answers for a handler that panicked.
+pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "a handler panicked".to_owned());
+    Problem::internal(&text).into_response()
+}

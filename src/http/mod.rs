@@ -1,0 +1,112 @@
+//! The HTTP API: questions, ingest, operations and a dashboard.
+//!
+//! A request passes [`layers`] (counting, limits, wording of errors), shows its key ([`auth`]),
+//! has its parameters read strictly ([`parameters`]) and is answered by a handler of [`native`],
+//! [`ops`] or [`page`]. Questions are computed on threads that may block, each shard under its own
+//! read lock ([`freshness`]).
+//!
+//! Always true
+//! * An answer about data says as of which input it is (`tests/it/http_native.rs`).
+//! * Every route is in the OpenAPI document, which describes its answers (`tests/it/http_openapi.rs`).
+//! * An error of a native path is a problem document (`tests/it/http_errors.rs`).
+//!
+//! Not here: what an answer is (`metrics_api`), what an event is worth (`engine`), and where
+//! events go ([`Ingest`](crate::stream::Ingest)).
+
+pub mod auth;
+mod clock;
+mod freshness;
+mod layers;
+pub mod money;
+pub mod native;
+mod openapi;
+mod ops;
+mod page;
+mod parameters;
+pub mod problem;
+mod state;
+
+use std::future::Future;
+use std::io;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use native::apps::get_apps;
+use native::customers::get_customer;
+use native::dead_letters::get_dead_letters;
+use native::events::post_events;
+use native::ltv::get_ltv;
+use native::revenue::get_revenue;
+use native::suspended::get_suspended;
+
+pub use clock::Clock;
+pub use state::{HttpParts, HttpState, Lag, Limits, Readiness};
+
+type Route = (&'static str, MethodRouter<HttpState>);
+
+/// Paths whose requests count against the limits.
+fn limited_routes() -> Vec<Route> {
+    vec![
+        ("/v1/apps", get(get_apps)),
+        ("/v1/apps/{app}/ltv", get(get_ltv)),
+        ("/v1/apps/{app}/revenue", get(get_revenue)),
+        ("/v1/apps/{app}/customers/{id}", get(get_customer)),
+        ("/v1/suspended", get(get_suspended)),
+        ("/v1/dead-letters", get(get_dead_letters)),
+        ("/v1/events", post(post_events).layer(RequestDecompressionLayer::new())),
+    ]
+}
+
+/// Paths that answer also when the service has too much to do.
+fn free_routes() -> Vec<Route> {
+    vec![
+        ("/healthz", get(ops::get_healthz)),
+        ("/readyz", get(ops::get_readyz)),
+        ("/metrics", get(ops::get_metrics)),
+        ("/openapi.json", get(ops::get_openapi)),
+        ("/", get(page::get_page)),
+    ]
+}
+
+/// All paths.
+pub fn paths() -> Vec<&'static str> {
+    limited_routes().into_iter().chain(free_routes()).map(|(path, _)| path).collect()
+}
+
+/// The API over this state.
+pub fn router(state: HttpState) -> Router {
+    let add = |router: Router<HttpState>, (path, method): Route| router.route(path, method);
+    let limited = limited_routes()
+        .into_iter()
+        .fold(Router::new(), add)
+        .route_layer(DefaultBodyLimit::max(state.parts.limits.max_body_bytes))
+        .route_layer(from_fn_with_state(state.clone(), layers::limit));
+    free_routes()
+        .into_iter()
+        .fold(limited, add)
+        .fallback(layers::not_found)
+        .layer(from_fn(layers::word_errors))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(state.clone(), layers::observe))
+        .with_state(state)
+}
+
+/// Answers requests until `shutdown`, then finishes those that have begun.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}

@@ -1,0 +1,269 @@
+//! `POST /v1/events`: ingest of events as JSON or NDJSON.
+//!
+//! Bytes of events are handed on as they came; what they mean is decided behind [`Ingest`]. Here
+//! is decided what a body must be, and whether the key may speak for an event's app.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::codec::json_event;
+use crate::http::auth::{Access, Caller, Ingesting};
+use crate::http::freshness::{AsOf, blocking, by_name};
+use crate::http::problem::{Kind, Problem};
+use crate::http::state::HttpState;
+use crate::stream::{Ingest, IngestError, Receipt, Receipts};
+
+/// The most refusals told one by one.
+const ERRORS_MAX: usize = 1000;
+
+/// What became of a submission.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct IngestBody {
+    /// Events that are durable now, for the first time.
+    pub accepted: usize,
+    /// Of these, how many have no effect yet; 0 when events go through Kafka, which can't tell.
+    pub suspended: usize,
+    /// Events that were accepted before with the same content.
+    pub repeated: usize,
+    pub refused: usize,
+    /// The first 1000 refusals, in the order of the events.
+    pub errors: Vec<RefusalBody>,
+    /// Whether there are more refusals than `errors` tells.
+    pub errors_truncated: bool,
+    /// By partition: the next offset from which on a question's `min_as_of` sees what was
+    /// accepted.
+    #[schema(example = json!({"0": 1234}))]
+    pub as_of: BTreeMap<String, i64>,
+}
+
+/// Why an event was not accepted.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RefusalBody {
+    /// From 1: the line of NDJSON, or the position in the array.
+    pub line: usize,
+    /// Where one can be read.
+    pub event_id: Option<String>,
+    /// The field at fault, where there is one.
+    pub field: Option<String>,
+    /// Stable code.
+    pub code: String,
+    pub message: String,
+}
+
+/// Form of a body.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Ndjson,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        match essence.to_ascii_lowercase().as_str() {
+            "application/json" => Ok(Self::Json),
+            "application/x-ndjson" | "application/ndjson" => Ok(Self::Ndjson),
+            other => {
+                let detail = format!(
+                    "Content-Type must be application/json or application/x-ndjson, got \"{other}\""
+                );
+                Err(Problem::new(Kind::UnsupportedMediaType, detail))
+            }
+        }
+    }
+}
+
+/// Where an event stood, and its bytes.
+type Numbered<'a> = (usize, &'a [u8]);
+
+/// Hands in events.
+///
+/// The body is one event, an array of events, or NDJSON with one event a line (blank lines are
+/// skipped), optionally encoded with gzip or zstd, and as a whole at most
+/// `service.max_body_bytes` long when decoded (64 MiB). A body that is not JSON is refused whole;
+/// events are accepted and refused one by one. The answer is sent when every accepted event is
+/// durable. Submitting the same events again is safe: they count as repeated.
+#[utoipa::path(
+    post,
+    path = "/v1/events",
+    tag = "ingest",
+    request_body(description = "Events, version 1", content(
+        (serde_json::Value = "application/json"),
+        (String = "application/x-ndjson"),
+    )),
+    responses(
+        (status = 202, description = "What became of the events; some may be refused",
+            body = IngestBody),
+        (status = 400, description = "The body cannot be read; nothing was accepted",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid key", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 403, description = "Not with this key, or all events are of other apps",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 415, description = "The body is of another type or encoding", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "All events were refused", body = IngestBody),
+        (status = 429, description = "Too much is waiting, or too many requests", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Events cannot be taken now; what was accepted is not known, \
+            and submitting again is safe", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub async fn post_events(
+    State(state): State<HttpState>,
+    Caller { access, .. }: Caller<Ingesting>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let form = Form::of(&headers)?;
+    let body = body.map_err(|error| unread(&error, state.parts.limits.max_body_bytes))?;
+    blocking(move || {
+        let events = match form {
+            Form::Json => json_events(&body)?,
+            Form::Ndjson => ndjson_events(&body)?,
+        };
+        submit(&*state.parts.ingest, &access, events)
+    })
+    .await
+}
+
+fn unread(error: &BytesRejection, bytes_max: usize) -> Problem {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format!("the body, decoded, is longer than {bytes_max} bytes");
+        return Problem::new(Kind::BodyTooLarge, detail).with("max_bytes", bytes_max);
+    }
+    let detail = "the body broke off, or is not encoded as Content-Encoding says";
+    Problem::new(Kind::Unparseable, detail)
+}
+
+fn json_events(body: &[u8]) -> Result<Vec<Numbered<'_>>, Problem> {
+    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let events: Vec<&RawValue> = if is_array {
+        serde_json::from_slice(body).map_err(|error| unparseable(&error, error.line()))?
+    } else {
+        vec![serde_json::from_slice(body).map_err(|error| unparseable(&error, error.line()))?]
+    };
+    let bytes = events.into_iter().map(|event| event.get().as_bytes());
+    Ok(bytes.enumerate().map(|(place, event)| (place + 1, event)).collect())
+}
+
+fn ndjson_events(body: &[u8]) -> Result<Vec<Numbered<'_>>, Problem> {
+    let mut events = Vec::new();
+    for (place, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let _: &RawValue =
+            serde_json::from_slice(line).map_err(|error| unparseable(&error, place + 1))?;
+        events.push((place + 1, line));
+    }
+    Ok(events)
+}
+
+fn unparseable(error: &serde_json::Error, line: usize) -> Problem {
+    let detail = format!("line {line} is not JSON ({error}); nothing was accepted");
+    Problem::new(Kind::Unparseable, detail).with("line", line)
+}
+
+fn submit(
+    ingest: &dyn Ingest,
+    access: &Access,
+    events: Vec<Numbered<'_>>,
+) -> Result<Response, Problem> {
+    let (allowed, mut errors) = part(access, events);
+    if allowed.is_empty() && !errors.is_empty() {
+        let detail = "the API key is for none of the apps that the events are of";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    let receipts = if allowed.is_empty() {
+        Receipts { receipts: Vec::new(), as_of: Vec::new() }
+    } else {
+        let bytes = allowed.iter().map(|(_, bytes)| bytes.to_vec()).collect();
+        ingest.submit(bytes).map_err(refused_whole)?
+    };
+    let mut body = IngestBody {
+        accepted: 0,
+        suspended: 0,
+        repeated: 0,
+        refused: errors.len(),
+        errors: Vec::new(),
+        errors_truncated: false,
+        as_of: by_name(&receipts.as_of.into_iter().collect::<AsOf>()),
+    };
+    for ((line, bytes), receipt) in allowed.into_iter().zip(receipts.receipts) {
+        match receipt {
+            Receipt::Accepted { is_suspended } => {
+                body.accepted += 1;
+                body.suspended += usize::from(is_suspended);
+            }
+            Receipt::Repeated => body.repeated += 1,
+            Receipt::Refused { code, field, message } => {
+                body.refused += 1;
+                if errors.len() <= ERRORS_MAX {
+                    let event_id = json_event::event_id_of(bytes);
+                    errors.push(RefusalBody { line, event_id, field, code, message });
+                }
+            }
+        }
+    }
+    errors.sort_by_key(|error| error.line);
+    body.errors_truncated = body.refused > ERRORS_MAX;
+    errors.truncate(ERRORS_MAX);
+    body.errors = errors;
+    let is_all_refused = body.refused > 0 && body.accepted + body.repeated == 0;
+    let status =
+        if is_all_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::ACCEPTED };
+    Ok((status, Json(body)).into_response())
+}
+
+/// Takes out the events of apps that the key is not for. They are told to the sender only: what
+/// strangers send is no dead letter.
+fn part<'a>(access: &Access, events: Vec<Numbered<'a>>) -> (Vec<Numbered<'a>>, Vec<RefusalBody>) {
+    if access.sees_everything() {
+        return (events, Vec::new());
+    }
+    let (mut allowed, mut refused) = (Vec::with_capacity(events.len()), Vec::new());
+    for (line, bytes) in events {
+        // What does not decode is of no app, and is refused behind the seam with its reason.
+        let foreign = json_event::decode(bytes).ok().and_then(|event| {
+            let (app, id) = (&event.app_id, &event.event_id);
+            (!access.sees(app)).then(|| (app.to_string(), id.to_string()))
+        });
+        match foreign {
+            None => allowed.push((line, bytes)),
+            Some((app, event_id)) => refused.push(RefusalBody {
+                line,
+                event_id: Some(event_id),
+                field: Some("app_id".to_owned()),
+                code: "forbidden_app".to_owned(),
+                message: format!("the API key is not for app \"{app}\""),
+            }),
+        }
+    }
+    (allowed, refused)
+}
+
+fn refused_whole(error: IngestError) -> Problem {
+    match error {
+        IngestError::Overloaded => Problem::new(Kind::Overloaded, error).retry_after_seconds(1),
+        IngestError::Unavailable(_) => {
+            tracing::warn!(%error, "ingest is not available");
+            Problem::new(Kind::Unavailable, error).retry_after_seconds(5)
+        }
+    }
+}

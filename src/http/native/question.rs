@@ -1,0 +1,92 @@
+//! Parameters that several questions share.
+
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue};
+
+use crate::domain::rules::AppRules;
+use crate::domain::time::{Day, Zone};
+use crate::http::clock::Clock;
+use crate::http::freshness::MIN_AS_OF;
+use crate::http::parameters::{Parameter, Parameters, Shape};
+use crate::http::problem::{Kind, Problem};
+use crate::metrics_api::question::Measure;
+
+/// Form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Csv,
+}
+
+impl Format {
+    const NAMES: [(&'static str, Self); 2] = [("json", Self::Json), ("csv", Self::Csv)];
+
+    /// The form asked for.
+    pub fn of(parameters: &Parameters) -> Result<Self, Problem> {
+        let named = |text: &str| {
+            Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, format)| *format)
+        };
+        Ok(parameters.parsed("format", named)?.unwrap_or(Self::Json))
+    }
+}
+
+/// Headers of a CSV answer.
+pub fn csv_headers(mut headers: HeaderMap) -> HeaderMap {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    headers
+}
+
+/// `format`
+pub const FORMAT: Parameter = Parameter {
+    name: "format",
+    shape: Shape::Choice(|| Format::NAMES.iter().map(|(name, _)| *name).collect()),
+    about: "Form of the answer; json if absent. A CSV answer carries as_of and the age of its \
+            data in the headers X-Ltvstream-As-Of and X-Ltvstream-Data-Age, as every answer does.",
+};
+
+/// `zone`
+pub const ZONE: Parameter = Parameter {
+    name: "zone",
+    shape: Shape::Text("one of the app's reporting zones"),
+    about: "Time zone of all days, one of the app's reporting_zones; the first of them if absent.",
+};
+
+/// `measure`
+pub const MEASURE: Parameter = Parameter {
+    name: "measure",
+    shape: Shape::Choice(|| Measure::ALL.iter().map(|measure| measure.name()).collect()),
+    about: "What of a payment is counted: before deductions, after store commission, or after \
+            commission and tax; gross if absent.",
+};
+
+/// `min_as_of`
+pub const MIN_AS_OF_PARAMETER: Parameter = Parameter {
+    name: "min_as_of",
+    shape: Shape::Text(MIN_AS_OF),
+    about: "Waits (by default up to 5 s, then 503) until the state holds this input: next \
+            offsets as in as_of of an ingest answer, written PARTITION:OFFSET,PARTITION:OFFSET.",
+};
+
+/// The zone of a question with its place among those kept.
+pub fn zone(parameters: &Parameters, app: &AppRules) -> Result<(u8, Zone), Problem> {
+    let kept = &app.reporting_zones;
+    let place = match parameters.text("zone") {
+        None => Some(0),
+        Some(name) => kept.iter().position(|zone| zone.name() == name),
+    };
+    let found = place.and_then(|place| Some((u8::try_from(place).ok()?, *kept.get(place)?)));
+    found.ok_or_else(|| {
+        let names: Vec<&str> = kept.iter().map(Zone::name).collect();
+        let got = parameters.text("zone").unwrap_or_default();
+        let detail = format!("zone must be one of those kept: {}; got \"{got}\"", names.join(", "));
+        Problem::new(Kind::InvalidParameter, detail)
+            .with("parameter", "zone")
+            .with("got", got)
+            .with("zones_kept", names)
+    })
+}
+
+/// The day of now in a zone.
+pub fn today(clock: Clock, zone: Zone) -> Day {
+    zone.day(clock.now())
+}

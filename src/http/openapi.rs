@@ -1,0 +1,67 @@
+//! The OpenAPI document, generated from the handlers.
+
+use std::sync::LazyLock;
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
+use crate::http::{ops, page};
+
+/// The document; routes and their answers come from the handlers' own descriptions.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "ltvstream",
+        description = "Exact, incremental customer lifetime value from a stream of billing events.\n\n\
+            Every answer says as of which input it is (`as_of`: by partition, the first offset whose \
+            effect is not in it) and how old its data are. Amounts are decimal strings of units with \
+            two to six decimals, and integers of micro-units beside them (fields `*_micros`; a \
+            string of digits beyond 64 bits). Errors are RFC 9457 problem documents. Parameters that \
+            a path does not know, and repeated ones, are refused by name.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        apps::get_apps,
+        ltv::get_ltv,
+        revenue::get_revenue,
+        customers::get_customer,
+        suspended::get_suspended,
+        dead_letters::get_dead_letters,
+        events::post_events,
+        ops::get_healthz,
+        ops::get_readyz,
+        ops::get_metrics,
+        ops::get_openapi,
+        page::get_page,
+    ),
+    modifiers(&Keys),
+    security(("bearer" = []), ("api_key" = [])),
+    tags(
+        (name = "questions", description = "Scope `read`, for the apps of the key"),
+        (name = "data quality", description = "What has no effect (`read`), what was refused (`admin`)"),
+        (name = "ingest", description = "Scope `ingest`, for the apps of the key"),
+        (name = "operations", description = "Health, readiness, metrics, this document"),
+    ),
+)]
+struct Document;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+    }
+}
+
+/// The document as JSON.
+pub fn text() -> &'static str {
+    // It is made of constants, so that it serialises either always or never; a test reads it.
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| Document::openapi().to_pretty_json().unwrap_or_default());
+    &TEXT
+}
