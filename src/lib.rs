@@ -2,6 +2,7 @@
 //!
 //! The map of the modules and the invariants that hold are in `ARCHITECTURE.md`.
 
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod domain;
@@ -11,6 +12,8 @@ pub mod http;
 pub mod import;
 pub mod kafka;
 pub mod metrics_api;
+pub mod pipeline;
+pub mod service;
 pub mod state;
 pub mod store;
 pub mod stream;

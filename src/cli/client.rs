@@ -1,0 +1,157 @@
+//! The HTTP client of the commands: questions to a running service, and events to it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use ureq::Agent;
+use ureq::Body;
+use ureq::http::Response;
+
+use crate::stream::{Ingest, IngestError, NextOffset, Receipt, Receipts};
+
+use super::CliError;
+
+/// How long an answer may take: the service may first read what an import has just written.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A running service.
+pub struct Client {
+    agent: Agent,
+    base_url: String,
+    api_key: Option<String>,
+}
+
+impl Client {
+    /// The service at this address, asked with this key.
+    pub fn new(base_url: &str, api_key: Option<String>) -> Self {
+        let config = Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .http_status_as_error(false)
+            .build();
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        Self { agent: Agent::new_with_config(config), base_url, api_key }
+    }
+
+    /// The body of an answer. A refused question is [`CliError::Usage`] with the service's words.
+    pub fn get(&self, path: &str, parameters: &[(String, String)]) -> Result<String, CliError> {
+        let url = format!("{}{path}", self.base_url);
+        let mut request = self.agent.get(&url);
+        for (name, value) in parameters {
+            request = request.query(name, value);
+        }
+        if let Some(key) = &self.api_key {
+            request = request.header("X-API-Key", key);
+        }
+        let mut response = request.call().map_err(|error| unreachable(&url, error))?;
+        let body = read_body(&mut response)?;
+        match response.status().as_u16() {
+            200..=299 => Ok(body),
+            400..=499 => Err(CliError::Usage(problem(&body))),
+            status => {
+                let problem = problem(&body);
+                Err(CliError::Dependency(anyhow::anyhow!("{url} answered {status}: {problem}")))
+            }
+        }
+    }
+}
+
+fn read_body(response: &mut Response<Body>) -> Result<String, CliError> {
+    let limit = 4 << 30;
+    let body = response.body_mut().with_config().limit(limit).read_to_string();
+    body.context("can't read the answer").map_err(CliError::Dependency)
+}
+
+fn unreachable(url: &str, error: ureq::Error) -> CliError {
+    let context = format!("can't reach {url}: is the service running?");
+    CliError::Dependency(anyhow::Error::new(error).context(context))
+}
+
+/// The words of a problem document, or the body if it is none.
+fn problem(body: &str) -> String {
+    let parsed: Option<Value> = serde_json::from_str(body).ok();
+    let word = |name: &str| parsed.as_ref()?.get(name)?.as_str().map(str::to_owned);
+    word("detail").or_else(|| word("title")).unwrap_or_else(|| body.trim().to_owned())
+}
+
+impl Ingest for Client {
+    fn submit(&self, events: Vec<Vec<u8>>) -> Result<Receipts, IngestError> {
+        let failed = |error: String| IngestError::Unavailable(error);
+        let count = events.len();
+        let mut body = Vec::with_capacity(events.iter().map(|event| event.len() + 1).sum());
+        for event in events {
+            body.extend_from_slice(&event);
+            body.push(b'\n');
+        }
+        let url = format!("{}/v1/events", self.base_url);
+        let mut request = self.agent.post(&url).header("Content-Type", "application/x-ndjson");
+        if let Some(key) = &self.api_key {
+            request = request.header("X-API-Key", key);
+        }
+        let mut response =
+            request.send(&body[..]).map_err(|error| failed(format!("{url}: {error}")))?;
+        let status = response.status().as_u16();
+        let text = response.body_mut().read_to_string().map_err(|e| failed(e.to_string()))?;
+        match status {
+            202 | 422 => parse_receipts(&text, count)
+                .ok_or_else(|| failed(format!("{url} answered what is no receipt: {text}"))),
+            429 => Err(IngestError::Overloaded),
+            status => Err(failed(format!("{url} answered {status}: {}", problem(&text)))),
+        }
+    }
+}
+
+/// Receipts from the answer of `POST /v1/events`: which events were refused is told by line, and
+/// how many of the others were repeated or suspended only as a number.
+fn parse_receipts(text: &str, count: usize) -> Option<Receipts> {
+    let answer: Value = serde_json::from_str(text).ok()?;
+    let number = |name: &str| answer.get(name)?.as_u64();
+    let (mut repeated, mut suspended) = (number("repeated")?, number("suspended")?);
+    let mut receipts: Vec<Option<Receipt>> = vec![None; count];
+    for error in answer.get("errors")?.as_array()? {
+        let line = usize::try_from(error.get("line")?.as_u64()?).ok()?;
+        let word = |name: &str| Some(error.get(name)?.as_str()?.to_owned());
+        let refused = Receipt::Refused {
+            code: word("code")?,
+            field: word("field"),
+            message: word("message")?,
+        };
+        *receipts.get_mut(line.checked_sub(1)?)? = Some(refused);
+    }
+    let receipts = receipts.into_iter().map(|receipt| {
+        receipt.unwrap_or_else(|| {
+            if repeated > 0 {
+                repeated -= 1;
+                return Receipt::Repeated;
+            }
+            let is_suspended = suspended > 0;
+            suspended = suspended.saturating_sub(1);
+            Receipt::Accepted { is_suspended }
+        })
+    });
+    let receipts = receipts.collect();
+    let as_of = answer.get("as_of")?.as_object()?.iter();
+    let as_of = as_of
+        .map(|(partition, next)| Some((partition.parse().ok()?, NextOffset(next.as_i64()?))))
+        .collect::<Option<Vec<_>>>()?;
+    Some(Receipts { receipts, as_of })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_are_read_from_the_answer_of_the_service() {
+        let text = r#"{"accepted":2,"suspended":1,"repeated":1,"refused":1,"errors":[{"line":2,
+            "event_id":"e","field":"currency","code":"missing_currency","message":"m"}],
+            "as_of":{"0":7}}"#;
+        let receipts = parse_receipts(text, 4).unwrap();
+        assert_eq!(receipts.as_of, [(0, NextOffset(7))]);
+        let accepted = |receipt: &&Receipt| matches!(receipt, Receipt::Accepted { .. });
+        assert_eq!(receipts.receipts.iter().filter(accepted).count(), 2);
+        assert!(
+            matches!(&receipts.receipts[1], Receipt::Refused { code, .. } if code == "missing_currency")
+        );
+    }
+}

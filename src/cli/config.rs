@@ -1,0 +1,94 @@
+//! `ltvstream config`: check and show the settings, hash the secret of an API key.
+
+use std::fmt::Write as _;
+use std::io::BufRead;
+
+use clap::Subcommand;
+
+use crate::config::{Config, Mode, Origin, hash_of};
+
+use super::{CliError, ConfigArgs, Exit, Globals, print};
+
+/// Check or show settings, hash secrets
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report all that is wrong; exit code 2 if anything is
+    Check(Where),
+    /// Print every setting with its value and who gave it; secrets stay hidden
+    Show(Where),
+    /// Print the SHA-256 of a secret, for api_keys.sha256
+    HashKey {
+        /// The secret; without it, the first line of standard input (which leaves no trace in the
+        /// shell's history)
+        secret: Option<String>,
+    },
+}
+
+/// Which settings.
+#[derive(Debug, clap::Args)]
+pub struct Where {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// As `serve --embedded` would see them
+    #[arg(long)]
+    pub embedded: bool,
+}
+
+impl Where {
+    fn load(&self) -> Result<Config, CliError> {
+        let mode = if self.embedded { Mode::Embedded } else { Mode::Kafka };
+        Ok(self.config.load(mode)?)
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Config`] with all that is wrong; [`CliError::Usage`] for an empty secret.
+pub fn run(args: &Args, _: &Globals) -> Result<Exit, CliError> {
+    let text = match &args.command {
+        Command::Check(place) => {
+            let config = place.load()?;
+            let (apps, keys) = (config.apps.len(), config.api_keys.len());
+            format!("ok: {apps} apps, {keys} API keys\n")
+        }
+        Command::Show(place) => listing(&place.load()?),
+        Command::HashKey { secret } => {
+            let secret = secret.clone().map_or_else(secret_of_input, Ok)?;
+            if secret.trim().is_empty() {
+                return Err(CliError::Usage("the secret must not be empty".to_owned()));
+            }
+            format!("{}\n", hex::encode(hash_of(&secret)))
+        }
+    };
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// One line per setting: `key = value  # origin`.
+fn listing(config: &Config) -> String {
+    let mut text = String::new();
+    for setting in &config.settings {
+        let place = match &setting.origin {
+            Origin::File(path) => format!("{}:{}", path.display(), setting.key),
+            origin => origin.to_string(),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{} = {}  # {place}", setting.key, setting.value);
+    }
+    text
+}
+
+fn secret_of_input() -> Result<String, CliError> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| CliError::Usage(format!("cannot read the secret: {error}")))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,112 @@
+//! `ltvstream dead-letters`: records that were refused.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::config::{Config, Mode};
+use crate::service::Stores;
+use crate::stream::DeadLetter;
+
+use super::client::Client;
+use super::{CliError, ConfigArgs, Exit, Globals, print, table};
+
+/// List refused records
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do with refused records.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print partition, offset, time and reason of each
+    List(ListArgs),
+}
+
+/// Which refused records.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// A running service [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    pub url: Option<String>,
+    /// The state of a service that is not running
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Secret of an API key that may administrate
+    #[arg(long, value_name = "SECRET", env = "LTVSTREAM_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// Most records that are printed
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: u32,
+    /// Form of the list
+    #[arg(long, default_value = "table")]
+    pub format: Format,
+}
+
+/// Form of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`CliError::Dependency`] when the service or the state cannot be read.
+pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
+    globals.start_logging(None)?;
+    let Command::List(args) = &args.command;
+    let answer = match &args.data_dir {
+        Some(dir) => from_state(dir, args)?,
+        None => {
+            let url = args.url.as_deref().unwrap_or("http://127.0.0.1:8080");
+            let client = Client::new(url, args.api_key.clone());
+            let limit = ("limit".to_owned(), args.limit.to_string());
+            let answer = client.get("/v1/dead-letters", &[limit])?;
+            serde_json::from_str(&answer).map_err(|error| CliError::Dependency(error.into()))?
+        }
+    };
+    match args.format {
+        Format::Json => print(&format!("{answer}\n"))?,
+        Format::Table => print(&table::rows(&answer))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn from_state(dir: &Path, args: &ListArgs) -> Result<Value, CliError> {
+    let dir = Some(dir.to_string_lossy().into_owned());
+    let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
+    let config = Config::load(&sources, Mode::Embedded)?;
+    let letters = read(&config, args.limit).map_err(CliError::Dependency)?;
+    let rows: Vec<Value> = letters
+        .iter()
+        .map(|letter| {
+            json!({
+                "partition": letter.partition,
+                "offset": letter.offset,
+                "timestamp": letter.timestamp.to_rfc3339(),
+                "reason": letter.reason,
+                "message": letter.message,
+            })
+        })
+        .collect();
+    Ok(json!({ "dead_letters": rows }))
+}
+
+fn read(config: &Config, limit: u32) -> anyhow::Result<Vec<DeadLetter>> {
+    let stores = Stores::new(config);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut letters = Vec::new();
+    for partition in stores.partitions()? {
+        let left = limit - letters.len();
+        let shard = stores.open_shard(partition, config)?;
+        letters.extend(shard.reader().dead_letters(i64::MIN, left)?);
+    }
+    Ok(letters)
+}

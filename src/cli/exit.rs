@@ -1,0 +1,93 @@
+//! How a command ends: what the shell learns and what people read.
+
+use std::io::{self, ErrorKind, Write};
+
+use crate::config::ConfigError;
+
+/// A command did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Done,
+    /// The work itself found a problem: refused events, differences, an unreadable schema.
+    ProblemFound,
+}
+
+impl Exit {
+    /// The code the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::ProblemFound => 1,
+        }
+    }
+}
+
+/// A command could not do its work. Each variant has its own exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The arguments ask for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Kafka, the store, the network or the disk failed.
+    #[error("{0:#}")]
+    Dependency(anyhow::Error),
+}
+
+impl CliError {
+    /// The code the shell sees.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(_) => 2,
+            Self::Dependency(_) => 3,
+        }
+    }
+
+    /// Writes the error and its causes to standard error, a line each.
+    pub fn report(&self) {
+        let mut text = String::new();
+        for line in self.to_string().lines() {
+            text.push_str(&format!("error: {line}\n"));
+        }
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!("  caused by: {error}\n"));
+            cause = error.source();
+        }
+        // Nobody is left to tell that standard error is closed.
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Writes `text` to standard output.
+///
+/// A reader that went away, as `head` does, has all it wants: that is no error.
+///
+/// # Errors
+/// [`CliError::Dependency`] when the output cannot be written, for example on a full disk.
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(CliError::Dependency(anyhow::Error::new(error).context("cannot write the output")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_scripts_rely_on() {
+        assert_eq!(Exit::Done.code(), 0);
+        assert_eq!(Exit::ProblemFound.code(), 1);
+        assert_eq!(CliError::Usage(String::new()).code(), 2);
+        assert_eq!(CliError::Config(ConfigError::Invalid(Vec::new())).code(), 2);
+        assert_eq!(CliError::Dependency(anyhow::anyhow!("no broker")).code(), 3);
+    }
+}

@@ -1,0 +1,103 @@
+//! `ltvstream generate`: a realistic subscription business.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use crate::codec::json_event::encode;
+use crate::config::{Config, Mode};
+use crate::generator::{Generator, GeneratorSettings, Share};
+use crate::service::kafka_ingest;
+
+use super::{CliError, ConfigArgs, Exit, Globals, print};
+
+/// Generate the events of a subscription business; the same seed gives the same bytes
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Customers
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub customers: u32,
+    /// Days of business
+    #[arg(long, value_name = "D", default_value_t = 730)]
+    pub days: u32,
+    /// Seed of all choices
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Share of events that come late, from 0 to 1
+    #[arg(long, value_name = "P", default_value = "0.02")]
+    pub late: Share,
+    /// Share of events that come twice, from 0 to 1
+    #[arg(long, value_name = "P", default_value = "0.01")]
+    pub duplicates: Share,
+    /// App the events belong to
+    #[arg(long, value_name = "ID", default_value = "default")]
+    pub app: String,
+    /// File for the events, as NDJSON [default: standard output]
+    #[arg(long, value_name = "FILE", conflicts_with = "kafka")]
+    pub out: Option<PathBuf>,
+    /// Write to the events topic
+    #[arg(long)]
+    pub kafka: bool,
+}
+
+/// Writes the events in the order in which they arrive.
+///
+/// # Errors
+/// [`CliError::Dependency`] when the events cannot be written.
+pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
+    globals.start_logging(None)?;
+    let settings = GeneratorSettings {
+        app_id: args.app.clone(),
+        customers: args.customers,
+        days: args.days,
+        seed: args.seed,
+        late: args.late,
+        duplicates: args.duplicates,
+        ..GeneratorSettings::default()
+    };
+    let generator =
+        Generator::new(&settings).map_err(|error| CliError::Usage(error.to_string()))?;
+    if args.kafka {
+        let config = args.config.load(Mode::Kafka)?;
+        let count = to_kafka(generator, &config).map_err(CliError::Dependency)?;
+        print(&format!("{count} events written to {}\n", config.kafka.events_topic))?;
+        return Ok(Exit::Done);
+    }
+    let written = match &args.out {
+        Some(path) => File::create(path).and_then(|file| to_lines(generator, file)),
+        None => to_lines(generator, io::stdout().lock()),
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let error = anyhow::Error::new(error);
+            Err(CliError::Dependency(error.context("can't write the events")))
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
+fn to_lines(generator: Generator, out: impl Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, out);
+    let mut line = Vec::new();
+    for event in generator {
+        line.clear();
+        encode(&event, &mut line);
+        line.push(b'\n');
+        out.write_all(&line)?;
+    }
+    out.flush()
+}
+
+fn to_kafka(generator: Generator, config: &Config) -> anyhow::Result<u64> {
+    let ingest = kafka_ingest(config)?;
+    let mut count = 0;
+    for event in generator {
+        // The flush below tells whether all of them arrived.
+        drop(ingest.send(&event)?);
+        count += 1;
+    }
+    ingest.flush()?;
+    Ok(count)
+}

@@ -1,0 +1,292 @@
+//! `ltvstream import`: events from files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::codec::json_event::to_json;
+use crate::config::{Config, Mode};
+use crate::import::{self, ImportSettings};
+use crate::service::{Service, StartOptions, kafka_ingest};
+use crate::state::Refused;
+use crate::stream::{Ingest, IngestError, Receipt};
+
+use super::client::Client;
+use super::{CliError, ConfigArgs, Exit, Globals, print};
+
+/// Form of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Ndjson,
+    Csv,
+    Avro,
+}
+
+/// Import events from files; exit code 1 if any is refused
+///
+/// Refused events are written beside their file, with the reason.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Files of events; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Form of the files [default: by the file's name, else ndjson]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// TOML file that names columns, constants and formats of a foreign CSV
+    #[arg(long, value_name = "FILE")]
+    pub map: Option<PathBuf>,
+    /// App of events whose map names none [default: default]
+    #[arg(long, value_name = "ID")]
+    pub app: Option<String>,
+    #[command(flatten)]
+    pub target: Target,
+    /// Secret of the API key for --to
+    #[arg(long, value_name = "SECRET", env = "LTVSTREAM_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// Exit code 0 although events were refused
+    #[arg(long)]
+    pub allow_refused: bool,
+}
+
+/// Where the events go: one of them, by default the service on this machine.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub struct Target {
+    /// A running service [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
+    /// The state of an embedded service that is not running
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The events topic
+    #[arg(long)]
+    pub kafka: bool,
+}
+
+/// Events handed over at once.
+const BATCH_EVENTS: usize = 2_000;
+/// Pause before an overloaded target is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What became of the events of all files.
+#[derive(Debug, Default)]
+struct Summary {
+    accepted: u64,
+    suspended: u64,
+    repeated: u64,
+    refused: u64,
+    skipped: u64,
+    reasons: BTreeMap<String, u64>,
+}
+
+impl Summary {
+    fn refuse(&mut self, code: &str) {
+        self.refused += 1;
+        *self.reasons.entry(code.to_owned()).or_default() += 1;
+    }
+
+    fn text(&self) -> String {
+        let Self { accepted, suspended, repeated, refused, skipped, .. } = self;
+        let mut text = format!(
+            "accepted {accepted} ({suspended} suspended), repeated {repeated}, refused {refused}, \
+             left out by the map {skipped}\n"
+        );
+        for (code, count) in &self.reasons {
+            text.push_str(&format!("  refused as {code}: {count}\n"));
+        }
+        text
+    }
+}
+
+/// A row whose fate is not known yet.
+struct Waiting {
+    line: u64,
+    raw: String,
+}
+
+/// The refused rows of a file, beside it.
+struct Rejects {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Rejects {
+    fn new(of: &Path) -> Self {
+        let mut name = of.as_os_str().to_owned();
+        if of == Path::new("-") {
+            name = "stdin".into();
+        }
+        name.push(".rejects.ndjson");
+        Self { path: PathBuf::from(name), file: None }
+    }
+
+    fn write(&mut self, row: &Waiting, refused: &Refused) -> Result<(), CliError> {
+        let line = serde_json::json!({
+            "line": row.line,
+            "code": refused.code,
+            "field": refused.field,
+            "message": refused.message,
+            "raw": row.raw,
+        });
+        self.try_write(&line.to_string()).map_err(|error| {
+            let context = format!("can't write {}", self.path.display());
+            CliError::Dependency(anyhow::Error::new(error).context(context))
+        })
+    }
+
+    fn try_write(&mut self, line: &str) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(BufWriter::new(File::create(&self.path)?)),
+        };
+        writeln!(file, "{line}")?;
+        file.flush()
+    }
+}
+
+/// Imports all files and prints how many events were accepted, repeated and refused.
+///
+/// # Errors
+/// [`CliError::Usage`] for unreadable files, [`CliError::Dependency`] when the target fails.
+pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
+    globals.start_logging(None)?;
+    let map = match &args.map {
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+            CliError::Usage(format!("can't read the map {}: {error}", path.display()))
+        })?),
+        None => None,
+    };
+    let format = args.format.map(|format| match format {
+        Format::Ndjson => import::Format::Ndjson,
+        Format::Csv => import::Format::Csv,
+        Format::Avro => import::Format::Avro,
+    });
+    let settings = ImportSettings { format, map, app_id: args.app.clone() };
+    let (ingest, service) = target(args)?;
+    let mut summary = Summary::default();
+    for file in &args.files {
+        import_file(file, &settings, &*ingest, &mut summary)?;
+    }
+    drop(ingest);
+    if let Some(service) = service {
+        service.stop().map_err(CliError::Dependency)?;
+    }
+    print(&summary.text())?;
+    let is_clean = summary.refused == 0 || args.allow_refused;
+    Ok(if is_clean { Exit::Done } else { Exit::ProblemFound })
+}
+
+/// Where the events go; a data directory needs the engine beside it.
+fn target(args: &Args) -> Result<(Arc<dyn Ingest>, Option<Service>), CliError> {
+    if let Some(dir) = &args.target.data_dir {
+        let dir = Some(dir.to_string_lossy().into_owned());
+        let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
+        let config = Config::load(&sources, Mode::Embedded)?;
+        let service = Service::start_embedded(config, StartOptions::default());
+        let service = service.map_err(CliError::Dependency)?;
+        return Ok((Arc::clone(&service.ingest), Some(service)));
+    }
+    if args.target.kafka {
+        let config = args.config.load(Mode::Kafka)?;
+        let ingest = kafka_ingest(&config).map_err(CliError::Dependency)?;
+        return Ok((Arc::new(ingest), None));
+    }
+    let url = args.target.to.as_deref().unwrap_or("http://127.0.0.1:8080");
+    Ok((Arc::new(Client::new(url, args.api_key.clone())), None))
+}
+
+fn import_file(
+    file: &Path,
+    settings: &ImportSettings,
+    ingest: &dyn Ingest,
+    summary: &mut Summary,
+) -> Result<(), CliError> {
+    let mut reader = import::reader(file, settings).map_err(|error| {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        CliError::Usage(format!("{error}{}", source.unwrap_or_default()))
+    })?;
+    let bar = progress_bar(reader.bytes_total(), &file.display().to_string());
+    let mut rejects = Rejects::new(file);
+    let mut batch: Vec<(Waiting, Vec<u8>)> = Vec::with_capacity(BATCH_EVENTS);
+    for item in reader.by_ref() {
+        bar.set_position(item.bytes_read);
+        match item.event {
+            Ok(event) => {
+                let json = to_json(&event);
+                let row = Waiting { line: item.line, raw: json.clone() };
+                batch.push((row, json.into_bytes()));
+            }
+            Err(error) => {
+                summary.refuse(&error.code);
+                let row = Waiting { line: item.line, raw: error.raw };
+                let refused =
+                    Refused { code: error.code, field: error.field, message: error.message };
+                rejects.write(&row, &refused)?;
+            }
+        }
+        if batch.len() == BATCH_EVENTS {
+            submit(ingest, std::mem::take(&mut batch), summary, &mut rejects)?;
+        }
+    }
+    submit(ingest, batch, summary, &mut rejects)?;
+    summary.skipped += reader.skipped().iter().map(|(_, count)| count).sum::<u64>();
+    bar.finish_and_clear();
+    if rejects.file.is_some() {
+        print(&format!("refused rows of {}: {}\n", file.display(), rejects.path.display()))?;
+    }
+    Ok(())
+}
+
+fn submit(
+    ingest: &dyn Ingest,
+    batch: Vec<(Waiting, Vec<u8>)>,
+    summary: &mut Summary,
+    rejects: &mut Rejects,
+) -> Result<(), CliError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let (rows, events): (Vec<Waiting>, Vec<Vec<u8>>) = batch.into_iter().unzip();
+    let receipts = loop {
+        match ingest.submit(events.clone()) {
+            Ok(receipts) => break receipts,
+            Err(IngestError::Overloaded) => std::thread::sleep(PAUSE),
+            Err(error) => return Err(CliError::Dependency(anyhow::Error::new(error))),
+        }
+    };
+    for (row, receipt) in rows.iter().zip(receipts.receipts) {
+        match receipt {
+            Receipt::Accepted { is_suspended } => {
+                summary.accepted += 1;
+                summary.suspended += u64::from(is_suspended);
+            }
+            Receipt::Repeated => summary.repeated += 1,
+            Receipt::Refused { code, field, message } => {
+                summary.refuse(&code);
+                rejects.write(row, &Refused { code, field, message })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A bar over the bytes of a file; silent where nobody watches.
+fn progress_bar(bytes_total: Option<u64>, name: &str) -> ProgressBar {
+    let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let bar = match bytes_total {
+        Some(total) => ProgressBar::new(total).with_style(
+            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        ),
+        None => ProgressBar::new_spinner(),
+    };
+    bar.with_message(name.to_owned())
+}

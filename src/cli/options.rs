@@ -1,0 +1,94 @@
+//! Options that several commands share.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::config::{Config, ConfigError, LogFormat, Mode, ServiceSettings, Sources};
+use crate::domain::time::Timestamp;
+use crate::telemetry;
+
+use super::exit::CliError;
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormatArg {
+    Text,
+    Json,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Globals {
+    /// How logs are written to standard error [default: service.log_format, else text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormatArg>,
+    /// Log more: -v debug, -vv trace; wins over service.log_filter
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Globals {
+    /// Starts logging; to be called once, by commands that log.
+    ///
+    /// `service` gives form and filter where no flag does; without it, warnings are logged.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] when logging was started before or the filter is wrong.
+    pub fn start_logging(&self, service: Option<&ServiceSettings>) -> Result<(), CliError> {
+        let format = match self.log_format {
+            Some(LogFormatArg::Text) => LogFormat::Text,
+            Some(LogFormatArg::Json) => LogFormat::Json,
+            None => service.map_or(LogFormat::Text, |service| service.log_format),
+        };
+        let filter = match (self.verbose, service) {
+            (0, Some(service)) => service.log_filter.as_str(),
+            (0, None) => "warn",
+            // Libraries at trace drown everything else.
+            (1, _) => "info,ltvstream=debug",
+            (_, _) => "debug,ltvstream=trace",
+        };
+        telemetry::start_logging(format, filter).map_err(|error| CliError::Usage(error.to_string()))
+    }
+}
+
+/// Where the settings are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArgs {
+    /// TOML file of settings; the environment (LTVSTREAM__SECTION__KEY) wins over it
+    #[arg(long, value_name = "FILE", env = "LTVSTREAM_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The file and the environment, to which a command may add its flags.
+    pub fn sources(&self) -> Sources {
+        Sources::of_process(self.config.clone())
+    }
+
+    /// The settings, without flags.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(&self, mode: Mode) -> Result<Config, ConfigError> {
+        Config::load(&self.sources(), mode)
+    }
+}
+
+/// Reads the value of an option that is an instant.
+///
+/// # Errors
+/// A message for people when the text is not RFC 3339 with an offset.
+pub fn parse_instant(text: &str) -> Result<Timestamp, String> {
+    let expected = "must be an RFC 3339 instant such as 2024-06-30T12:00:00Z";
+    Timestamp::parse_rfc3339(text).ok_or_else(|| expected.to_owned())
+}
+
+/// Reads the value of an option that is a share from 0 to 1.
+///
+/// # Errors
+/// A message for people when the text is no number or outside of the range.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}

@@ -1,0 +1,155 @@
+//! The embedded log: events by HTTP or file, without Kafka behind them.
+//!
+//! There is no log to replay, so a submission is answered only after the commit that holds it has
+//! reached the disk. Submissions that arrive together share a commit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::domain::time::Timestamp;
+use crate::pipeline::PipelineError;
+use crate::pipeline::feed::Feed;
+use crate::state::Outcome;
+use crate::store::Durability;
+use crate::stream::{Ingest, IngestError, NextOffset, Partition, Receipt, Receipts, Record};
+
+/// The one partition of the embedded log.
+pub const PARTITION: Partition = 0;
+/// Submissions that may wait; beyond it the service is overloaded.
+const WAITING_MAX: usize = 256;
+/// Events that share one commit, at most.
+const GROUP_EVENTS_MAX: usize = 100_000;
+/// How often the loop looks whether it shall stop.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// How often gauges are brought up to date.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Reads the clock for the timestamp of what is submitted.
+pub type ReadClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+type Answer = Result<Receipts, IngestError>;
+
+struct Submission {
+    events: Vec<Vec<u8>>,
+    answer: SyncSender<Answer>,
+}
+
+/// Hands events to the embedded log. Cheap to clone; the log ends when the last one is gone.
+#[derive(Clone)]
+pub struct EmbeddedLog {
+    submissions: SyncSender<Submission>,
+}
+
+impl EmbeddedLog {
+    /// Starts the thread that takes submissions in, until `stop` is set.
+    pub fn start(
+        feed: Feed,
+        clock: ReadClock,
+        stop: Arc<AtomicBool>,
+    ) -> std::io::Result<(Self, JoinHandle<Result<(), PipelineError>>)> {
+        let (sender, receiver) = sync_channel(WAITING_MAX);
+        let thread = std::thread::Builder::new()
+            .name("embedded-log".to_owned())
+            .spawn(move || run(feed, &receiver, &clock, &stop))?;
+        Ok((Self { submissions: sender }, thread))
+    }
+}
+
+impl Ingest for EmbeddedLog {
+    fn submit(&self, events: Vec<Vec<u8>>) -> Answer {
+        let (answer, answered) = sync_channel(1);
+        self.submissions.try_send(Submission { events, answer }).map_err(|error| match error {
+            TrySendError::Full(_) => IngestError::Overloaded,
+            TrySendError::Disconnected(_) => stopped(),
+        })?;
+        answered.recv().map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> IngestError {
+    IngestError::Unavailable("the embedded log has stopped".to_owned())
+}
+
+fn run(
+    mut feed: Feed,
+    submissions: &Receiver<Submission>,
+    clock: &ReadClock,
+    stop: &AtomicBool,
+) -> Result<(), PipelineError> {
+    let mut observed_at = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        match submissions.recv_timeout(IDLE) {
+            Ok(first) => take_group(&mut feed, submissions, clock, first)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if observed_at.elapsed() >= OBSERVE_EVERY {
+            observed_at = Instant::now();
+            feed.observe();
+        }
+    }
+    feed.commit(Durability::Machine)
+}
+
+/// Applies a submission and those that wait behind it, commits once, and answers all.
+fn take_group(
+    feed: &mut Feed,
+    submissions: &Receiver<Submission>,
+    clock: &ReadClock,
+    first: Submission,
+) -> Result<(), PipelineError> {
+    let mut group = vec![first];
+    let mut events = group[0].events.len();
+    while events < GROUP_EVENTS_MAX
+        && let Ok(next) = submissions.try_recv()
+    {
+        events += next.events.len();
+        group.push(next);
+    }
+    let mut answers = Vec::with_capacity(group.len());
+    for submission in group {
+        let receipts = take_events(feed, clock(), &submission.events)?;
+        answers.push((submission.answer, receipts));
+    }
+    feed.commit(Durability::Machine)?;
+    // The quarantine table holds what was refused; there is no topic to send it to.
+    feed.take_dead_letters();
+    let as_of: Vec<(Partition, NextOffset)> = feed.shards().as_of().into_iter().collect();
+    for (answer, receipts) in answers {
+        // Whoever asked may have gone; the events are in all the same.
+        let _ = answer.send(Ok(Receipts { receipts, as_of: as_of.clone() }));
+    }
+    Ok(())
+}
+
+fn take_events(
+    feed: &mut Feed,
+    timestamp: Timestamp,
+    events: &[Vec<u8>],
+) -> Result<Vec<Receipt>, PipelineError> {
+    let mut receipts = Vec::with_capacity(events.len());
+    for event in events {
+        let next = feed.shards().get(PARTITION).map(|shard| shard.read().next_offset());
+        let record = Record {
+            partition: PARTITION,
+            offset: next.unwrap_or_default().0,
+            timestamp,
+            key: None,
+            value: Some(event),
+        };
+        receipts.push(match feed.take(&record)? {
+            Outcome::Accepted { is_suspended } => Receipt::Accepted { is_suspended },
+            Outcome::Repeated | Outcome::Known => Receipt::Repeated,
+            Outcome::Refused(refused) => Receipt::Refused {
+                code: refused.code,
+                field: refused.field,
+                message: refused.message,
+            },
+        });
+    }
+    Ok(receipts)
+}

@@ -1,0 +1,197 @@
+//! Records into shards: decode, apply, count, commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::domain::time::Timestamp;
+use crate::engine::standing::Suspension;
+use crate::pipeline::decode::Decoder;
+use crate::pipeline::{PipelineError, SharedProgress};
+use crate::state::{Outcome, Shards, SharedShard};
+use crate::store::Durability;
+use crate::stream::{DeadLetter, Partition, Record};
+use crate::telemetry::Metrics;
+
+/// Feeds the shards of a process.
+pub struct Feed {
+    shards: Arc<Shards>,
+    decoder: Decoder,
+    metrics: Arc<Metrics>,
+    progress: SharedProgress,
+    memory_budget_bytes: usize,
+    /// The shard of the last record: records come in runs of one partition.
+    current: Option<(Partition, SharedShard)>,
+    dead_letters: Vec<DeadLetter>,
+    uncommitted: u64,
+}
+
+impl Feed {
+    /// A feed of these shards.
+    pub fn new(
+        shards: Arc<Shards>,
+        decoder: Decoder,
+        (metrics, progress): (Arc<Metrics>, SharedProgress),
+        memory_budget_bytes: usize,
+    ) -> Self {
+        metrics.memory_budget.set(i64::try_from(memory_budget_bytes).unwrap_or(i64::MAX));
+        Self {
+            shards,
+            decoder,
+            metrics,
+            progress,
+            memory_budget_bytes,
+            current: None,
+            dead_letters: Vec::new(),
+            uncommitted: 0,
+        }
+    }
+
+    /// The shards that are fed.
+    pub fn shards(&self) -> &Arc<Shards> {
+        &self.shards
+    }
+
+    /// Lets go of a partition's shard and of what it left to publish.
+    pub fn forget(&mut self, partition: Partition) {
+        // Nothing may keep the store open: whoever comes next opens it again.
+        self.current = None;
+        self.dead_letters.retain(|letter| letter.partition != partition);
+        self.shards.remove(partition);
+    }
+
+    /// Takes in one record. A record of a partition that is not here any more is left alone.
+    pub fn take(&mut self, record: &Record<'_>) -> Result<Outcome, PipelineError> {
+        let partition = record.partition;
+        if self.current.as_ref().is_none_or(|(current, _)| *current != partition) {
+            self.current = self.shards.get(partition).map(|shard| (partition, shard));
+        }
+        let Some((_, shard)) = &self.current else {
+            return Ok(Outcome::Known);
+        };
+        let decoded = self
+            .decoder
+            .decode(record.value)
+            .map_err(|error| PipelineError::Registry(error.to_string()))?;
+        let decoded = decoded.as_ref().map_err(Clone::clone);
+        let outcome = shard
+            .write()
+            .apply(record, decoded)
+            .map_err(|source| PipelineError::State { partition, source })?;
+        self.count(record, &outcome);
+        Ok(outcome)
+    }
+
+    fn count(&mut self, record: &Record<'_>, outcome: &Outcome) {
+        let metrics = &self.metrics;
+        metrics.records.inc();
+        self.uncommitted += 1;
+        match outcome {
+            Outcome::Known => {}
+            Outcome::Accepted { .. } => metrics.events_accepted.inc(),
+            Outcome::Repeated => metrics.events_repeated.inc(),
+            Outcome::Refused(refused) => {
+                metrics.events_refused.with_label_values(&[&refused.code]).inc();
+                self.dead_letters.push(DeadLetter {
+                    partition: record.partition,
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    reason: refused.code.clone(),
+                    message: refused.message.clone(),
+                    key: record.key.map(<[u8]>::to_vec),
+                    value: record.value.map(<[u8]>::to_vec),
+                });
+            }
+        }
+    }
+
+    /// Refused records since the last call, in order of arrival.
+    pub fn take_dead_letters(&mut self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.dead_letters)
+    }
+
+    /// Commits every shard that has changed.
+    pub fn commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
+        self.current = None;
+        let shards = self.shards.all();
+        for shard in &shards {
+            self.commit_shard(shard, durability, self.memory_budget_bytes / shards.len().max(1))?;
+        }
+        self.metrics.commit_events.inc_by(std::mem::take(&mut self.uncommitted));
+        Ok(())
+    }
+
+    fn commit_shard(
+        &self,
+        shard: &SharedShard,
+        durability: Durability,
+        memory_budget_bytes: usize,
+    ) -> Result<(), PipelineError> {
+        let begun_at = Instant::now();
+        let (partition, prepared) = {
+            let mut shard = shard.write();
+            if !shard.is_dirty() {
+                return Ok(());
+            }
+            (shard.partition, shard.prepare_commit())
+        };
+        let state = |source| PipelineError::State { partition, source };
+        let written = prepared.write(durability).map_err(state)?;
+        self.metrics.commit_duration.observe(begun_at.elapsed().as_secs_f64());
+        self.metrics
+            .next_offset
+            .with_label_values(&[&partition.to_string()])
+            .set(written.next_offset.0);
+        let mut shard = shard.write();
+        let fixed = shard.shard.fixed_memory_bytes();
+        let evicted = shard.shard.evict(memory_budget_bytes.saturating_sub(fixed));
+        if evicted > 0 {
+            tracing::debug!(partition, evicted, "customers left memory");
+        }
+        Ok(())
+    }
+
+    /// Takes note of how far each partition is behind.
+    pub fn note_lag(&self, lag: BTreeMap<Partition, i64>) {
+        for (partition, records) in &lag {
+            self.metrics.lag_records.with_label_values(&[&partition.to_string()]).set(*records);
+        }
+        self.progress.set(lag);
+    }
+
+    /// Brings the gauges of the state up to date.
+    pub fn observe(&self) {
+        let mut totals = Totals::default();
+        for shard in self.shards.all() {
+            let shard = shard.read();
+            totals.customers += shard.shard.customer_count();
+            totals.facts += shard.shard.facts.len();
+            totals.memory_bytes += shard.shard.memory_bytes();
+            totals.newest_event_at = totals.newest_event_at.max(shard.shard.newest_event_at());
+            for (_, reason) in shard.shard.suspended().values().flatten() {
+                *totals.suspended.entry(*reason).or_default() += 1;
+            }
+        }
+        let metrics = &self.metrics;
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics.customers.set(gauge(totals.customers));
+        metrics.facts.set(i64::try_from(totals.facts).unwrap_or(i64::MAX));
+        metrics.memory_used.set(i64::try_from(totals.memory_bytes).unwrap_or(i64::MAX));
+        for reason in Suspension::ALL {
+            let count = totals.suspended.get(&reason).copied().unwrap_or_default();
+            metrics.suspended_events.with_label_values(&[reason.name()]).set(count);
+        }
+        if let Some(at) = totals.newest_event_at {
+            metrics.newest_event_timestamp.set(at.0 as f64 / 1e6);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    customers: u64,
+    facts: usize,
+    memory_bytes: usize,
+    newest_event_at: Option<Timestamp>,
+    suspended: BTreeMap<Suspension, i64>,
+}

@@ -1,0 +1,364 @@
+//! The loop: read, decode, apply, commit, publish.
+//!
+//! One thread feeds all shards of the process; questions read them under a lock of their own.
+//! Two orders matter and are kept here: nothing is committed before it is applied, and a
+//! publication names only offsets that are applied. Publications may run ahead of commits, since
+//! both are functions of the log alone.
+//!
+//! Not here: what an event means (`engine`), how it is stored (`state`), what Kafka does (`kafka`).
+
+pub mod decode;
+pub mod embedded;
+pub mod feed;
+pub mod forward;
+pub mod publish;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use crate::pipeline::feed::Feed;
+use crate::pipeline::publish::Publisher;
+use crate::state::{LiveShard, StateError};
+use crate::store::Durability;
+use crate::stream::{NextOffset, Partition, Polled, Record, Sink, SinkError, Source, SourceError};
+
+/// How often the loop turns when there is nothing to read.
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
+/// Records handed over by one poll; bounds how long a commit can be late.
+const POLL_RECORDS_MAX: usize = 10_000;
+/// While reading a backlog, ticks are this many times rarer.
+const BACKLOG_STRETCH: u32 = 4;
+/// How often a new assignment asks what is published before it gives up.
+const PUBLISHED_TRIES: u32 = 3;
+/// How often gauges are brought up to date.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// Pause before a publication is tried again.
+const PUBLISH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the loop ended. The process ends with it and resumes from the last commit.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// A shard can't be opened, applied to or committed.
+    #[error("partition {partition}")]
+    State { partition: Partition, source: StateError },
+    /// The log can't be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Another instance publishes in our place.
+    #[error(transparent)]
+    Fenced(SinkError),
+    /// The schema registry can't be asked, for longer than it was waited for.
+    #[error("schema registry: {0}")]
+    Registry(String),
+    /// Retention has removed records that were never read.
+    #[error(
+        "partition {partition}: offsets {wanted} to {low} are gone from the log before they were \
+         read ({missing} records missing); restore a checkpoint, or start with \
+         --accept-missing-offsets to go on without them"
+    )]
+    Gap { partition: Partition, wanted: i64, low: i64, missing: i64 },
+    /// The log does not tell up to where we have published.
+    #[error("the log does not tell what is published already, so nothing may be published")]
+    PublishedUnknown,
+    /// The log is not the one that the state was computed from.
+    #[error(
+        "partition {partition}: the record at offset {offset} is not the one the state was \
+         computed from; the topic was replaced or truncated"
+    )]
+    OtherLog { partition: Partition, offset: i64 },
+}
+
+/// When the loop commits and publishes.
+#[derive(Debug, Clone)]
+pub struct LoopSettings {
+    pub commit_interval: Duration,
+    /// Events applied but not committed, at most.
+    pub commit_events_max: usize,
+    pub publish_interval: Duration,
+    /// Go on where retention has removed records that were never read.
+    pub accept_missing_offsets: bool,
+    /// Compare stored anchors with the log when a partition is assigned.
+    pub check_anchors: bool,
+}
+
+/// Opens the shard of a partition.
+pub type OpenShard = Box<dyn FnMut(Partition) -> Result<LiveShard, StateError> + Send>;
+
+/// The loop over a log.
+pub struct Pipeline<S, K> {
+    source: S,
+    sink: K,
+    feed: Feed,
+    publisher: Publisher,
+    open_shard: OpenShard,
+    settings: LoopSettings,
+    committed_at: Instant,
+    published_at: Instant,
+    /// `None`: due at once.
+    observed_at: Option<Instant>,
+    uncommitted: usize,
+    is_behind: bool,
+    /// A publication failed, and what of it is out could not be read back yet.
+    is_published_unknown: bool,
+}
+
+impl<S: Source, K: Sink> Pipeline<S, K> {
+    /// A loop that has read nothing yet.
+    pub fn new(
+        (source, sink): (S, K),
+        (feed, publisher): (Feed, Publisher),
+        open_shard: OpenShard,
+        settings: LoopSettings,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            source,
+            sink,
+            feed,
+            publisher,
+            open_shard,
+            settings,
+            committed_at: now,
+            published_at: now,
+            observed_at: None,
+            uncommitted: 0,
+            is_behind: false,
+            is_published_unknown: false,
+        }
+    }
+
+    /// Turns until `stop` is set, then commits and publishes what is left.
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), PipelineError> {
+        while !stop.load(Ordering::Relaxed) {
+            self.turn()?;
+        }
+        self.commit()?;
+        self.publish()?;
+        info!("drained: everything read is committed");
+        Ok(())
+    }
+
+    /// One turn: reads what is there, and commits and publishes when it is time.
+    pub fn turn(&mut self) -> Result<(), PipelineError> {
+        let feed = &mut self.feed;
+        let mut failure = None;
+        let mut visit = |record: Record<'_>| {
+            if failure.is_none() {
+                failure = feed.take(&record).err();
+            }
+        };
+        let polled = self.source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut visit)?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        match polled {
+            Polled::Records(count) => {
+                self.uncommitted += count;
+                self.is_behind = count == POLL_RECORDS_MAX;
+            }
+            Polled::Assigned(partitions) => self.assigned(&partitions)?,
+            Polled::Revoked(partitions) => self.revoked(&partitions)?,
+            Polled::Lost(partitions) => {
+                warn!(?partitions, "partitions lost");
+                self.drop_shards(&partitions);
+                self.source.release(&partitions)?;
+            }
+        }
+        let stretch = if self.is_behind { BACKLOG_STRETCH } else { 1 };
+        if self.uncommitted >= self.settings.commit_events_max
+            || self.committed_at.elapsed() >= self.settings.commit_interval * stretch
+        {
+            self.commit()?;
+        }
+        if self.published_at.elapsed() >= self.settings.publish_interval * stretch {
+            self.publish()?;
+        }
+        self.observe();
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), PipelineError> {
+        self.feed.commit(Durability::Process)?;
+        self.uncommitted = 0;
+        self.committed_at = Instant::now();
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), PipelineError> {
+        let shards = self.feed.shards().all();
+        let partitions: Vec<Partition> =
+            shards.iter().map(|shard| shard.read().partition).collect();
+        if self.is_published_unknown && !self.read_published(&partitions)? {
+            self.published_at = Instant::now() + PUBLISH_PAUSE;
+            return Ok(());
+        }
+        let publication = self.publisher.gather(&shards, self.feed.take_dead_letters());
+        self.published_at = Instant::now();
+        let Some(publication) = publication else {
+            return Ok(());
+        };
+        match self.sink.publish(&publication) {
+            Ok(()) => {
+                self.publisher.done(&publication, self.published_at.elapsed());
+                Ok(())
+            }
+            Err(SinkError::Retry(reason)) => {
+                warn!(%reason, "publication failed, reading back what is published");
+                self.publisher.failed(publication, &shards);
+                self.read_published(&partitions)?;
+                self.published_at = Instant::now() + PUBLISH_PAUSE;
+                Ok(())
+            }
+            Err(fenced) => Err(PipelineError::Fenced(fenced)),
+        }
+    }
+
+    /// Learns from the log up to where each partition is published; `false` if it does not say.
+    fn read_published(&mut self, partitions: &[Partition]) -> Result<bool, PipelineError> {
+        match self.sink.published(partitions) {
+            Ok(published) => {
+                self.publisher.set_published(published);
+                self.publisher.drop_published_letters();
+                self.is_published_unknown = false;
+                Ok(true)
+            }
+            Err(SinkError::Retry(reason)) => {
+                error!(%reason, "can't read what is published");
+                self.is_published_unknown = true;
+                Ok(false)
+            }
+            Err(fenced) => Err(PipelineError::Fenced(fenced)),
+        }
+    }
+
+    fn assigned(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
+        let mut tries = 0;
+        while !self.read_published(partitions)? {
+            tries += 1;
+            if tries == PUBLISHED_TRIES {
+                return Err(PipelineError::PublishedUnknown);
+            }
+        }
+        let (mut starts, mut shards) = (Vec::new(), Vec::new());
+        for partition in partitions.iter().copied() {
+            let state = |source| PipelineError::State { partition, source };
+            let mut shard = (self.open_shard)(partition).map_err(state)?;
+            let from = self.check_log(&mut shard)?;
+            self.publisher.adopt(&mut shard).map_err(state)?;
+            info!(
+                partition,
+                next_offset = shard.position.next_offset,
+                customers = shard.position.customer_count,
+                facts = shard.shard.facts.len(),
+                "shard opened"
+            );
+            shards.push(shard);
+            starts.push((partition, from));
+        }
+        // All at once: a question must not meet a part of them.
+        self.feed.shards().insert_all(shards);
+        self.source.start(&starts)?;
+        // How far behind they are decides whether we are ready.
+        self.observed_at = None;
+        Ok(())
+    }
+
+    /// Where to go on reading; fails if the log is not the one that the state knows.
+    fn check_log(&self, shard: &mut LiveShard) -> Result<Option<NextOffset>, PipelineError> {
+        let partition = shard.partition;
+        let (low, high) = self.source.bounds(partition)?;
+        let wanted = shard.position.next_offset;
+        // A state that begins anew where we have read before must have everything since the
+        // beginning; only then what retention removed is no gap.
+        let was_read = self.publisher.published(partition).0 > 0;
+        if shard.position.records == 0 && wanted == 0 && (low == 0 || !was_read) {
+            return Ok(Some(NextOffset(low)));
+        }
+        if wanted > high {
+            return Err(PipelineError::OtherLog { partition, offset: wanted });
+        }
+        if wanted < low {
+            let missing = low - wanted;
+            if !self.settings.accept_missing_offsets {
+                return Err(PipelineError::Gap { partition, wanted, low, missing });
+            }
+            warn!(partition, missing, "going on without records that retention removed");
+            shard.skip_missing(low);
+            return Ok(Some(NextOffset(low)));
+        }
+        if self.settings.check_anchors {
+            self.check_anchors(shard, low)?;
+        }
+        Ok(Some(NextOffset(wanted)))
+    }
+
+    fn check_anchors(&self, shard: &LiveShard, low: i64) -> Result<(), PipelineError> {
+        let partition = shard.partition;
+        let held = shard.position.anchors.iter().filter(|anchor| anchor.offset >= low);
+        let anchors: Vec<_> = held.copied().collect();
+        let offsets: Vec<i64> = anchors.iter().map(|anchor| anchor.offset).collect();
+        let found = self.source.fingerprints(partition, &offsets)?;
+        for (anchor, found) in anchors.iter().zip(found) {
+            let is_same = found.is_some_and(|found| {
+                found.hash == anchor.hash && found.timestamp.0 == anchor.timestamp
+            });
+            if !is_same {
+                return Err(PipelineError::OtherLog { partition, offset: anchor.offset });
+            }
+        }
+        Ok(())
+    }
+
+    fn revoked(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
+        info!(?partitions, "partitions revoked");
+        self.commit()?;
+        self.publish()?;
+        self.drop_shards(partitions);
+        self.source.release(partitions)?;
+        Ok(())
+    }
+
+    fn drop_shards(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            self.feed.forget(*partition);
+            self.publisher.forget(*partition);
+        }
+    }
+
+    /// Brings the gauges up to date, once a second.
+    fn observe(&mut self) {
+        if self.observed_at.is_some_and(|at| at.elapsed() < OBSERVE_EVERY) {
+            return;
+        }
+        self.observed_at = Some(Instant::now());
+        match self.source.lag() {
+            Ok(lag) => self.feed.note_lag(lag.into_iter().collect::<BTreeMap<_, _>>()),
+            Err(error) => warn!(%error, "can't ask for the log's end"),
+        }
+        self.feed.observe();
+    }
+}
+
+/// Whether every partition has been read to its end, as the loop last saw it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    lag: parking_lot::RwLock<BTreeMap<Partition, i64>>,
+}
+
+impl Progress {
+    /// Records behind the log's end, by partition.
+    pub fn lag(&self) -> BTreeMap<Partition, i64> {
+        self.lag.read().clone()
+    }
+
+    fn set(&self, lag: BTreeMap<Partition, i64>) {
+        *self.lag.write() = lag;
+    }
+}
+
+/// What the loop tells others about itself.
+pub type SharedProgress = Arc<Progress>;
