@@ -1,0 +1,138 @@
+//! The program as the shell sees it: exit codes, and what goes to which output.
+
+use assert_cmd::Command;
+
+/// The program in an empty folder, without settings of the environment it is tested in.
+fn ltvstream(folder: &tempfile::TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ltvstream"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LTVSTREAM_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder).args(args);
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn run(args: &[&str], file: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c.toml"), file).unwrap();
+    let output = ltvstream(&folder, args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for args in [
+        &[][..],
+        &["unknown"],
+        &["serve", "--no-such-flag"],
+        &["serve", "--now", "yesterday"],
+        &["import"],
+        &["import", "--kafka", "--to", "http://localhost:1", "a.csv"],
+        &["import", "--format", "xml", "a.xml"],
+        &["generate", "--late", "2"],
+        &["generate", "--kafka", "--out", "a.ndjson"],
+        &["query", "ltv", "width"],
+        &["config", "hash-key", ""],
+        &["schema", "check", "absent.avsc"],
+        &["--log-format", "xml", "config", "show"],
+    ] {
+        let (code, out, err) = run(args, "");
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}: {err}");
+        assert!(!err.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_configuration_ends_with_2_and_says_everything() {
+    let file = "[service]\nlisten = \"x\"\nlisen = 1\n[engine]\ncommit_events_max = 0\n";
+    for args in [&["config", "check", "--config", "c.toml"][..], &["serve", "--config", "c.toml"]] {
+        let (code, out, err) = run(args, file);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        for expected in [
+            "error: service.listen must be an IP address",
+            "error: engine.commit_events_max must be an integer from 1",
+            "error: apps must be at least one [[apps]]",
+            "error: service.lisen is not a setting, did you mean service.listen? (c.toml)",
+        ] {
+            assert!(err.contains(expected), "{expected}: {err}");
+        }
+        assert_eq!(err.lines().count(), 4, "{err}");
+    }
+    let (code, _, err) = run(&["config", "check", "--config", "absent.toml"], "");
+    assert_eq!(code, Some(2));
+    assert!(err.starts_with("error: cannot read absent.toml\n  caused by: "), "{err}");
+}
+
+#[test]
+fn flags_are_checked_like_settings() {
+    let (code, _, err) = run(&["serve", "--embedded", "--listen", "0.0.0.0:80"], "");
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        err,
+        "error: service.listen must be a loopback address while there are no [[api_keys]], \
+         got \"0.0.0.0:80\" (--listen)\n"
+    );
+}
+
+#[test]
+fn a_valid_configuration_is_ok_and_every_setting_shows_its_origin() {
+    let file = "[kafka]\ngroup_id = \"g\"\nschema_registry_password = \"hunter2\"\n\
+                [kafka.properties]\nsasl.password = \"hunter2\"\n[[apps]]\nid = \"acme\"\n";
+    let (code, out, err) = run(&["config", "check", "--config", "c.toml"], file);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "ok: 1 apps, 0 API keys\n", ""));
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c.toml"), file).unwrap();
+    let output = ltvstream(&folder, &["config", "show", "--config", "c.toml"])
+        .env("LTVSTREAM__ENGINE__COMMIT_INTERVAL_MS", "5")
+        .output()
+        .unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "service.listen = \"127.0.0.1:8080\"  # default",
+        "kafka.group_id = \"g\"  # c.toml:kafka.group_id",
+        "kafka.schema_registry_password = \"(hidden)\"  # c.toml:kafka.schema_registry_password",
+        "engine.commit_interval_ms = 5  # environment LTVSTREAM__ENGINE__COMMIT_INTERVAL_MS",
+        "apps[0].snapshot_widths = [\"day\", \"week\", \"month\"]  # default",
+    ] {
+        assert!(out.lines().any(|found| found == line), "{line} in\n{out}");
+    }
+    assert!(!out.contains("hunter2"), "{out}");
+}
+
+#[test]
+fn a_secret_is_hashed_from_argument_or_input() {
+    // FIPS 180-2, appendix B.1.
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";
+    assert_eq!(run(&["config", "hash-key", "abc"], ""), (Some(0), hash.to_owned(), String::new()));
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = ltvstream(&folder, &["config", "hash-key"]);
+    command.write_stdin("abc\n").assert().code(0).stdout(hash);
+}
+
+#[test]
+fn schemas_are_printed_and_checked() {
+    let (code, schema, _) = run(&["schema", "print"], "");
+    assert_eq!(code, Some(0));
+    assert!(schema.contains("\"BillingEvent\""));
+    assert_eq!(run(&["schema", "check", "c.toml"], &schema).0, Some(0));
+    assert_eq!(run(&["schema", "check", "c.toml"], "\"string\"").0, Some(1));
+    for name in ["ltv-snapshot", "dead-letter"] {
+        let (code, text, _) = run(&["schema", "print", name], "");
+        assert_eq!(code, Some(0));
+        assert!(text.starts_with('{'), "{name}");
+    }
+}
+
+#[test]
+fn help_version_and_completions_end_with_0() {
+    for args in [&["--help"][..], &["--version"], &["serve", "--help"], &["completions", "bash"]] {
+        let (code, out, _) = run(args, "");
+        assert_eq!(code, Some(0), "{args:?}");
+        assert!(out.contains("ltvstream"), "{args:?}");
+    }
+}

@@ -1,0 +1,259 @@
+//! Kills of the real process while it reads from a real broker: nothing lost, nothing twice.
+//!
+//! `CRASH_SEED` chooses the moments. The events are a generated business with late, repeated and
+//! corrupt records mixed in; what must come out is computed by the slow reference.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use ltvstream::codec::json_event::to_json;
+use ltvstream::codec::snapshot::{SnapshotRecord, decode};
+use ltvstream::config::{Config, Mode, Sources};
+use ltvstream::domain::cohort::Anchor;
+use ltvstream::domain::time::Width;
+use ltvstream::generator::{Generator, GeneratorSettings, Share};
+use ltvstream::service::Stores;
+use rand::Rng as _;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::reference::{self, Age, AppSettings, CohortQuestion, Facts, Reference, Refunds};
+use crate::support::kafka::{Writer, create_topic, ends, read_all};
+use crate::support::process::Served;
+use crate::support::unique;
+
+const KILLS: u32 = 50;
+const PARTITIONS: i32 = 2;
+/// 2026-06-01: after everything the generator makes.
+const RECORD_TIMESTAMP_MS: i64 = 1_780_272_000_000;
+/// Answers as soon as a shard is open, and says how far it is.
+const QUESTION: &str = "/v1/apps/default/revenue";
+/// Single-object encoding: two bytes of magic and eight of fingerprint.
+const FRAME_BYTES: usize = 10;
+
+/// What a record is: an event in JSON, or bytes that are none.
+enum Sent {
+    Event(String),
+    Corrupt(Vec<u8>),
+}
+
+fn records(rng: &mut ChaCha8Rng) -> Vec<Sent> {
+    let settings = GeneratorSettings {
+        customers: 1_200,
+        days: 200,
+        seed: 11,
+        late: Share::from_ppm(50_000),
+        duplicates: Share::from_ppm(50_000),
+        ..GeneratorSettings::default()
+    };
+    let mut records = Vec::new();
+    for event in Generator::new(&settings).unwrap() {
+        let json = to_json(&event);
+        if rng.random_ratio(1, 30) {
+            let mut bytes = json.clone().into_bytes();
+            bytes.truncate(rng.random_range(0..bytes.len()));
+            records.push(Sent::Corrupt(bytes));
+        }
+        records.push(Sent::Event(json));
+    }
+    records
+}
+
+fn partition_of(json: &str) -> i32 {
+    let event: serde_json::Value = serde_json::from_str(json).unwrap();
+    let customer = event["customer_id"].as_str().unwrap();
+    i32::from(customer.bytes().fold(0u8, u8::wrapping_add) % 2)
+}
+
+struct Topics {
+    events: String,
+    snapshots: String,
+    dead_letters: String,
+}
+
+fn configuration(dir: &Path, topics: &Topics) -> String {
+    let text = format!(
+        r#"
+[service]
+listen = "127.0.0.1:0"
+data_dir = "{data}"
+[kafka]
+bootstrap_servers = "{brokers}"
+group_id = "{group}"
+events_topic = "{events}"
+snapshots_topic = "{snapshots}"
+dead_letters_topic = "{dead_letters}"
+event_format = "json"
+[kafka.properties]
+"group.instance.id" = "crash"
+"session.timeout.ms" = "6000"
+[engine]
+commit_interval_ms = 150
+[snapshots]
+interval_ms = 100
+[[apps]]
+id = "default"
+reporting_currency = "USD"
+"#,
+        data = dir.join("data").display(),
+        brokers = crate::support::kafka::brokers(),
+        group = topics.events,
+        events = topics.events,
+        snapshots = topics.snapshots,
+        dead_letters = topics.dead_letters,
+    );
+    let path = dir.join("ltvstream.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn fifty_kills_lose_nothing_and_count_nothing_twice() {
+    let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(3);
+    println!("CRASH_SEED={seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let topics = Topics {
+        events: unique("crash-events"),
+        snapshots: unique("crash-snapshots"),
+        dead_letters: unique("crash-dlq"),
+    };
+    create_topic(&topics.events, PARTITIONS, "delete");
+    let dir = tempfile::tempdir().unwrap();
+    let config = configuration(dir.path(), &topics);
+    let log = dir.path().join("log");
+    let records = records(&mut rng);
+    let mut reference = Reference::new(&[AppSettings {
+        id: "default".to_owned(),
+        reporting_currency: "USD".to_owned(),
+        zones: vec!["UTC".to_owned()],
+        ..AppSettings::default()
+    }]);
+    let writer = Writer::new(&topics.events);
+    let share = records.len().div_ceil(KILLS as usize);
+    let mut corrupt: Vec<Vec<u8>> = Vec::new();
+    let mut reading = 0;
+    for part in records.chunks(share) {
+        for record in part {
+            match record {
+                Sent::Event(json) => {
+                    reference.offer(json, RECORD_TIMESTAMP_MS * 1000);
+                    let value = Some(json.as_bytes());
+                    writer.send(partition_of(json), RECORD_TIMESTAMP_MS, Some(b"k"), value);
+                }
+                Sent::Corrupt(bytes) => {
+                    corrupt.push(bytes.clone());
+                    let partition = rng.random_range(0..PARTITIONS);
+                    writer.send(partition, RECORD_TIMESTAMP_MS, None, Some(bytes));
+                }
+            }
+        }
+        let served = Served::start(&["--config", &config], &log);
+        // One kill in five hits the start itself, the others the reading and publishing.
+        if rng.random_ratio(4, 5) {
+            let opened = served.wait_for(QUESTION, |_| true)["as_of"].clone();
+            for _ in 0..100 {
+                let held = served.get(QUESTION).map(|answer| answer["as_of"].clone());
+                if held.is_some_and(|held| held != opened) {
+                    reading += 1;
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..250)));
+        served.kill();
+    }
+    assert!(reading >= KILLS / 2, "only {reading} kills hit while it was reading");
+    writer.flush();
+    let ends = ends(&topics.events, PARTITIONS);
+    let served = Served::start(&["--config", &config], &log);
+    served.wait_for(QUESTION, |answer| {
+        let next = |partition: usize| answer["as_of"][partition.to_string()].as_i64();
+        (0..ends.len()).all(|partition| next(partition) == Some(ends[partition]))
+    });
+    assert_eq!(served.terminate(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
+    check_facts(&config, &reference);
+    check_snapshots(&topics, &reference);
+    check_dead_letters(&topics, corrupt);
+}
+
+fn check_facts(config: &str, reference: &Reference) {
+    let sources = Sources { file: Some(config.into()), environment: Vec::new(), flags: Vec::new() };
+    let config = Config::load(&sources, Mode::Kafka).unwrap();
+    let stores = Stores::new(&config);
+    let mut facts = Facts::new();
+    for partition in 0..PARTITIONS {
+        let mut live = stores.open_shard(partition, &config).unwrap();
+        assert_eq!(live.audit().unwrap().differences, []);
+        for fact in live.shard.facts.iter() {
+            let sums = facts.entry(live.shard.describe(&fact.key)).or_default();
+            sums.0 += fact.sums.count;
+            sums.1 += fact.sums.gross;
+            sums.2 += fact.sums.proceeds;
+            sums.3 += fact.sums.net;
+        }
+    }
+    facts.retain(|_, sums| *sums != (0, 0, 0, 0));
+    let expected = reference.facts();
+    assert!(expected.len() > 5_000, "{} facts", expected.len());
+    assert!(facts == expected, "facts differ from the reference after the kills");
+}
+
+fn check_snapshots(topics: &Topics, reference: &Reference) {
+    let mut newest: BTreeMap<Vec<u8>, SnapshotRecord> = BTreeMap::new();
+    for record in read_all(&topics.snapshots, 1) {
+        let snapshot = decode(&record.value.unwrap()[FRAME_BYTES..]).unwrap();
+        newest.insert(record.key.unwrap(), snapshot);
+    }
+    let mut compared = 0;
+    for (anchor, name) in [
+        (Anchor::FirstPurchase, reference::Anchor::FirstPurchase),
+        (Anchor::Install, reference::Anchor::Install),
+    ] {
+        for (width, expected) in
+            [(Width::Day, reference::Width::Day), (Width::Month, reference::Width::Month)]
+        {
+            let question = CohortQuestion {
+                app: "default",
+                anchor: name,
+                width: expected,
+                age: Age::Days,
+                refunds: Refunds::AtRefund,
+                zone: chrono_tz::UTC,
+            };
+            let cohorts = reference.cohorts(&question);
+            let published: Vec<&SnapshotRecord> = newest
+                .values()
+                .filter(|snapshot| (snapshot.anchor, snapshot.width) == (anchor, width))
+                .collect();
+            assert_eq!(published.len(), cohorts.len(), "{anchor:?} {width:?}");
+            for snapshot in published {
+                let cohort = &cohorts[&snapshot.cohort_start.date()];
+                assert_eq!(snapshot.customers, cohort.customers, "{snapshot:?}");
+                assert_eq!(snapshot.payers, cohort.payers, "{snapshot:?}");
+                for age in &snapshot.ages_days {
+                    let totals = cohort.through(i64::from(age.age));
+                    let paid = (age.payments, age.paid.gross, age.paid.proceeds, age.paid.net);
+                    let expected = (totals.payments, totals.gross, totals.proceeds, totals.net);
+                    assert_eq!(paid, expected, "{snapshot:?} age {}", age.age);
+                    assert_eq!(age.refunded.gross, totals.refunded_gross, "{snapshot:?}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 1_000, "only {compared} ages were compared");
+}
+
+fn check_dead_letters(topics: &Topics, mut corrupt: Vec<Vec<u8>>) {
+    let mut found: Vec<Vec<u8>> = read_all(&topics.dead_letters, 1)
+        .into_iter()
+        .map(|record| record.value.unwrap_or_default())
+        .collect();
+    found.sort();
+    corrupt.sort();
+    assert!(corrupt.len() > 50);
+    assert_eq!(found.len(), corrupt.len(), "dead letters");
+    assert!(found == corrupt, "dead letters are not the corrupt records");
+}

@@ -1,0 +1,157 @@
+//! The OpenAPI document: complete, well formed, and true.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::http_support::{Service, Setup, adapty, events};
+
+async fn document() -> Value {
+    Service::new(Setup::default()).ask("/openapi.json").await
+}
+
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            all.push((path.clone(), method.clone(), operation.clone()));
+        }
+    }
+    all
+}
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            if let Some(Value::String(target)) = members.get("$ref") {
+                found.insert(target.clone());
+            }
+            members.values().for_each(|member| references(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => (),
+    }
+}
+
+#[tokio::test]
+async fn every_route_is_described() {
+    let document = document().await;
+    let described: BTreeSet<&str> =
+        document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(described, ltvstream::http::paths().into_iter().collect());
+}
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1() {
+    let document = document().await;
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+    assert!(document["info"]["title"].is_string() && document["info"]["version"].is_string());
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap().to_owned();
+        assert!(ids.insert(id), "{method} {path}");
+        assert!(operation["summary"].is_string(), "{method} {path}");
+        let in_path: BTreeSet<String> = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}').map(str::to_owned))
+            .collect();
+        let empty = Vec::new();
+        let parameters = operation["parameters"].as_array().unwrap_or(&empty);
+        let mut names = BTreeSet::new();
+        let mut declared = BTreeSet::new();
+        for parameter in parameters {
+            let name = parameter["name"].as_str().unwrap().to_owned();
+            assert!(parameter["schema"].is_object(), "{path} {name}");
+            assert!(parameter["description"].is_string(), "{path} {name}");
+            assert!(names.insert(name.clone()), "{path} {name} twice");
+            if parameter["in"] == "path" {
+                assert_eq!(parameter["required"], true, "{path} {name}");
+                declared.insert(name);
+            } else {
+                assert_eq!(parameter["in"], "query", "{path} {name}");
+            }
+        }
+        assert_eq!(declared, in_path, "{path}");
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(!responses.is_empty());
+        for (status, response) in responses {
+            assert!((100..600).contains(&status.parse::<u16>().unwrap()));
+            assert!(response["description"].is_string(), "{path} {status}");
+        }
+    }
+    let mut targets = BTreeSet::new();
+    references(&document, &mut targets);
+    assert!(!targets.is_empty());
+    for target in targets {
+        let pointer = target.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{target}");
+    }
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    for requirement in document["security"].as_array().unwrap() {
+        assert!(requirement.as_object().unwrap().keys().all(|name| schemes.contains_key(name)));
+    }
+}
+
+#[tokio::test]
+async fn the_parameters_are_those_that_are_taken() {
+    let document = document().await;
+    let service = Service::with("").await;
+    for (path, method, operation) in operations(&document) {
+        if method != "get" {
+            continue;
+        }
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+            let name = parameter["name"].as_str().unwrap();
+            let path = path.replace("{app}", "acme").replace("{id}", "A");
+            let answer = service.get(&format!("{path}?{name}=~")).await;
+            assert!(!answer.text.contains("unknown-parameter"), "{path} {name}");
+        }
+    }
+}
+
+/// Checks an instance against a schema of the document.
+fn check(document: &Value, schema: &str, instance: &Value) {
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": format!("#/components/schemas/{schema}"),
+        "components": document["components"],
+    });
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator
+        .iter_errors(instance)
+        .map(|error| format!("{} at {}", error, error.instance_path))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{instance:#}");
+}
+
+#[tokio::test]
+async fn answers_are_as_described() {
+    let document = document().await;
+    let service = Service::with(&adapty()).await;
+    let more = events("A refund 2026-01-05 1.00 tx=x\nA void 2026-01-06 - refers_to=A/0");
+    let ingest = service.post("application/x-ndjson", format!("{more}{{}}")).await;
+    check(&document, "IngestBody", &ingest.json());
+    for (path, schema) in [
+        ("/v1/apps", "AppsBody"),
+        ("/v1/apps/acme/ltv?segment_by=country&anchor=install", "LtvBody"),
+        ("/v1/apps/acme/ltv?age=payments", "LtvBody"),
+        ("/v1/apps/other/ltv", "LtvBody"),
+        ("/v1/apps/acme/revenue?segment_by=store", "RevenueBody"),
+        ("/v1/apps/acme/customers/u1", "CustomerBody"),
+        ("/v1/apps/acme/customers/A", "CustomerBody"),
+        ("/v1/suspended", "SuspendedBody"),
+        ("/v1/dead-letters", "DeadLettersBody"),
+        ("/readyz", "ReadyBody"),
+    ] {
+        check(&document, schema, &service.ask(path).await);
+    }
+    for path in ["/v1/apps/acme/ltv?x=1", "/nowhere", "/v1/apps/acme/customers/nobody"] {
+        check(&document, "Problem", &service.get(path).await.json());
+    }
+    // A schema that everything passes would prove nothing.
+    let schema = json!({
+        "$ref": "#/components/schemas/LtvBody", "components": document["components"],
+    });
+    assert!(!jsonschema::is_valid(&schema, &json!({"app": "acme"})));
+}

@@ -1,0 +1,209 @@
+//! Promise: a publication is visible whole or not at all, together with its offsets, and only the
+//! newest instance publishes.
+
+use ltvstream::domain::time::Timestamp;
+use ltvstream::kafka::{KafkaSettings, KafkaSink, Topics};
+use ltvstream::stream::{DeadLetter, NextOffset, Polled, Publication, Sink, SinkError};
+use rdkafka::message::{Headers, Message, OwnedMessage};
+
+use crate::kafka_support::{Ledger, Member, committed_records, ready, run_until};
+
+/// A member that owns all partitions, and its sink.
+fn publisher(settings: &KafkaSettings, topics: &Topics) -> (Member, KafkaSink) {
+    let mut member = Member::join(settings, topics);
+    let partitions = usize::try_from(topics.events_partitions).unwrap();
+    run_until(&mut [&mut member], &mut Ledger::default(), |members, _| {
+        members[0].owned.len() == partitions
+    });
+    let sink = KafkaSink::new(settings, topics, member.source.group()).unwrap();
+    (member, sink)
+}
+
+fn snapshot(key: &str, value: &str, next: i64) -> Publication {
+    Publication {
+        snapshots: vec![(key.into(), value.into())],
+        dead_letters: Vec::new(),
+        next_offsets: vec![(0, NextOffset(next))],
+    }
+}
+
+fn pairs(topic: &str) -> Vec<(String, String)> {
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+    committed_records(topic).iter().map(|r| (text(r.key()), text(r.payload()))).collect()
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_publication_and_its_offsets_become_visible_together() {
+    let (settings, topics) = ready("publish", 2);
+    let (_member, mut sink) = publisher(&settings, &topics);
+    assert_eq!(sink.published(&[0, 1]).unwrap(), [(0, None), (1, None)]);
+    sink.publish(&Publication {
+        snapshots: vec![(b"k1".to_vec(), b"v1".to_vec()), (b"k2".to_vec(), b"v2".to_vec())],
+        dead_letters: Vec::new(),
+        next_offsets: vec![(0, NextOffset(7)), (1, NextOffset(9))],
+    })
+    .unwrap();
+    sink.publish(&Publication::default()).unwrap();
+    assert_eq!(pairs(&settings.snapshots_topic), owned(&[("k1", "v1"), ("k2", "v2")]));
+    assert_eq!(
+        sink.published(&[1, 0]).unwrap(),
+        [(1, Some(NextOffset(9))), (0, Some(NextOffset(7)))]
+    );
+}
+
+#[test]
+fn of_a_failed_publication_nothing_is_visible_and_the_next_one_succeeds() {
+    let (settings, topics) = ready("abort", 1);
+    let (_member, mut sink) = publisher(&settings, &topics);
+    sink.publish(&snapshot("k", "before", 1)).unwrap();
+
+    let mut refused = snapshot("k", "aborted", 2);
+    refused.snapshots.push((b"large".to_vec(), noise(2_000_000)));
+    let error = sink.publish(&refused).unwrap_err();
+    assert!(matches!(error, SinkError::Retry(_)), "{error}");
+    assert_eq!(sink.published(&[0]).unwrap(), [(0, Some(NextOffset(1)))]);
+
+    sink.publish(&snapshot("k", "after", 3)).unwrap();
+    assert_eq!(pairs(&settings.snapshots_topic), owned(&[("k", "before"), ("k", "after")]));
+    assert_eq!(sink.published(&[0]).unwrap(), [(0, Some(NextOffset(3)))]);
+}
+
+/// Bytes that no codec makes smaller.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn the_older_of_two_publishers_is_fenced_for_good() {
+    let (settings, topics) = ready("fence", 1);
+    let (member, mut older) = publisher(&settings, &topics);
+    older.publish(&snapshot("k", "older", 1)).unwrap();
+    let mut newer = KafkaSink::new(&settings, &topics, member.source.group()).unwrap();
+
+    for _ in 0..2 {
+        let error = older.publish(&snapshot("k", "zombie", 5)).unwrap_err();
+        assert!(matches!(error, SinkError::Fenced(_)), "{error}");
+    }
+    let error = older.published(&[0]).unwrap_err();
+    assert!(matches!(error, SinkError::Fenced(_)), "{error}");
+    newer.publish(&snapshot("k", "newer", 2)).unwrap();
+    assert_eq!(newer.published(&[0]).unwrap(), [(0, Some(NextOffset(2)))]);
+    assert_eq!(pairs(&settings.snapshots_topic), owned(&[("k", "older"), ("k", "newer")]));
+}
+
+#[test]
+fn who_left_the_group_moves_no_offsets() {
+    let (settings, topics) = ready("left", 1);
+    let (member, mut sink) = publisher(&settings, &topics);
+    sink.publish(&snapshot("k", "member", 1)).unwrap();
+    drop(member);
+    let error = sink.publish(&snapshot("k", "stranger", 2)).unwrap_err();
+    assert!(matches!(error, SinkError::Retry(_)), "{error}");
+    assert_eq!(sink.published(&[0]).unwrap(), [(0, Some(NextOffset(1)))]);
+    assert_eq!(pairs(&settings.snapshots_topic), owned(&[("k", "member")]));
+}
+
+#[test]
+fn a_stalled_member_moves_no_offsets_and_learns_that_its_partitions_are_lost() {
+    let (mut settings, topics) = ready("stalled", 2);
+    for property in ["session.timeout.ms", "max.poll.interval.ms"] {
+        settings.properties.insert(property.to_owned(), "2000".to_owned());
+    }
+    settings.properties.insert("heartbeat.interval.ms".to_owned(), "200".to_owned());
+    let (mut stalled, mut sink) = publisher(&settings, &topics);
+    sink.publish(&snapshot("k", "in time", 1)).unwrap();
+
+    // The first member does not poll while the second takes over.
+    let mut ledger = Ledger::default();
+    let mut heir = Member::join(&settings, &topics);
+    run_until(&mut [&mut heir], &mut ledger, |members, _| members[0].owned.len() == 2);
+    let error = sink.publish(&snapshot("k", "too late", 2)).unwrap_err();
+    assert!(matches!(error, SinkError::Retry(_)), "{error}");
+    assert_eq!(sink.published(&[0]).unwrap(), [(0, Some(NextOffset(1)))]);
+    assert_eq!(pairs(&settings.snapshots_topic), owned(&[("k", "in time")]));
+
+    // Back again, it gives up what it had before it gets its share.
+    run_until(&mut [&mut stalled, &mut heir], &mut ledger, |members, _| {
+        members.iter().all(|member| member.owned.len() == 1)
+    });
+    // One partition was asked back before the stall became too long, the other is gone.
+    let [_, Polled::Revoked(asked), Polled::Lost(lost), Polled::Assigned(_)] = &stalled.events[..]
+    else {
+        panic!("{:?}", stalled.events);
+    };
+    assert_eq!((asked.len(), lost.len()), (1, 1));
+    assert_ne!(asked, lost);
+}
+
+fn letter(key: Option<&[u8]>, value: Option<&[u8]>) -> DeadLetter {
+    DeadLetter {
+        partition: 3,
+        offset: 41,
+        timestamp: Timestamp::parse_rfc3339("2024-02-29T12:00:00.5Z").unwrap(),
+        reason: "missing_currency".to_owned(),
+        message: "gross_micros is given, currency is not".to_owned(),
+        key: key.map(<[u8]>::to_vec),
+        value: value.map(<[u8]>::to_vec),
+    }
+}
+
+fn headers(message: &OwnedMessage) -> Vec<(String, String)> {
+    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+    let headers = message.headers().unwrap().iter();
+    headers.map(|header| (header.key.to_owned(), text(header.value))).collect()
+}
+
+#[test]
+fn a_dead_letter_is_the_record_as_it_was_with_the_reason_in_headers() {
+    let (settings, topics) = ready("letters", 1);
+    let (_member, mut sink) = publisher(&settings, &topics);
+    let dead_letters = vec![
+        letter(Some(b"\xff\x00key"), Some(b"\x00\xfevalue")),
+        letter(None, None),
+        letter(Some(b""), Some(b"")),
+    ];
+    sink.publish(&Publication { dead_letters, ..Publication::default() }).unwrap();
+
+    let records = committed_records(&settings.dead_letters_topic);
+    let contents: Vec<_> = records.iter().map(|r| (r.key(), r.payload())).collect();
+    assert_eq!(contents[0], (Some(&b"\xff\x00key"[..]), Some(&b"\x00\xfevalue"[..])));
+    assert_eq!(contents[1], (None, None));
+    assert_eq!(contents[2], (Some(&b""[..]), Some(&b""[..])));
+    let expected = owned(&[
+        ("ltvstream-reason", "missing_currency"),
+        ("ltvstream-message", "gross_micros is given, currency is not"),
+        ("ltvstream-partition", "3"),
+        ("ltvstream-offset", "41"),
+        ("ltvstream-timestamp", "2024-02-29T12:00:00.500Z"),
+    ]);
+    assert_eq!(headers(&records[0]), expected);
+    assert_eq!(headers(&records[1]), expected);
+}
+
+#[test]
+fn the_largest_event_fits_into_a_dead_letter_and_a_larger_one_is_named_but_left_out() {
+    let (settings, topics) = ready("large", 1);
+    let (_member, mut sink) = publisher(&settings, &topics);
+    // Kafka's default limit of a record, less what the record's frame takes.
+    let fits = noise(1_048_588 - 100);
+    let exceeds = noise(2_000_000);
+    let dead_letters = vec![letter(None, Some(&fits)), letter(Some(b"k"), Some(&exceeds))];
+    sink.publish(&Publication { dead_letters, ..Publication::default() }).unwrap();
+
+    let records = committed_records(&settings.dead_letters_topic);
+    assert!(records[0].payload() == Some(&fits), "the value changed");
+    assert_eq!((records[1].key(), records[1].payload()), (Some(&b"k"[..]), None));
+    let last = headers(&records[1]).pop().unwrap();
+    assert_eq!(last, ("ltvstream-value-omitted-bytes".to_owned(), "2000000".to_owned()));
+}

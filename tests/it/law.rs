@@ -1,0 +1,311 @@
+//! The law: the state is a pure function of the set of accepted events.
+//!
+//! Random event sets arrive in any order, any of them several times, cut into any commits, with
+//! restarts at any point; the facts must be those of the slow reference, which shares no code
+//! with the engine. `LAW_CASES` and `LAW_SEED` choose how many cases and where they begin.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ltvstream::codec::json_event;
+use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
+use ltvstream::domain::time::Timestamp;
+use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
+use ltvstream::engine::shard::split_customer_key;
+use ltvstream::state::{LiveShard, Outcome};
+use ltvstream::store::Durability;
+use ltvstream::store::memory::MemoryStore;
+use ltvstream::stream::Record;
+use rand::Rng as _;
+use rand::SeedableRng as _;
+use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::reference::random::{self, Options, RECORD_TIMESTAMP_US};
+use crate::reference::{Facts, Reference, Verdict};
+
+const CASES: u64 = 10_000;
+const EVENTS_MAX: usize = 36;
+
+fn rules() -> Arc<Rules> {
+    let apps = random::apps().into_iter().map(|app| {
+        let mut rates = RateTable::default();
+        for (day, currency, rate) in &app.rates {
+            let (currency, day) = (currency.parse().unwrap(), day.parse().unwrap());
+            rates.insert(currency, day, rate.parse().unwrap());
+        }
+        let rules = AppRules {
+            id: app.id.clone(),
+            reporting_currency: app.reporting_currency.parse().unwrap(),
+            reporting_zones: app.zones.iter().map(|zone| zone.parse().unwrap()).collect(),
+            zero_payments: match app.count_zero_payments {
+                true => ZeroPayments::Count,
+                false => ZeroPayments::Ignore,
+            },
+            rates,
+        };
+        (app.id, rules)
+    });
+    Arc::new(Rules { apps: apps.collect(), future_limit_micros: Rules::FUTURE_LIMIT_MICROS })
+}
+
+fn curves() -> CurvesConfig {
+    CurvesConfig { zones: ZonesKept::All, segments: BTreeMap::new() }
+}
+
+/// A log of JSON events, and the shard that reads it.
+struct Run {
+    rules: Arc<Rules>,
+    store: Arc<MemoryStore>,
+    live: LiveShard,
+    log: Vec<String>,
+}
+
+impl Run {
+    fn new(log: Vec<String>) -> Self {
+        Self::under(rules(), log)
+    }
+
+    fn under(rules: Arc<Rules>, log: Vec<String>) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let live = LiveShard::open(store.clone(), 0, (rules.clone(), curves())).unwrap();
+        Self { rules, store, live, log }
+    }
+
+    fn take(&mut self, offset: usize) -> Outcome {
+        let text = self.log[offset].as_bytes();
+        let event = json_event::decode(text).unwrap_or_else(|error| {
+            panic!("{error} in {}", self.log[offset]);
+        });
+        let record = Record {
+            partition: 0,
+            offset: i64::try_from(offset).unwrap(),
+            timestamp: Timestamp(RECORD_TIMESTAMP_US),
+            key: None,
+            value: Some(text),
+        };
+        self.live.apply(&record, Ok(&event)).unwrap()
+    }
+
+    fn commit(&mut self) {
+        self.live.commit(Durability::Process).unwrap();
+    }
+
+    /// Loses everything that was not committed; returns where reading goes on.
+    fn crash(&mut self) -> usize {
+        self.live = LiveShard::open(self.store.clone(), 0, (self.rules.clone(), curves())).unwrap();
+        usize::try_from(self.live.position.next_offset).unwrap()
+    }
+
+    fn facts(&self) -> Facts {
+        facts_of(&self.live)
+    }
+
+    fn suspended(&self) -> BTreeMap<(String, String, String), &'static str> {
+        let shard = &self.live.shard;
+        let mut suspended = BTreeMap::new();
+        for (key, events) in shard.suspended() {
+            let (app, customer) = split_customer_key(key).unwrap();
+            for (event_id, reason) in events {
+                let app = shard.dictionary.app_id(app).to_owned();
+                let event = (app, customer.to_owned(), event_id.to_string());
+                suspended.insert(event, reason.name());
+            }
+        }
+        suspended
+    }
+}
+
+fn facts_of(live: &LiveShard) -> Facts {
+    let facts = live.shard.facts.iter().map(|fact| {
+        let sums = fact.sums;
+        let sums = (sums.count, sums.gross, sums.proceeds, sums.net);
+        (live.shard.describe(&fact.key), sums)
+    });
+    facts.collect()
+}
+
+fn reference_of(log: &[String]) -> Reference {
+    let mut reference = Reference::new(&random::apps());
+    for event in log {
+        reference.offer(event, RECORD_TIMESTAMP_US);
+    }
+    reference
+}
+
+/// The set in another order, with some events repeated.
+fn shuffled(events: &[String], rng: &mut ChaCha8Rng) -> Vec<String> {
+    let mut log = events.to_vec();
+    for event in events {
+        if rng.random_ratio(1, 5) {
+            log.push(event.clone());
+        }
+    }
+    log.shuffle(rng);
+    log
+}
+
+fn difference(engine: &Facts, reference: &Facts) -> String {
+    let mut lines = Vec::new();
+    for (key, sums) in engine {
+        if reference.get(key) != Some(sums) {
+            lines.push(format!("  engine    {key} {sums:?}"));
+        }
+    }
+    for (key, sums) in reference {
+        if engine.get(key) != Some(sums) {
+            lines.push(format!("  reference {key} {sums:?}"));
+        }
+    }
+    lines.join("\n")
+}
+
+fn seeds() -> impl Iterator<Item = u64> {
+    let read = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let first = read("LAW_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    first..first + read("LAW_CASES").unwrap_or(CASES)
+}
+
+/// Reads the log with commits and crashes wherever the seed says.
+fn read_with_crashes(run: &mut Run, rng: &mut ChaCha8Rng) {
+    let mut offset = 0;
+    let mut crashes = rng.random_range(0..4);
+    while offset < run.log.len() {
+        run.take(offset);
+        offset += 1;
+        if rng.random_ratio(1, 6) {
+            run.commit();
+        }
+        if crashes > 0 && rng.random_ratio(1, 12) {
+            crashes -= 1;
+            offset = run.crash();
+        }
+        if rng.random_ratio(1, 10) && !run.live.is_dirty() {
+            run.live.shard.evict(0);
+        }
+    }
+    run.commit();
+}
+
+#[test]
+fn any_order_repetition_cut_and_restart_gives_the_facts_of_the_reference() {
+    for seed in seeds() {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let count = rng.random_range(0..=EVENTS_MAX);
+        let events = random::events_of(seed, count, Options::default());
+        let reference = reference_of(&events);
+        let mut run = Run::new(shuffled(&events, &mut rng));
+        read_with_crashes(&mut run, &mut rng);
+        let (engine, expected) = (run.facts(), reference.facts());
+        assert!(
+            engine == expected,
+            "LAW_SEED={seed} LAW_CASES=1\n{}\n{}",
+            difference(&engine, &expected),
+            run.log.join("\n")
+        );
+        assert_eq!(run.suspended(), reference.suspended(), "LAW_SEED={seed}");
+        run.crash();
+        assert!(run.facts() == expected, "LAW_SEED={seed}: other facts after a restart");
+        let audit = run.live.audit().unwrap();
+        assert_eq!(audit.differences, [], "LAW_SEED={seed}");
+    }
+}
+
+#[test]
+fn conflicts_and_forgotten_customers_follow_the_log() {
+    for seed in seeds().take(2_000) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let options = Options { conflicts: true, forgets: true };
+        let events = random::events_of(seed, rng.random_range(0..=EVENTS_MAX), options);
+        let mut reference = Reference::new(&random::apps());
+        let mut run = Run::new(events.clone());
+        for (offset, event) in events.iter().enumerate() {
+            let outcome = run.take(offset);
+            let verdict = match reference.offer(event, RECORD_TIMESTAMP_US) {
+                Verdict::Accepted => "accepted",
+                Verdict::Repeated => "repeated",
+                Verdict::Refused(code) => code,
+            };
+            let got = match &outcome {
+                Outcome::Accepted { .. } => "accepted",
+                Outcome::Repeated => "repeated",
+                Outcome::Refused(refused) => &refused.code,
+                Outcome::Known => "known",
+            };
+            assert_eq!(got, verdict, "LAW_SEED={seed} offset {offset}\n{}", events.join("\n"));
+            if rng.random_ratio(1, 5) {
+                run.commit();
+            }
+            if rng.random_ratio(1, 8) && !run.live.is_dirty() {
+                run.crash();
+            }
+        }
+        let (engine, expected) = (run.facts(), reference.facts());
+        let found = difference(&engine, &expected);
+        assert!(engine == expected, "LAW_SEED={seed}\n{found}\n{}", events.join("\n"));
+        run.commit();
+        assert_eq!(run.live.audit().unwrap().differences, [], "LAW_SEED={seed}");
+    }
+}
+
+#[test]
+fn an_audit_finds_what_does_not_follow_from_the_ledgers() {
+    let events = random::events_of(7, EVENTS_MAX, Options::default());
+    let mut run = Run::new(events);
+    for offset in 0..run.log.len() {
+        run.take(offset);
+    }
+    run.commit();
+    let planted = *run.live.shard.facts.iter().next().unwrap();
+    run.live.shard.facts.add(planted.key, planted.sums);
+    let audit = run.live.audit().unwrap();
+    let [difference] = &audit.differences[..] else {
+        panic!("one difference was planted, found {:?}", audit.differences);
+    };
+    assert_eq!(difference.key, planted.key);
+    assert_eq!(difference.recomputed, planted.sums);
+    assert_eq!(difference.live.count, 2 * planted.sums.count);
+}
+
+#[test]
+fn changed_rules_are_refused_and_a_rebuild_gives_the_figures_of_a_fresh_start() {
+    let mut changed = (*rules()).clone();
+    let plain = changed.apps.get_mut("plain").unwrap();
+    plain.reporting_zones = vec!["Asia/Tokyo".parse().unwrap(), "UTC".parse().unwrap()];
+    plain.zero_payments = ZeroPayments::Count;
+    let world = changed.apps.get_mut("world").unwrap();
+    world.rates.insert(
+        "USD".parse().unwrap(),
+        "2024-05-01".parse().unwrap(),
+        "0.75".parse().unwrap(),
+    );
+    let changed = Arc::new(changed);
+    for seed in seeds().take(200) {
+        let events = random::events_of(seed, EVENTS_MAX, Options::default());
+        let mut old = Run::new(events.clone());
+        let mut fresh = Run::under(Arc::clone(&changed), events.clone());
+        for run in [&mut old, &mut fresh] {
+            for offset in 0..events.len() {
+                run.take(offset);
+                if offset % 7 == 0 {
+                    run.commit();
+                }
+            }
+            run.commit();
+        }
+        let reopen = |store: &Arc<MemoryStore>| {
+            LiveShard::open(store.clone(), 0, (Arc::clone(&changed), curves()))
+        };
+        let Err(refused) = reopen(&old.store) else {
+            panic!("other rules must be refused");
+        };
+        assert!(refused.to_string().contains("+ zero_payments = count"), "{refused}");
+        ltvstream::state::rebuild(&*old.store, &changed).unwrap();
+        let mut rebuilt = reopen(&old.store).unwrap();
+        let (rebuilt_facts, expected) = (facts_of(&rebuilt), fresh.facts());
+        let found = difference(&rebuilt_facts, &expected);
+        assert!(rebuilt_facts == expected, "LAW_SEED={seed}\n{found}");
+        assert_eq!(rebuilt.position.log_epoch, 1);
+        assert_eq!(rebuilt.audit().unwrap().differences, []);
+    }
+}

@@ -1,0 +1,88 @@
+//! Starts that must be refused, before anything is written or anybody is disturbed.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::support::kafka::{brokers, create_topic};
+use crate::support::process::{Served, ltvstream};
+use crate::support::unique;
+
+fn serve(arguments: &[&str]) -> Output {
+    ltvstream().arg("serve").args(arguments).output().unwrap()
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn configuration(dir: &Path, topic: &str, app: &str) -> String {
+    let text = format!(
+        r#"
+[service]
+listen = "127.0.0.1:0"
+data_dir = "{data}"
+[kafka]
+bootstrap_servers = "{brokers}"
+group_id = "{topic}"
+events_topic = "{topic}"
+snapshots_topic = "{topic}-snapshots"
+dead_letters_topic = "{topic}-dlq"
+event_format = "json"
+[[apps]]
+id = "default"
+reporting_currency = "USD"
+{app}
+"#,
+        data = dir.join("data").display(),
+        brokers = brokers(),
+    );
+    let path = dir.join(format!("{}.toml", unique("config")));
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_second_process_on_a_data_directory_is_refused_and_the_first_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = unique("start");
+    create_topic(&topic, 2, "delete");
+    let config = configuration(dir.path(), &topic, "");
+    let first = Served::start(&["--config", &config], &dir.path().join("log"));
+    first.wait_for("/readyz", |answer| answer["ready"] == true);
+    let second = serve(&["--config", &config]);
+    assert_eq!(second.status.code(), Some(3), "{}", words(&second));
+    assert!(words(&second).contains("in use by another process"), "{}", words(&second));
+    assert!(first.get("/v1/apps/default/ltv").is_some());
+    assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn a_state_of_another_log_and_other_rules_are_refused_as_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = unique("start");
+    create_topic(&topic, 1, "delete");
+    let config = configuration(dir.path(), &topic, "");
+    let embedded = Served::start(&["--embedded", "--config", &config], &dir.path().join("log"));
+    let event = r#"{"event_id":"e","app_id":"default","customer_id":"c","kind":"purchase",
+        "occurred_at":"2024-01-01T00:00:00Z","gross_micros":1000000,"currency":"USD"}"#;
+    ureq::post(format!("{}/v1/events", embedded.url))
+        .header("Content-Type", "application/json")
+        .send(event)
+        .unwrap();
+    assert_eq!(embedded.terminate(), Some(0));
+
+    let by_kafka = serve(&["--config", &config]);
+    assert_eq!(by_kafka.status.code(), Some(2), "{}", words(&by_kafka));
+    assert!(words(&by_kafka).contains("computed from embedded"), "{}", words(&by_kafka));
+
+    let zones = configuration(dir.path(), &topic, "reporting_zones = [\"Asia/Tokyo\"]");
+    let changed = serve(&["--embedded", "--config", &zones]);
+    assert_eq!(changed.status.code(), Some(2), "{}", words(&changed));
+    assert!(words(&changed).contains("+ reporting_zones = Asia/Tokyo"), "{}", words(&changed));
+
+    let arguments = ["--embedded", "--config", &zones, "--rebuild"];
+    let rebuilt = Served::start(&arguments, &dir.path().join("log"));
+    let answer = rebuilt.get("/v1/apps/default/ltv?zone=Asia/Tokyo&width=day").unwrap();
+    assert_eq!(answer["cohorts"][0]["start"], "2024-01-01");
+    assert_eq!(answer["total"]["to_date"]["revenue"], "1.00");
+}

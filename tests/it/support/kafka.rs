@@ -1,0 +1,137 @@
+//! Topics of a real broker, written and read without the service's own code.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::Message as _;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Headers as _;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+/// Address of the broker under test.
+pub fn brokers() -> String {
+    std::env::var("LTVSTREAM_TEST_KAFKA").expect(
+        "this test needs an Apache Kafka: `./ltv test` starts one, or set LTVSTREAM_TEST_KAFKA",
+    )
+}
+
+fn config() -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers());
+    config
+}
+
+/// Creates a topic; `policy` is its cleanup policy.
+pub fn create_topic(name: &str, partitions: i32, policy: &str) {
+    let admin: AdminClient<DefaultClientContext> = config().create().unwrap();
+    let topic =
+        NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", policy);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let made = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+    made.into_iter().for_each(|topic| {
+        topic.unwrap();
+    });
+}
+
+/// A record as a test writes and reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestRecord {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, String)>,
+}
+
+/// Writes records to a topic.
+pub struct Writer {
+    producer: BaseProducer,
+    topic: String,
+}
+
+impl Writer {
+    pub fn new(topic: &str) -> Self {
+        let producer = config().set("linger.ms", "2").create().unwrap();
+        Self { producer, topic: topic.to_owned() }
+    }
+
+    /// Queues a record with this timestamp in milliseconds.
+    pub fn send(
+        &self,
+        partition: i32,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) {
+        loop {
+            let mut record: BaseRecord<'_, [u8], [u8]> =
+                BaseRecord::to(&self.topic).partition(partition).timestamp(timestamp_ms);
+            record.key = key;
+            record.payload = value;
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(_), _)) => {
+                    self.producer.poll(Duration::from_millis(20));
+                }
+                Err((error, _)) => panic!("{error}"),
+            }
+        }
+        self.producer.poll(Duration::ZERO);
+    }
+
+    /// Waits until all of it is in the log.
+    pub fn flush(&self) {
+        self.producer.flush(Duration::from_secs(60)).unwrap();
+    }
+}
+
+/// End of each partition of a topic.
+pub fn ends(topic: &str, partitions: i32) -> Vec<i64> {
+    let consumer: BaseConsumer = config().create().unwrap();
+    (0..partitions)
+        .map(|partition| {
+            consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)).unwrap().1
+        })
+        .collect()
+}
+
+/// Every record of a topic that a read_committed reader sees.
+pub fn read_all(topic: &str, partitions: i32) -> Vec<TestRecord> {
+    let consumer: BaseConsumer = config()
+        .set("group.id", super::unique("reader"))
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("enable.auto.commit", "false")
+        .create()
+        .unwrap();
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..partitions {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let (mut records, mut open) = (Vec::new(), partitions);
+    while open > 0 {
+        match consumer.poll(Duration::from_secs(30)).expect("the topic can be read") {
+            Ok(message) => {
+                let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+                let text = |bytes: Option<&[u8]>| {
+                    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+                };
+                records.push(TestRecord {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    key: message.key().map(<[u8]>::to_vec),
+                    value: message.payload().map(<[u8]>::to_vec),
+                    headers: headers.map(|h| (h.key.to_owned(), text(h.value))).collect(),
+                });
+            }
+            Err(KafkaError::PartitionEOF(_)) => open -= 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    records
+}

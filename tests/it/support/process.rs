@@ -1,0 +1,101 @@
+//! The real binary as a process.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a process may take to answer before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test.
+pub fn ltvstream() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ltvstream"));
+    // Settings of whoever runs the tests are not ours.
+    for (name, _) in std::env::vars() {
+        if name.starts_with("LTVSTREAM") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// A running `ltvstream serve`, killed when it goes out of scope.
+pub struct Served {
+    child: Child,
+    pub url: String,
+}
+
+impl Served {
+    /// Starts it and waits until it has told its address.
+    pub fn start(arguments: &[&str], log: &Path) -> Self {
+        let file = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut child = ltvstream()
+            .arg("serve")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next().and_then(Result::ok);
+        let url = line.as_deref().and_then(|line| line.strip_prefix("serving on "));
+        let Some(url) = url.map(str::to_owned) else {
+            let status = child.wait();
+            let log = std::fs::read_to_string(log).unwrap_or_default();
+            panic!("serve did not start ({status:?}), it said:\n{log}");
+        };
+        Self { child, url }
+    }
+
+    /// The body of an answer as JSON; `None` unless the status is 200.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(20)))
+            .http_status_as_error(false)
+            .build();
+        let mut response =
+            ureq::Agent::new_with_config(config).get(format!("{}{path}", self.url)).call().ok()?;
+        let is_ok = response.status().as_u16() == 200;
+        let text = response.body_mut().read_to_string().ok()?;
+        if is_ok { serde_json::from_str(&text).ok() } else { None }
+    }
+
+    /// Asks until `accepts` does.
+    pub fn wait_for(&self, path: &str, accepts: impl Fn(&Value) -> bool) -> Value {
+        let asked_at = Instant::now();
+        let mut last = None;
+        while asked_at.elapsed() < PATIENCE {
+            last = self.get(path);
+            if let Some(answer) = last.as_ref().filter(|answer| accepts(answer)) {
+                return answer.clone();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{path} never became what was waited for; the last answer was {last:?}");
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Already gone in the usual case.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
