@@ -1,0 +1,381 @@
+//! Builds, runs and stops the parts.
+//!
+//! The only module that knows all of them, and the only one that reads the clock: it hands out a
+//! [`Clock`] to those that need one. Nothing is decided here that changes a figure.
+
+mod stores;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tracing::{error, info, warn};
+
+use crate::codec::envelope::Framing;
+use crate::codec::event_codec::{BILLING_EVENT_V1_FINGERPRINT, EventCodec, EventEncoding};
+use crate::codec::snapshot::{LTV_SNAPSHOT_V1, LTV_SNAPSHOT_V1_FINGERPRINT};
+use crate::config::{Config, EventFormat, Mode};
+use crate::domain::time::Timestamp;
+use crate::http::{Clock, HttpParts, HttpState, Limits, Readiness};
+use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, ensure_topics};
+use crate::pipeline::decode::Decoder;
+use crate::pipeline::embedded::{EmbeddedLog, PARTITION};
+use crate::pipeline::feed::Feed;
+use crate::pipeline::forward::KafkaIngest;
+use crate::pipeline::publish::{Publisher, SnapshotPlan};
+use crate::pipeline::{LoopSettings, Pipeline, PipelineError, Progress, SharedProgress};
+use crate::state::Shards;
+use crate::stream::Ingest;
+use crate::stream::registry::SchemaRegistry;
+use crate::telemetry::Metrics;
+
+pub use stores::Stores;
+
+/// How often gauges of the store are read.
+const OBSERVE_EVERY: Duration = Duration::from_secs(5);
+
+/// What the state of the embedded log is computed from.
+const EMBEDDED_LOG: &str = "embedded";
+
+type Worker = JoinHandle<Result<(), PipelineError>>;
+
+/// What an operator asks of one start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// The instant that questions take for now.
+    pub now: Option<Timestamp>,
+    pub accept_missing_offsets: bool,
+    /// Recompute figures whose rules have changed.
+    pub rebuild: bool,
+}
+
+/// The running parts, HTTP aside.
+pub struct Service {
+    pub config: Arc<Config>,
+    pub shards: Arc<Shards>,
+    pub metrics: Arc<Metrics>,
+    pub ingest: Arc<dyn Ingest>,
+    pub clock: Clock,
+    pub progress: SharedProgress,
+    readiness: Readiness,
+    stores: Arc<Stores>,
+    stop: Arc<AtomicBool>,
+    worker: Worker,
+    /// Keeps other processes out of the data directory.
+    _lock: std::fs::File,
+}
+
+impl Service {
+    /// Starts the embedded log: events by HTTP and files.
+    pub fn start_embedded(config: Config, options: StartOptions) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new()?);
+        let (shards, progress) = (Arc::new(Shards::default()), Arc::new(Progress::default()));
+        let stores = Stores::new(&config);
+        let lock = stores.lock()?;
+        if options.rebuild {
+            stores.rebuild_all(&config)?;
+        }
+        shards.insert(stores.open_shard_of(EMBEDDED_LOG, PARTITION, &config)?);
+        let decoder =
+            Decoder::new(EventCodec::new(crate::codec::envelope::EventFormat::Json)?, None);
+        let counted = (Arc::clone(&metrics), Arc::clone(&progress));
+        let feed = Feed::new(Arc::clone(&shards), decoder, counted, memory_budget(&config));
+        let stop = Arc::new(AtomicBool::new(false));
+        let clock = clock(options.now);
+        // Ingest asks the machine's clock even where questions see a frozen one.
+        let arrival = Arc::new(|| Clock::System.now());
+        let (log, worker) = EmbeddedLog::start(feed, arrival, Arc::clone(&stop))
+            .context("can't start the embedded log")?;
+        Ok(Self {
+            config: Arc::new(config),
+            shards,
+            metrics,
+            ingest: Arc::new(log),
+            clock,
+            progress,
+            readiness: Readiness::ready(),
+            stores,
+            stop,
+            worker,
+            _lock: lock,
+        })
+    }
+
+    /// Joins the consumer group and starts the loop over the events topic.
+    pub fn start_kafka(config: Config, options: StartOptions) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new()?);
+        let (shards, progress) = (Arc::new(Shards::default()), Arc::new(Progress::default()));
+        // Before the group is joined: a second start must not disturb the first.
+        let stores = Stores::new(&config);
+        let lock = stores.lock()?;
+        let settings = kafka_settings(&config);
+        let topics = ensure_topics(&settings)?;
+        info!(partitions = topics.events_partitions, "topics are as they must be");
+        let registry = registry(&config)?.map(Arc::new);
+        let encoding = event_encoding(&config, registry.as_deref())?;
+        let decoder = Decoder::new(event_codec(&config)?, registry.clone());
+        let source = KafkaSource::new(&settings, &topics)?;
+        let sink = KafkaSink::new(&settings, &topics, source.group())?;
+        let counted = (Arc::clone(&metrics), Arc::clone(&progress));
+        let feed = Feed::new(Arc::clone(&shards), decoder, counted, memory_budget(&config));
+        let framing = snapshot_framing(registry.as_deref(), &config)?;
+        let partitions = usize::try_from(topics.events_partitions).unwrap_or(usize::MAX);
+        let publisher =
+            Publisher::new(SnapshotPlan::new(&config), framing, partitions, Arc::clone(&metrics));
+        let config = Arc::new(config);
+        if options.rebuild {
+            stores.rebuild_all(&config)?;
+        }
+        let open_shard = {
+            let (stores, config) = (Arc::clone(&stores), Arc::clone(&config));
+            let log = format!("topic {}", config.kafka.events_topic);
+            Box::new(move |partition| stores.open_shard_of(&log, partition, &config))
+        };
+        let mut pipeline = Pipeline::new(
+            (source, sink),
+            (feed, publisher),
+            open_shard,
+            LoopSettings {
+                commit_interval: config.engine.commit_interval,
+                commit_events_max: config.engine.commit_events_max,
+                publish_interval: config.snapshots.interval,
+                accept_missing_offsets: options.accept_missing_offsets,
+                check_anchors: config.kafka.check_anchors,
+            },
+        );
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let worker = std::thread::Builder::new()
+            .name("pipeline".to_owned())
+            .spawn(move || pipeline.run(&stopped))
+            .context("can't start the pipeline")?;
+        let forwarder = Forwarder::new(&settings)?;
+        Ok(Self {
+            config,
+            shards,
+            metrics,
+            ingest: Arc::new(KafkaIngest::new(forwarder, encoding)),
+            clock: clock(options.now),
+            progress,
+            readiness: Readiness::not_ready("no partition has been assigned yet"),
+            stores,
+            stop,
+            worker,
+            _lock: lock,
+        })
+    }
+
+    /// What the HTTP API needs.
+    pub fn http_state(&self) -> HttpState {
+        let progress = Arc::clone(&self.progress);
+        HttpState::new(HttpParts {
+            shards: Arc::clone(&self.shards),
+            rules: Arc::new(self.config.rules.clone()),
+            apps: self.config.apps.clone(),
+            api_keys: self.config.api_keys.clone(),
+            limits: Limits::from(&self.config.service),
+            clock: self.clock,
+            ingest: Arc::clone(&self.ingest),
+            metrics: Arc::clone(&self.metrics),
+            readiness: self.readiness.clone(),
+            lag: Arc::new(move || progress.lag()),
+        })
+    }
+
+    /// Answers over HTTP until SIGTERM, SIGINT or the end of the loop; then drains and commits.
+    pub fn run(self, listener: std::net::TcpListener) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let state = self.http_state();
+        let address: SocketAddr = listener.local_addr()?;
+        info!(%address, "listening");
+        runtime.block_on(async {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let stopped = Arc::new(tokio::sync::Notify::new());
+            let shutdown = Arc::clone(&stopped);
+            let router = crate::http::router(state);
+            let served = crate::http::serve(listener, router, async move {
+                shutdown.notified().await;
+            });
+            let mut served = tokio::spawn(served);
+            tokio::select! {
+                ended = &mut served => return ended.map_err(std::io::Error::other)?,
+                () = self.until_stopped() => stopped.notify_one(),
+            }
+            // A client that never finishes must not hold up the drain.
+            let patience = self.config.service.shutdown_timeout;
+            match tokio::time::timeout(patience, &mut served).await {
+                Ok(ended) => ended.map_err(std::io::Error::other)?,
+                Err(_) => {
+                    warn!("requests did not end in time, stopping without them");
+                    Ok(())
+                }
+            }
+        })?;
+        self.stop.store(true, Ordering::Relaxed);
+        // Requests that still wait for an answer must not hold the drain up.
+        runtime.shutdown_timeout(self.config.service.shutdown_timeout);
+        match self.worker.join() {
+            Ok(ended) => ended.context("the pipeline failed"),
+            Err(_) => anyhow::bail!("the pipeline panicked"),
+        }
+    }
+
+    /// Returns when a signal comes or the loop has ended; keeps gauges fresh meanwhile.
+    async fn until_stopped(&self) {
+        let mut observed_at = tokio::time::Instant::now() - OBSERVE_EVERY;
+        let signal = signalled();
+        tokio::pin!(signal);
+        loop {
+            tokio::select! {
+                () = &mut signal => return,
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+            if self.worker.is_finished() {
+                error!("the pipeline has ended, stopping");
+                return;
+            }
+            self.judge_readiness();
+            if observed_at.elapsed() >= OBSERVE_EVERY {
+                observed_at = tokio::time::Instant::now();
+                self.stores.observe(&self.metrics);
+            }
+            let newest_event_at = self.metrics.newest_event_timestamp.get();
+            if newest_event_at > 0.0 {
+                let now = self.clock.now().0 as f64 / 1e6;
+                self.metrics.data_age.set((now - newest_event_at).max(0.0));
+            }
+        }
+    }
+
+    fn judge_readiness(&self) {
+        let is_lag_known = self.config.mode == Mode::Embedded || !self.progress.lag().is_empty();
+        if self.shards.all().is_empty() {
+            self.readiness.set_not_ready("no partition has been assigned yet");
+        } else if !is_lag_known {
+            self.readiness.set_not_ready("it is not known yet how far the state is behind");
+        } else {
+            self.readiness.set_ready();
+        }
+    }
+
+    /// Stops the loop and waits until everything is committed.
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        match self.worker.join() {
+            Ok(ended) => ended.context("the pipeline failed"),
+            Err(_) => anyhow::bail!("the pipeline panicked"),
+        }
+    }
+}
+
+async fn signalled() {
+    let interrupted = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminated) => tokio::select! {
+            _ = interrupted => {}
+            _ = terminated.recv() => {}
+        },
+        Err(error) => {
+            warn!(%error, "can't listen for SIGTERM");
+            // Nothing is left to do if this fails as well.
+            let _ = interrupted.await;
+        }
+    }
+    info!("stopping: draining and committing");
+}
+
+/// Writes events to the events topic, as the settings say.
+pub fn kafka_ingest(config: &Config) -> anyhow::Result<KafkaIngest> {
+    let settings = kafka_settings(config);
+    ensure_topics(&settings)?;
+    let encoding = event_encoding(config, registry(config)?.as_ref())?;
+    Ok(KafkaIngest::new(Forwarder::new(&settings)?, encoding))
+}
+
+fn clock(now: Option<Timestamp>) -> Clock {
+    now.map_or(Clock::System, Clock::Frozen)
+}
+
+fn memory_budget(config: &Config) -> usize {
+    usize::try_from(config.engine.memory_budget_bytes).unwrap_or(usize::MAX)
+}
+
+/// The Kafka part of the settings, as the adapter wants it.
+pub fn kafka_settings(config: &Config) -> KafkaSettings {
+    let kafka = &config.kafka;
+    KafkaSettings {
+        bootstrap_servers: kafka.bootstrap_servers.clone(),
+        group_id: kafka.group_id.clone(),
+        events_topic: kafka.events_topic.clone(),
+        snapshots_topic: kafka.snapshots_topic.clone(),
+        dead_letters_topic: kafka.dead_letters_topic.clone(),
+        properties: kafka.properties.0.clone(),
+        prefetch_kbytes: u32::try_from(kafka.prefetch_kbytes).unwrap_or(u32::MAX),
+        create_topics: kafka.topics.create,
+        new_topic_partitions: i32::from(kafka.topics.events_partitions),
+        new_topic_replication: kafka.topics.replication_factor.map_or(-1, i32::from),
+    }
+}
+
+fn registry(config: &Config) -> anyhow::Result<Option<SchemaRegistry>> {
+    let Some(registry) = &config.kafka.schema_registry else {
+        return Ok(None);
+    };
+    let login = registry.login.as_ref().map(|(user, password)| (user.as_str(), password.expose()));
+    Ok(Some(SchemaRegistry::new(&registry.url, login)?))
+}
+
+fn wire_format(format: EventFormat) -> crate::codec::envelope::EventFormat {
+    use crate::codec::envelope::EventFormat as Wire;
+    match format {
+        EventFormat::AvroRegistry => Wire::AvroRegistry,
+        EventFormat::AvroSingleObject => Wire::AvroSingleObject,
+        EventFormat::AvroBare => Wire::AvroBare,
+        EventFormat::Json => Wire::Json,
+    }
+}
+
+fn event_codec(config: &Config) -> anyhow::Result<EventCodec> {
+    let mut codec = EventCodec::new(wire_format(config.kafka.event_format))?;
+    if let Some(schema) = &config.kafka.avro_schema {
+        codec.set_bare_schema(&schema.text).with_context(|| schema.path.display().to_string())?;
+    }
+    for schema in &config.kafka.avro_schemas {
+        codec.add_schema(&schema.text).with_context(|| schema.path.display().to_string())?;
+    }
+    Ok(codec)
+}
+
+/// How events that come by HTTP are written to the events topic.
+pub fn event_encoding(
+    config: &Config,
+    registry: Option<&SchemaRegistry>,
+) -> anyhow::Result<EventEncoding> {
+    Ok(match config.kafka.event_format {
+        EventFormat::Json => EventEncoding::Json,
+        EventFormat::AvroBare => EventEncoding::Avro(Framing::Bare),
+        EventFormat::AvroSingleObject => {
+            EventEncoding::Avro(Framing::SingleObject(BILLING_EVENT_V1_FINGERPRINT))
+        }
+        EventFormat::AvroRegistry => {
+            let registry = registry.context("kafka.event_format avro-registry needs a registry")?;
+            let subject = format!("{}-value", config.kafka.events_topic);
+            let id = registry.register(&subject, crate::codec::avro_event::BILLING_EVENT_V1)?;
+            EventEncoding::Avro(Framing::Registry(id))
+        }
+    })
+}
+
+fn snapshot_framing(registry: Option<&SchemaRegistry>, config: &Config) -> anyhow::Result<Framing> {
+    Ok(match registry {
+        Some(registry) => {
+            let subject = format!("{}-value", config.kafka.snapshots_topic);
+            Framing::Registry(registry.register(&subject, LTV_SNAPSHOT_V1)?)
+        }
+        None => Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT),
+    })
+}

@@ -1,0 +1,151 @@
+//! The shard stores below the data directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::pipeline::publish::SnapshotPlan;
+use crate::state::{LiveShard, Rebuilt, StateError, rebuild};
+use crate::store::Durability;
+use crate::store::rocks::{Opened, RocksSettings, RocksShared, RocksStore};
+use crate::stream::Partition;
+use crate::telemetry::Metrics;
+
+/// Opens shard stores in the data directory, and remembers them for the metrics.
+pub struct Stores {
+    data_dir: PathBuf,
+    settings: RocksSettings,
+    open: Mutex<BTreeMap<Partition, Weak<RocksStore>>>,
+}
+
+impl Stores {
+    /// Stores below `data_dir`, as the settings say.
+    pub fn new(config: &Config) -> Arc<Self> {
+        let store = &config.store;
+        let durability = if store.sync { Durability::Machine } else { Durability::Process };
+        let shared = RocksShared::new(store.block_cache_bytes, store.write_buffer_bytes);
+        Arc::new(Self {
+            data_dir: config.service.data_dir.clone(),
+            settings: RocksSettings { shared, durability },
+            open: Mutex::default(),
+        })
+    }
+
+    /// Directory of a partition's shard.
+    pub fn dir(data_dir: &Path, partition: Partition) -> PathBuf {
+        data_dir.join(format!("shard-{partition:05}"))
+    }
+
+    /// The partitions that have a shard below the data directory.
+    pub fn partitions(&self) -> std::io::Result<Vec<Partition>> {
+        let mut partitions = Vec::new();
+        for entry in std::fs::read_dir(&self.data_dir)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix("shard-"));
+            partitions.extend(number.and_then(|number| number.parse::<Partition>().ok()));
+        }
+        partitions.sort_unstable();
+        Ok(partitions)
+    }
+
+    /// Recomputes the facts of every shard below the data directory.
+    pub(super) fn rebuild_all(&self, config: &Config) -> anyhow::Result<()> {
+        for partition in self.partitions().context("there is no state to rebuild")? {
+            self.rebuild_shard(partition, config)?;
+        }
+        Ok(())
+    }
+
+    /// Recomputes the facts of a partition's shard under the configured rules.
+    fn rebuild_shard(&self, partition: Partition, config: &Config) -> anyhow::Result<()> {
+        let store = RocksStore::open(&Self::dir(&self.data_dir, partition), &self.settings)?;
+        let Rebuilt { customers, events, facts } = rebuild(&store, &config.rules)?;
+        store.close()?;
+        info!(partition, customers, events, facts, "facts recomputed from the ledgers");
+        Ok(())
+    }
+
+    /// Opens the shard of a partition to feed it from this log; refuses one fed from another.
+    pub(super) fn open_shard_of(
+        &self,
+        log: &str,
+        partition: Partition,
+        config: &Config,
+    ) -> Result<LiveShard, StateError> {
+        let mut live = self.open_shard(partition, config)?;
+        if live.position.log.is_empty() {
+            live.position.log = log.to_owned();
+        }
+        if live.position.log != log {
+            let (found, wanted) = (live.position.log.clone(), log.to_owned());
+            return Err(StateError::OtherLog { found, wanted });
+        }
+        Ok(live)
+    }
+
+    /// Keeps other processes out of the data directory for as long as the answer lives.
+    pub fn lock(&self) -> anyhow::Result<std::fs::File> {
+        let dir = self.data_dir.display();
+        std::fs::create_dir_all(&self.data_dir).with_context(|| format!("can't create {dir}"))?;
+        let path = self.data_dir.join("LOCK");
+        let file =
+            std::fs::File::create(&path).with_context(|| format!("can't create {dir}/LOCK"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                anyhow::bail!("the data directory {dir} is in use by another process")
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("can't lock {dir}"))
+            }
+        }
+    }
+
+    /// Opens the shard of a partition.
+    pub fn open_shard(
+        &self,
+        partition: Partition,
+        config: &Config,
+    ) -> Result<LiveShard, StateError> {
+        let dir = Self::dir(&self.data_dir, partition);
+        let store = Arc::new(RocksStore::open(&dir, &self.settings)?);
+        if let Opened::Shortened(reason) = store.opened() {
+            // With a log behind us this is what a crash leaves; without, it may be a loss.
+            if self.settings.durability == Durability::Machine {
+                error!(partition, %reason, "the end of the write-ahead log is damaged: the last commits may be lost");
+            } else {
+                warn!(partition, %reason, "the write-ahead log was cut; the log replays the rest");
+            }
+        }
+        self.open.lock().insert(partition, Arc::downgrade(&store));
+        let plan = SnapshotPlan::new(config);
+        LiveShard::open(store, partition, (Arc::new(config.rules.clone()), plan.curves()))
+    }
+
+    pub(super) fn observe(&self, metrics: &Metrics) {
+        let mut sums = [0u64; 4];
+        for store in self.open.lock().values().filter_map(Weak::upgrade) {
+            match store.properties() {
+                Ok(found) => {
+                    sums[0] += found.memtable_bytes;
+                    // One cache serves all shards.
+                    sums[1] = found.block_cache_bytes;
+                    sums[2] += found.sst_bytes;
+                    sums[3] += found.pending_compaction_bytes;
+                }
+                Err(error) => warn!(%error, "can't read the store's figures"),
+            }
+        }
+        let [memtable, block_cache, sst, pending] =
+            sums.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        metrics.rocksdb_memtable.set(memtable);
+        metrics.rocksdb_block_cache.set(block_cache);
+        metrics.rocksdb_sst.set(sst);
+        metrics.rocksdb_pending_compaction.set(pending);
+    }
+}
