@@ -12,7 +12,7 @@
 //! | `void` of an event that is not there, or of a `void` | suspended `void_target_missing` |
 //! | anything else | effective |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::domain::event::EventKind;
 use crate::domain::rules::ZeroPayments;
@@ -258,11 +258,4 @@ impl Anchors {
         }
         anchors
     }
-}
-
-/// The distinct chains that effective events of the ledger belong to.
-pub fn chain_count(ledger: &Ledger, standings: &[Standing]) -> usize {
-    let events = ledger.events().iter().zip(standings);
-    let founding = events.filter(|(event, standing)| founds_chain(event, **standing));
-    founding.filter_map(|(event, _)| event.chain.as_deref()).collect::<BTreeSet<_>>().len()
 }
