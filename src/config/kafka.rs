@@ -2,30 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::codec::envelope::EventFormat;
+
 use super::secret::{KafkaProperties, Secret, is_secret_property};
 use super::section::Section;
-
-/// How events are written on the topic: chosen here, never guessed from bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventFormat {
-    /// Confluent header with a schema id, schemas from the registry.
-    AvroRegistry,
-    /// Avro single-object encoding with a fingerprint of one of the configured schemas.
-    AvroSingleObject,
-    /// Avro without any header, one configured schema.
-    AvroBare,
-    /// One JSON object per record.
-    Json,
-}
-
-impl EventFormat {
-    const NAMES: [(&'static str, Self); 4] = [
-        ("avro-registry", Self::AvroRegistry),
-        ("avro-single-object", Self::AvroSingleObject),
-        ("avro-bare", Self::AvroBare),
-        ("json", Self::Json),
-    ];
-}
 
 /// A schema read from a file; whether it is one is the codec's question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +81,8 @@ impl KafkaSettings {
         let group_id = section.name("group_id", "ltvstream");
         let prefix = section.text("transactional_id_prefix", "");
         let (events_topic, snapshots_topic, dead_letters_topic) = read_topics(section);
-        let format = section.choice("event_format", EventFormat::AvroRegistry, &EventFormat::NAMES);
+        let formats = EventFormat::ALL.map(|format| (format.name(), format));
+        let format = section.choice("event_format", EventFormat::AvroRegistry, &formats);
         let settings = Self {
             bootstrap_servers,
             transactional_id_prefix: if prefix.is_empty() { group_id.clone() } else { prefix },

@@ -92,15 +92,7 @@ impl Feed {
             Outcome::Repeated => metrics.events_repeated.inc(),
             Outcome::Refused(refused) => {
                 metrics.events_refused.with_label_values(&[&refused.code]).inc();
-                self.dead_letters.push(DeadLetter {
-                    partition: record.partition,
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                    reason: refused.code.clone(),
-                    message: refused.message.clone(),
-                    key: record.key.map(<[u8]>::to_vec),
-                    value: record.value.map(<[u8]>::to_vec),
-                });
+                self.dead_letters.push(DeadLetter::of(record, &refused.code, &refused.message));
             }
         }
     }

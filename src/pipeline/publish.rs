@@ -144,11 +144,8 @@ impl Publisher {
         shards: &[SharedShard],
         dead_letters: Vec<DeadLetter>,
     ) -> Option<Publication> {
-        let published = &self.published;
-        let is_owed = |letter: &DeadLetter| {
-            published.get(&letter.partition).is_none_or(|next| letter.offset >= next.0)
-        };
-        self.dead_letters.extend(dead_letters.into_iter().filter(is_owed));
+        self.dead_letters.extend(dead_letters);
+        self.drop_published_letters();
         let mut next_offsets = Vec::new();
         for shard in shards {
             let mut shard = shard.write();

@@ -14,10 +14,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tracing::{error, info, warn};
 
-use crate::codec::envelope::Framing;
+use crate::codec::envelope::{EventFormat, Framing};
 use crate::codec::event_codec::{BILLING_EVENT_V1_FINGERPRINT, EventCodec, EventEncoding};
 use crate::codec::snapshot::{LTV_SNAPSHOT_V1, LTV_SNAPSHOT_V1_FINGERPRINT};
-use crate::config::{Config, EventFormat, Mode};
+use crate::config::{Config, Mode};
 use crate::domain::time::Timestamp;
 use crate::http::{Clock, HttpParts, HttpState, Limits, Readiness};
 use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, ensure_topics};
@@ -79,8 +79,7 @@ impl Service {
             stores.rebuild_all(&config)?;
         }
         shards.insert(stores.open_shard_of(EMBEDDED_LOG, PARTITION, &config)?);
-        let decoder =
-            Decoder::new(EventCodec::new(crate::codec::envelope::EventFormat::Json)?, None);
+        let decoder = Decoder::new(EventCodec::new(EventFormat::Json)?, None);
         let counted = (Arc::clone(&metrics), Arc::clone(&progress));
         let feed = Feed::new(Arc::clone(&shards), decoder, counted, memory_budget(&config));
         let stop = Arc::new(AtomicBool::new(false));
@@ -218,10 +217,7 @@ impl Service {
         self.stop.store(true, Ordering::Relaxed);
         // Requests that still wait for an answer must not hold the drain up.
         runtime.shutdown_timeout(self.config.service.shutdown_timeout);
-        match self.worker.join() {
-            Ok(ended) => ended.context("the pipeline failed"),
-            Err(_) => anyhow::bail!("the pipeline panicked"),
-        }
+        self.stop()
     }
 
     /// Returns when a signal comes or the loop has ended; keeps gauges fresh meanwhile.
@@ -329,18 +325,8 @@ fn registry(config: &Config) -> anyhow::Result<Option<SchemaRegistry>> {
     Ok(Some(SchemaRegistry::new(&registry.url, login)?))
 }
 
-fn wire_format(format: EventFormat) -> crate::codec::envelope::EventFormat {
-    use crate::codec::envelope::EventFormat as Wire;
-    match format {
-        EventFormat::AvroRegistry => Wire::AvroRegistry,
-        EventFormat::AvroSingleObject => Wire::AvroSingleObject,
-        EventFormat::AvroBare => Wire::AvroBare,
-        EventFormat::Json => Wire::Json,
-    }
-}
-
 fn event_codec(config: &Config) -> anyhow::Result<EventCodec> {
-    let mut codec = EventCodec::new(wire_format(config.kafka.event_format))?;
+    let mut codec = EventCodec::new(config.kafka.event_format)?;
     if let Some(schema) = &config.kafka.avro_schema {
         codec.set_bare_schema(&schema.text).with_context(|| schema.path.display().to_string())?;
     }

@@ -1,4 +1,4 @@
-//! Recomputes a shard's facts from its ledgers, and compares or replaces them.
+//! Recomputes a shard's facts from its ledgers and compares them with the live ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

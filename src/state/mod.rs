@@ -161,15 +161,7 @@ impl LiveShard {
 
     fn quarantine(&mut self, record: &Record<'_>, refused: &Refused) {
         *self.position.refused.entry(refused.code.clone()).or_default() += 1;
-        self.quarantine.push(DeadLetter {
-            partition: record.partition,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            reason: refused.code.clone(),
-            message: refused.message.clone(),
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-        });
+        self.quarantine.push(DeadLetter::of(record, &refused.code, &refused.message));
     }
 
     /// The stored ledger of a customer.

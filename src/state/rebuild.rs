@@ -4,7 +4,7 @@
 //! epoch of the log is raised, so that readers of snapshots prefer the new figures. All of it is
 //! one batch: a crash leaves the old state, which refuses the new rules as before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::stored::{
     POSITION_KEY, RULES_KEY, chunk_customer, decode_chunk, decode_entry, decode_position,
@@ -12,7 +12,7 @@ use crate::codec::stored::{
 };
 use crate::domain::rules::{AppRules, Rules};
 use crate::engine::customer::suspended;
-use crate::engine::dictionary::Dictionary;
+use crate::engine::dictionary::{AppIx, Dictionary};
 use crate::engine::facts::{Fact, FactKey, Sums};
 use crate::engine::fold::{FactDelta, Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerEvent};
@@ -46,8 +46,11 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
         done: Rebuilt::default(),
     };
     let stored = read_rules(store)?;
-    for fact in read_facts(store, Table::Given)? {
-        check_given(&fact, &run, &stored)?;
+    let given = read_facts(store, Table::Given)?;
+    for app in given.iter().map(|fact| fact.key.app).collect::<BTreeSet<_>>() {
+        check_given(app, &run, &stored)?;
+    }
+    for fact in given {
         *run.sums.entry(fact.key).or_default() += fact.sums;
     }
     let mut refused = None;
@@ -67,11 +70,11 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
 /// What a forgotten customer left behind can't be recomputed: it must mean the same under the new
 /// rules.
 fn check_given(
-    fact: &Fact,
+    app: AppIx,
     run: &Rebuild<'_>,
     stored: &BTreeMap<String, String>,
 ) -> Result<(), StateError> {
-    let app = run.dictionary.app_id(fact.key.app);
+    let app = run.dictionary.app_id(app);
     let new = run.rules.apps.get(app).map(AppRules::canonical);
     for name in ["reporting_currency", "reporting_zones"] {
         let line = |rules: Option<&str>| {

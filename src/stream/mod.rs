@@ -128,6 +128,21 @@ pub struct DeadLetter {
     pub value: Option<Vec<u8>>,
 }
 
+impl DeadLetter {
+    /// A record as it was, refused for this reason.
+    pub fn of(record: &Record<'_>, reason: &str, message: &str) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+        }
+    }
+}
+
 /// All that one tick makes visible at once, or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Publication {
