@@ -28,6 +28,7 @@ mod page;
 mod parameters;
 pub mod problem;
 mod state;
+pub mod zenovay;
 
 use std::future::Future;
 use std::io;
@@ -80,7 +81,7 @@ fn free_routes() -> Vec<Route> {
 }
 
 /// The APIs of other vendors.
-const VENDORS: [Vendor; 0] = [];
+const VENDORS: [Vendor; 1] = [zenovay::VENDOR];
 
 /// All paths.
 pub fn paths() -> Vec<&'static str> {
