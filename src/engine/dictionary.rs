@@ -66,6 +66,8 @@ pub struct Dictionary {
     unions: HashMap<(SignatureId, TupleId), SignatureId>,
     pub timelines: Timelines,
     fresh: Vec<Entry>,
+    /// Entries handed out to be stored, or read back.
+    entries: u64,
 }
 
 impl Default for Dictionary {
@@ -82,6 +84,7 @@ impl Default for Dictionary {
             unions: HashMap::new(),
             timelines: Timelines::default(),
             fresh: Vec::new(),
+            entries: 0,
         }
     }
 }
@@ -238,11 +241,13 @@ impl Dictionary {
         self.signatures.len()
     }
 
-    /// What was interned since the last call.
-    pub fn take_fresh(&mut self) -> Vec<Entry> {
+    /// What was interned since the last call, and the number of its first entry over all kinds.
+    pub fn take_fresh(&mut self) -> (u64, Vec<Entry>) {
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.extend(self.timelines.take_fresh().into_iter().map(Entry::Timeline));
-        fresh
+        let first = self.entries;
+        self.entries += fresh.len() as u64;
+        (first, fresh)
     }
 
     /// Takes in a stored entry; entries of a kind must come in the order of their numbers.
@@ -257,6 +262,7 @@ impl Dictionary {
         if !expected {
             return Err(OutOfSequence(entry));
         }
+        self.entries += 1;
         match entry {
             Entry::App(_, app) => self.apps.push(app),
             Entry::Text(id, text) => {
@@ -397,7 +403,7 @@ mod tests {
         let a = tuple(&mut dictionary, "DE", "a,b");
         let signature = dictionary.union(0, a);
         let mut copy = Dictionary::default();
-        for entry in dictionary.take_fresh() {
+        for entry in dictionary.take_fresh().1 {
             copy.restore(entry).unwrap();
         }
         assert_eq!(copy.describe_signature(signature), dictionary.describe_signature(signature));

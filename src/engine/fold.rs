@@ -8,6 +8,7 @@
 //! Rows are written as differences: a renewal takes back the timeline that the period before wrote
 //! down with its end in the future, and writes one with a later end.
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::EventKind;
@@ -54,10 +55,10 @@ pub struct Fold {
     tuple: TupleId,
     signature: SignatureId,
     has_customer_row: bool,
-    chains: Vec<Chain>,
+    chains: SmallVec<[Chain; 1]>,
     coverage: Coverage,
     /// Hashes of the devices seen on installs.
-    devices: Vec<u64>,
+    devices: SmallVec<[u64; 1]>,
 }
 
 /// What the walk needs besides the customer: how to name things and where facts go.
@@ -106,9 +107,9 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
 impl Fold {
     /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.chains.capacity() * size_of::<Chain>()
-            + self.devices.capacity() * 8
-            + self.coverage.memory_bytes()
+        let chains = if self.chains.spilled() { self.chains.capacity() } else { 0 };
+        let devices = if self.devices.spilled() { self.devices.capacity() } else { 0 };
+        chains * size_of::<Chain>() + devices * 8 + self.coverage.memory_bytes()
     }
 
     /// Whether the chain with this id is known.
@@ -118,7 +119,7 @@ impl Fold {
     }
 
     /// Writes the facts of one newest event that is no payment, linked refund or chain status.
-    fn step(&mut self, event: &LedgerEvent, standing: Standing, scribe: &mut Scribe<'_>) {
+    fn step(&mut self, event: &LedgerEvent<'_>, standing: Standing, scribe: &mut Scribe<'_>) {
         match (event.kind, standing) {
             (_, Standing::UnlinkedRefund) => self.unlinked_refund(event, scribe),
             (EventKind::Install, _) => self.install(event, scribe),
@@ -139,7 +140,7 @@ impl Fold {
 
     /// The facts of one more event that is newer than all others of its customer and changes the
     /// standing of none of them.
-    pub fn append(&mut self, event: &LedgerEvent, standing: Standing, scribe: &mut Scribe<'_>) {
+    pub fn append(&mut self, event: &LedgerEvent<'_>, standing: Standing, scribe: &mut Scribe<'_>) {
         match standing {
             Standing::ChainStatus { .. } => self.status(event, event.chain.as_deref(), scribe),
             Standing::Payment => {
@@ -151,7 +152,7 @@ impl Fold {
         }
     }
 
-    fn install(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn install(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         let tuple = scribe.dictionary.merge(event.own_tuple, self.tuple, 0);
         self.tuple = tuple;
         self.note_customer(event, tuple, scribe);
@@ -162,13 +163,13 @@ impl Fold {
         }
     }
 
-    fn attribution(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn attribution(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         self.tuple = scribe.dictionary.merge(event.own_tuple, self.tuple, 0);
         let tuple = self.tuple;
         self.note_customer(event, tuple, scribe);
     }
 
-    fn trial(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn trial(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         let (chain, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
         self.note_customer(event, tuple, scribe);
         let payments = self.chains[chain].payments;
@@ -179,7 +180,7 @@ impl Fold {
 
     fn payment(
         &mut self,
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         is_refunded: bool,
         scribe: &mut Scribe<'_>,
     ) -> PaymentTrace {
@@ -226,7 +227,12 @@ impl Fold {
         PaymentTrace { at: event.at, index, tuple }
     }
 
-    fn linked_refund(&self, event: &LedgerEvent, payment: PaymentTrace, scribe: &mut Scribe<'_>) {
+    fn linked_refund(
+        &self,
+        event: &LedgerEvent<'_>,
+        payment: PaymentTrace,
+        scribe: &mut Scribe<'_>,
+    ) {
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
         for zone in 0..scribe.rules.reporting_zones.len() {
             let paid = self.placed(scribe, zone, payment.at);
@@ -243,7 +249,7 @@ impl Fold {
         }
     }
 
-    fn unlinked_refund(&self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn unlinked_refund(&self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         let tuple = self.resolve(event, scribe);
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
         let is_placed = self.anchors.first_payment_at.is_some_and(|first| event.at >= first);
@@ -259,7 +265,7 @@ impl Fold {
         }
     }
 
-    fn status(&mut self, event: &LedgerEvent, chain: Option<&str>, scribe: &mut Scribe<'_>) {
+    fn status(&mut self, event: &LedgerEvent<'_>, chain: Option<&str>, scribe: &mut Scribe<'_>) {
         let (place, tuple) = self.enter_chain(event, chain, scribe);
         self.note_customer(event, tuple, scribe);
         let kind = match event.kind {
@@ -285,7 +291,7 @@ impl Fold {
     /// Begins the period that a trial or payment of a chain asks for, if it asks for one.
     fn open_span(
         &mut self,
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         (place, terms, is_refunded): (usize, Terms, bool),
         scribe: &mut Scribe<'_>,
     ) {
@@ -308,7 +314,7 @@ impl Fold {
     }
 
     /// The dimensions of an event that passes none on: its own, its chain's, the customer's.
-    fn resolve(&self, event: &LedgerEvent, scribe: &mut Scribe<'_>) -> TupleId {
+    fn resolve(&self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) -> TupleId {
         let id = event.chain.as_deref().map(|chain| xxh3_64(chain.as_bytes()));
         let chain = self.chains.iter().find(|chain| Some(chain.id) == id);
         let chain_tuple = chain.map_or(0, |chain| chain.tuple);
@@ -318,7 +324,7 @@ impl Fold {
     /// Finds or makes the chain; its dimensions and the event's become the same.
     fn enter_chain(
         &mut self,
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         chain: Option<&str>,
         scribe: &mut Scribe<'_>,
     ) -> (usize, TupleId) {
@@ -338,7 +344,7 @@ impl Fold {
 
     /// Writes the row that makes the customer one of an install cohort, once, at the event that
     /// is the anchor.
-    fn note_customer(&mut self, event: &LedgerEvent, tuple: TupleId, scribe: &mut Scribe<'_>) {
+    fn note_customer(&mut self, event: &LedgerEvent<'_>, tuple: TupleId, scribe: &mut Scribe<'_>) {
         if self.has_customer_row {
             return;
         }

@@ -127,7 +127,7 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestio
     for fact in facts.iter() {
         let key = &fact.key;
         if key.app == app && key.zone == question.zone && key.day <= question.until {
-            pass.take(fact);
+            pass.take(&fact);
         }
     }
     pass.sums.spell_out(dictionary)

@@ -256,7 +256,7 @@ fn an_audit_finds_what_does_not_follow_from_the_ledgers() {
         run.take(offset);
     }
     run.commit();
-    let planted = *run.live.shard.facts.iter().next().unwrap();
+    let planted = run.live.shard.facts.iter().next().unwrap();
     run.live.shard.facts.add(planted.key, planted.sums);
     let audit = run.live.audit().unwrap();
     let [difference] = &audit.differences[..] else {
