@@ -7,8 +7,11 @@
 //! tuple of unknown values, the empty set.
 
 use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
 
+use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
@@ -62,6 +65,9 @@ pub struct Dictionary {
     tuple_ids: HashMap<Tuple, TupleId>,
     signatures: Vec<Vec<TupleId>>,
     signature_ids: HashMap<Vec<TupleId>, SignatureId>,
+    /// Tuples that events named, by the hash of the texts they named them with.
+    named: HashTable<(u64, TupleId)>,
+    hasher: DefaultHashBuilder,
     merges: HashMap<[TupleId; 3], TupleId>,
     unions: HashMap<(SignatureId, TupleId), SignatureId>,
     pub timelines: Timelines,
@@ -80,6 +86,8 @@ impl Default for Dictionary {
             tuple_ids: HashMap::from([(Tuple::default(), 0)]),
             signatures: vec![Vec::new()],
             signature_ids: HashMap::from([(Vec::new(), 0)]),
+            named: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             merges: HashMap::new(),
             unions: HashMap::new(),
             timelines: Timelines::default(),
@@ -141,6 +149,37 @@ impl Dictionary {
 
     /// Number of the tuple an event names itself.
     pub fn tuple_of(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
+        // One look-up instead of one for each text: most events name a tuple that is known.
+        let hash = self.hasher.hash_one((&dimensions.values, &dimensions.attributes));
+        let is_it = |(_, id): &(u64, TupleId)| self.is_named(*id, dimensions);
+        if let Some((_, id)) = self.named.find(hash, is_it) {
+            return *id;
+        }
+        let id = self.intern_tuple(dimensions);
+        if self.named.len() >= MERGES_MAX {
+            self.named.clear();
+        }
+        self.named.insert_unique(hash, (hash, id), |(hash, _)| *hash);
+        id
+    }
+
+    /// Whether the tuple is made of these texts.
+    fn is_named(&self, id: TupleId, dimensions: &Dimensions<'_>) -> bool {
+        let tuple = self.tuple(id);
+        let is_text = |id: TextId, text: &str| self.text(id) == text;
+        let mut values = tuple.values.iter().zip(&dimensions.values);
+        tuple.attributes.len() == dimensions.attributes.len()
+            && values.all(|(id, value)| match value {
+                Some(value) => is_text(*id, value),
+                None => *id == 0,
+            })
+            && dimensions.attributes.iter().all(|(name, value)| {
+                let mut known = tuple.attributes.iter();
+                known.any(|(known, id)| is_text(*known, name) && is_text(*id, value))
+            })
+    }
+
+    fn intern_tuple(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
         let mut tuple = Tuple::default();
         for (place, value) in tuple.values.iter_mut().zip(&dimensions.values) {
             if let Some(value) = value {
@@ -344,6 +383,7 @@ impl Dictionary {
             + tuples
             + sets
             + timelines
+            + self.named.allocation_size()
             + self.merges.capacity() * 20
             + self.unions.capacity() * 16
     }

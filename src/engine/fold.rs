@@ -31,6 +31,8 @@ struct Chain {
     /// with 64 bits that needs thousands of millions of chains of one customer.
     id: u64,
     tuple: TupleId,
+    /// Of what `tuple` was made last: the event's own dimensions, and the customer's.
+    merged: [TupleId; 2],
     payments: u16,
     /// The newest trial so far.
     trial_at: Option<Timestamp>,
@@ -332,13 +334,18 @@ impl Fold {
         let place = match self.chains.iter().position(|known| known.id == id) {
             Some(place) => place,
             None => {
-                let chain = Chain { id, tuple: 0, payments: 0, trial_at: None, span: None };
+                let merged = [0, 0];
+                let chain = Chain { id, tuple: 0, merged, payments: 0, trial_at: None, span: None };
                 self.chains.push(chain);
                 self.chains.len() - 1
             }
         };
         let chain = &mut self.chains[place];
-        chain.tuple = scribe.dictionary.merge(event.own_tuple, chain.tuple, self.tuple);
+        // Merging the same once more changes nothing, and most events of a chain bring the same.
+        if chain.merged != [event.own_tuple, self.tuple] {
+            chain.merged = [event.own_tuple, self.tuple];
+            chain.tuple = scribe.dictionary.merge(event.own_tuple, chain.tuple, self.tuple);
+        }
         (place, chain.tuple)
     }
 
