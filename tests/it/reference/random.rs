@@ -174,6 +174,7 @@ mod tests {
             "Payment",
             "PaywallView",
             "Refund",
+            "RepeatedRefund",
             "TrialConversion",
             "TrialStart",
             "Uncancellation",
