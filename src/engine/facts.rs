@@ -24,6 +24,7 @@ use crate::engine::dictionary::AppIx;
 /// | `Payment` | of the payment | of the customer's payment before, or none | payment index in its chain, from 1 | tuple | payments, amounts |
 /// | `Refund` | of the refund | of the refunded payment, or none if unlinked | of the refunded payment, 0 if unlinked | tuple (the payment's, if linked) | refunds, amounts given back (positive) |
 /// | `UnplacedRefund` | of the refund | none | 0 | tuple | unlinked refunds before the customer's first payment; no anchors |
+/// | `RepeatedRefund` | of the refund | of the refunded payment | 0 | tuple of the payment | refunds of a payment that had one before; no anchors |
 /// | `Payer` | from which the customer has this signature | none | 0 | signature | customers with at least one payment; +1 and −1 as the signature grows |
 /// | `Customer` | of the install anchor | none | 1 if placed by an `install` event, 0 if by the first event | tuple of that event | customers |
 /// | `Install` `PaywallView` `TrialStart` `Cancellation` `Uncancellation` `BillingIssue` `GracePeriod` `Expiration` | of the event | none | payments of the chain before it | tuple | events |
@@ -49,11 +50,12 @@ pub enum FactKind {
     Expiration = 14,
     Timeline = 15,
     UnrefundedTimeline = 16,
+    RepeatedRefund = 17,
 }
 
 impl FactKind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Payment,
         Self::Refund,
         Self::UnplacedRefund,
@@ -70,6 +72,7 @@ impl FactKind {
         Self::Expiration,
         Self::Timeline,
         Self::UnrefundedTimeline,
+        Self::RepeatedRefund,
     ];
 
     /// The kind with this stored number.

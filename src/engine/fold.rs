@@ -46,6 +46,8 @@ struct PaymentTrace {
     at: Timestamp,
     index: u16,
     tuple: TupleId,
+    /// Whether a refund of it was written already.
+    is_refunded: bool,
 }
 
 /// What is remembered of a customer between two events.
@@ -99,8 +101,9 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
     }
     // A refund has the tuple and index of its payment, which may come later in event time.
     for (place, payment) in late_refunds {
-        if let Some(trace) = traces[payment] {
-            fold.linked_refund(&ledger.events()[place], trace, scribe);
+        if let Some(trace) = &mut traces[payment] {
+            fold.linked_refund(&ledger.events()[place], *trace, scribe);
+            trace.is_refunded = true;
         }
     }
     (fold, standings)
@@ -226,7 +229,7 @@ impl Fold {
         }
         self.signature = signature;
         self.last_payment_at = Some(event.at);
-        PaymentTrace { at: event.at, index, tuple }
+        PaymentTrace { at: event.at, index, tuple, is_refunded: false }
     }
 
     fn linked_refund(
@@ -248,6 +251,11 @@ impl Fold {
                 ..self.placed(scribe, zone, event.at)
             };
             scribe.delta.push((key, Sums::one(amounts)));
+            if payment.is_refunded {
+                let kind = FactKind::RepeatedRefund;
+                let again = scribe.key(zone, kind, key.day, payment.tuple);
+                scribe.delta.push((FactKey { other_day: paid.day, ..again }, Sums::count(1)));
+            }
         }
     }
 

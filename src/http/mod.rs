@@ -17,6 +17,7 @@
 mod asking;
 pub mod auth;
 mod clock;
+pub mod codat;
 pub mod compat;
 mod freshness;
 mod layers;
@@ -81,7 +82,7 @@ fn free_routes() -> Vec<Route> {
 }
 
 /// The APIs of other vendors.
-const VENDORS: [Vendor; 1] = [zenovay::VENDOR];
+const VENDORS: [Vendor; 2] = [zenovay::VENDOR, codat::VENDOR];
 
 /// All paths.
 pub fn paths() -> Vec<&'static str> {

@@ -6,6 +6,8 @@
 
 mod ages;
 mod buckets;
+pub mod commerce;
+pub mod commerce_periods;
 mod filters;
 mod grid;
 pub mod ltv;

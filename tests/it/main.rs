@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod clients;
+mod codat;
 mod codec_avro_reference;
 mod codec_golden;
 mod codec_hostile;

@@ -172,6 +172,7 @@ mod tests {
             "Payment",
             "PaywallView",
             "Refund",
+            "RepeatedRefund",
             "Timeline",
             "TrialConversion",
             "TrialStart",
