@@ -1,6 +1,7 @@
 //! One binary for all integration tests; a module per promise.
 
 mod architecture;
+mod bench;
 mod cli;
 mod codec_avro_reference;
 mod codec_golden;
