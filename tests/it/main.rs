@@ -7,6 +7,7 @@ mod codec_avro_reference;
 mod codec_golden;
 mod codec_hostile;
 mod config;
+mod corrupt_input;
 mod crash;
 mod http_auth;
 mod http_errors;
