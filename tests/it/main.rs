@@ -23,6 +23,7 @@ mod kafka_topics;
 mod law;
 mod oracle;
 mod reference;
+mod secured_kafka;
 mod start;
 mod store_contract;
 mod store_on_disk;
