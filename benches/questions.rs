@@ -191,10 +191,14 @@ fn questions(criterion: &mut Criterion) {
         segment: None,
     };
     let until = Day(FIRST_DAY + DAYS);
+    let ages = snapshot::SnapshotAges {
+        days: vec![0, 1, 3, 7, 14, 30, 60, 90, 180, 365, 730],
+        periods: (0..=24).collect(),
+    };
     group.bench_function("snapshot_month", |bencher| {
         bencher.iter(|| {
-            let partial = snapshot::partial(curves, dictionary, black_box(&key), until);
-            snapshot::snapshot(key.clone(), until, &partial)
+            let partial = snapshot::partial(curves, dictionary, black_box(&key), (&ages, until));
+            snapshot::snapshot(key.clone(), (&ages, until), &partial)
         });
     });
     group.finish();

@@ -14,7 +14,7 @@ use crate::engine::dictionary::Dictionary;
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvGroup};
 use crate::metrics_api::question::{AgeBasis, Filter, LtvQuestion, Measure, Per, RefundDating};
-use crate::metrics_api::snapshot::{self, Snapshot, SnapshotKey};
+use crate::metrics_api::snapshot::{self, Snapshot, SnapshotAges, SnapshotKey};
 
 /// Country, product and an attribute, each perhaps unknown.
 type Words = (&'static str, &'static str, &'static str);
@@ -519,10 +519,16 @@ fn touched(shard: &mut Shard) -> BTreeSet<SnapshotKey> {
     snapshot::touched(&shard.curves, &shard.dictionary, &changed, &widths)
 }
 
+/// Neither list is that of questions that name no ages.
+fn published_ages() -> SnapshotAges {
+    SnapshotAges { days: vec![0, 2, 30, 400], periods: vec![0, 1, 5, 12, 24] }
+}
+
 fn take(shard: &Shard, key: &SnapshotKey, until: Day) -> Snapshot {
-    let partial = snapshot::partial(&shard.curves, &shard.dictionary, key, until);
+    let at = (&published_ages(), until);
+    let partial = snapshot::partial(&shard.curves, &shard.dictionary, key, at);
     let empty = snapshot::SnapshotPartial::default();
-    snapshot::snapshot(key.clone(), until, &empty.merge(&partial))
+    snapshot::snapshot(key.clone(), at, &empty.merge(&partial))
 }
 
 fn snapshot_row(snapshot: &Snapshot, measure: Measure, basis: AgeBasis) -> String {
@@ -554,7 +560,10 @@ fn cohort_row(
         anchor: key.anchor,
         width: key.width,
         age,
-        ages: Some(crate::metrics_api::ages::usual(age, key.width)),
+        ages: Some(match age {
+            AgeBasis::Days => published_ages().days,
+            _ => published_ages().periods,
+        }),
         measure,
         from: Some(key.cohort_start),
         to: Some(key.cohort_start),
