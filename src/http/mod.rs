@@ -13,6 +13,7 @@
 //! Not here: what an answer is (`metrics_api`), what an event is worth (`engine`), and where
 //! events go ([`Ingest`](crate::stream::Ingest)).
 
+pub mod adapty;
 pub mod auth;
 mod clock;
 mod freshness;
