@@ -21,6 +21,10 @@ use crate::stream::{NextOffset, Partition};
 
 /// Header with the next offsets, written as `min_as_of` takes them.
 pub const AS_OF_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-as-of");
+/// Header with the event time of the newest event, on vendors' paths.
+const NEWEST_EVENT_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-newest-event");
+/// Header with the age of the data in seconds, on vendors' paths.
+const DATA_AGE_SECONDS_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age-seconds");
 /// Header with the age of the data in seconds.
 pub const DATA_AGE_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age");
 
@@ -68,6 +72,21 @@ impl Freshness {
             headers.insert(DATA_AGE_HEADER, HeaderValue::from(age));
         }
         headers
+    }
+
+    /// The same as headers of answers whose bodies have no room for it: `as_of` as JSON, the
+    /// newest event and the age of the data.
+    pub fn compat_headers(&self) -> HeaderMap {
+        let as_of = serde_json::to_string(&self.as_of).ok();
+        let texts = [
+            (AS_OF_HEADER, as_of),
+            (NEWEST_EVENT_HEADER, self.newest_event_at.clone()),
+            (DATA_AGE_SECONDS_HEADER, self.data_age_seconds.map(|age| age.to_string())),
+        ];
+        let shown = |(name, text): (HeaderName, Option<String>)| {
+            Some((name, HeaderValue::try_from(text?).ok()?))
+        };
+        texts.into_iter().filter_map(shown).collect()
     }
 }
 

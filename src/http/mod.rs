@@ -2,7 +2,8 @@
 //!
 //! A request passes [`layers`] (counting, limits, wording of errors), shows its key ([`auth`]),
 //! has its parameters read strictly ([`parameters`]) and is answered by a handler of [`native`],
-//! [`ops`] or [`page`]. Questions are computed on threads that may block, each shard under its own
+//! [`ops`] or [`page`]. Paths that other vendors' clients use ([`compat`]) are read leniently and
+//! worded as their vendors do. Questions are computed on threads that may block, each shard under its own
 //! read lock ([`freshness`]).
 //!
 //! Always true
@@ -14,8 +15,10 @@
 //! events go ([`Ingest`](crate::stream::Ingest)).
 
 pub mod adapty;
+mod asking;
 pub mod auth;
 mod clock;
+pub mod compat;
 mod freshness;
 mod layers;
 pub mod money;
@@ -39,6 +42,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
+use compat::Vendor;
 use native::apps::get_apps;
 use native::customers::get_customer;
 use native::dead_letters::get_dead_letters;
@@ -76,9 +80,14 @@ fn free_routes() -> Vec<Route> {
     ]
 }
 
+/// The APIs of other vendors.
+const VENDORS: [Vendor; 0] = [];
+
 /// All paths.
 pub fn paths() -> Vec<&'static str> {
-    limited_routes().into_iter().chain(free_routes()).map(|(path, _)| path).collect()
+    let compatible = VENDORS.iter().flat_map(|vendor| (vendor.routes)());
+    let all = limited_routes().into_iter().chain(compatible).chain(free_routes());
+    all.map(|(path, _)| path).collect()
 }
 
 /// The API over this state.
@@ -89,9 +98,11 @@ pub fn router(state: HttpState) -> Router {
         .fold(Router::new(), add)
         .route_layer(DefaultBodyLimit::max(state.parts.limits.max_body_bytes))
         .route_layer(from_fn_with_state(state.clone(), layers::limit));
+    let compatible =
+        VENDORS.into_iter().fold(limited, |all, vendor| all.merge(compat::router(vendor, &state)));
     free_routes()
         .into_iter()
-        .fold(limited, add)
+        .fold(compatible, add)
         .fallback(layers::not_found)
         .layer(from_fn(layers::word_errors))
         .layer(CatchPanicLayer::custom(layers::panicked))

@@ -141,6 +141,11 @@ impl Problem {
         Self::new(Kind::Internal, "the request failed for a reason that is in the service's log")
     }
 
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Adds a member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -12,6 +12,7 @@ use crate::config::{ApiKey, AppSettings, ServiceSettings};
 use crate::domain::rules::{AppRules, Rules};
 use crate::http::auth::{Access, Keyring};
 use crate::http::clock::Clock;
+use crate::http::compat::Limiters;
 use crate::http::problem::{Kind, Problem};
 use crate::state::Shards;
 use crate::stream::{Ingest, Partition};
@@ -110,6 +111,8 @@ pub struct Shared {
     pub parts: HttpParts,
     pub(super) keyring: Keyring,
     pub(super) in_flight: Semaphore,
+    /// Limits of vendors' paths.
+    pub(super) limiters: Limiters,
 }
 
 impl HttpState {
@@ -117,7 +120,8 @@ impl HttpState {
     pub fn new(parts: HttpParts) -> Self {
         let keyring = Keyring::new(&parts.api_keys);
         let slots = parts.limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Shared { parts, keyring, in_flight: Semaphore::new(slots) }))
+        let in_flight = Semaphore::new(slots);
+        Self(Arc::new(Shared { parts, keyring, in_flight, limiters: Limiters::default() }))
     }
 
     /// The rules of an app that the caller may ask about.

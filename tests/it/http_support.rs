@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use ltvstream::codec::json_event;
-use ltvstream::config::ApiKey;
+use ltvstream::config::{ApiKey, AppSettings, LtvChurnWindow};
 use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
@@ -22,6 +22,23 @@ use tower::ServiceExt as _;
 
 /// The instant of now of the worked examples of Zenovay's interface.
 pub const NOW: &str = "2026-03-16T15:00:00Z";
+
+/// By which vendors' paths know app `acme`.
+pub const ACME: &str = "a1b2c3d4-e5f6-7890-abcd-ef1234567890";
+/// By which they know app `other`.
+pub const OTHER: &str = "0f0f0f0f-1111-4222-8333-444444444444";
+
+/// Settings as they are without a word in the configuration.
+pub fn settings(id: &str, compat_id: &str) -> AppSettings {
+    AppSettings {
+        id: id.to_owned(),
+        compat_ids: vec![compat_id.to_owned()],
+        ltv_churn_window: LtvChurnWindow::default(),
+        mrr_refunds: None,
+        snapshot_widths: Vec::new(),
+        snapshot_segments: Vec::new(),
+    }
+}
 
 /// Applies events at once: customers whose id is even in length go to partition 0, others to 1.
 struct DirectIngest(Arc<Shards>);
@@ -70,6 +87,7 @@ impl Ingest for DirectIngest {
 /// What a test may want otherwise.
 pub struct Setup {
     pub api_keys: Vec<ApiKey>,
+    pub apps: Vec<AppSettings>,
     pub limits: Limits,
     pub clock: Clock,
     /// Instead of one that applies events.
@@ -82,6 +100,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             api_keys: Vec::new(),
+            apps: vec![settings("acme", ACME), settings("other", OTHER)],
             limits: Limits::default(),
             clock: Clock::Frozen(Timestamp::parse_rfc3339(NOW).unwrap()),
             ingest: None,
@@ -146,7 +165,7 @@ impl Service {
         let router = router(HttpState::new(HttpParts {
             shards,
             rules,
-            apps: Vec::new(),
+            apps: setup.apps,
             api_keys: setup.api_keys,
             limits: setup.limits,
             clock: setup.clock,

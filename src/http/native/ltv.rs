@@ -9,8 +9,9 @@ use futures_util::stream;
 use crate::domain::cohort::{Anchor, Field};
 use crate::domain::rules::AppRules;
 use crate::domain::time::Width;
+use crate::http::asking;
 use crate::http::auth::{Caller, Reading};
-use crate::http::freshness::{blocking, gather, wait_for};
+use crate::http::freshness::{blocking, wait_for};
 use crate::http::native::ltv_body::{Asked, LtvBody};
 use crate::http::native::ltv_csv::csv_chunks;
 use crate::http::native::question::{
@@ -19,7 +20,6 @@ use crate::http::native::question::{
 use crate::http::parameters::{Parameter, Parameters, Shape, document};
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
-use crate::metrics_api::ltv::{LtvPartial, answer, partial, partial_of_curves};
 use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Per, RefundDating};
 
 /// What the path takes, filters aside.
@@ -176,13 +176,7 @@ fn respond(
     asked: Asked,
     format: Format,
 ) -> Result<Response, Problem> {
-    let (partials, freshness) = gather(state, |shard| {
-        let shard = &shard.shard;
-        let quick = partial_of_curves(&shard.curves, &shard.dictionary, question);
-        Ok(quick.unwrap_or_else(|| partial(&shard.facts, &shard.dictionary, question)))
-    })?;
-    let whole = partials.into_iter().fold(LtvPartial::default(), LtvPartial::merge);
-    let answer = answer(question, whole);
+    let (answer, freshness) = asking::ltv(state, question)?;
     let headers = freshness.headers();
     Ok(match format {
         Format::Json => (headers, Json(LtvBody::new(asked, answer, freshness))).into_response(),

@@ -9,8 +9,9 @@ use futures_util::stream;
 use crate::domain::cohort::Field;
 use crate::domain::rules::AppRules;
 use crate::domain::time::Width;
+use crate::http::asking;
 use crate::http::auth::{Caller, Reading};
-use crate::http::freshness::{blocking, gather, wait_for};
+use crate::http::freshness::{blocking, wait_for};
 use crate::http::native::question::{
     FORMAT, Format, MEASURE, MIN_AS_OF_PARAMETER, ZONE, csv_headers, today, zone,
 };
@@ -19,7 +20,7 @@ use crate::http::parameters::{Parameter, Parameters, Shape, document};
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 use crate::metrics_api::question::{Measure, RefundDating};
-use crate::metrics_api::revenue::{RevenuePartial, RevenueQuestion, answer, partial};
+use crate::metrics_api::revenue::RevenueQuestion;
 
 /// What the path takes, filters aside.
 pub const PARAMETERS: &[Parameter] = &[
@@ -145,10 +146,7 @@ fn respond(
     asked: AskedRevenue,
     format: Format,
 ) -> Result<Response, Problem> {
-    let (partials, freshness) =
-        gather(state, |shard| Ok(partial(&shard.shard.facts, &shard.shard.dictionary, question)))?;
-    let whole = partials.into_iter().fold(RevenuePartial::default(), RevenuePartial::merge);
-    let answer = answer(question, &whole);
+    let (answer, freshness) = asking::revenue(state, question)?;
     let headers = freshness.headers();
     Ok(match format {
         Format::Json => {
