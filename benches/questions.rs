@@ -16,7 +16,9 @@ use ltvstream::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
 use ltvstream::engine::dictionary::Dictionary;
 use ltvstream::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use ltvstream::metrics_api::ltv;
-use ltvstream::metrics_api::question::{AgeBasis, Filter, LtvQuestion, Measure, Per, RefundDating};
+use ltvstream::metrics_api::question::{
+    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
+};
 use ltvstream::metrics_api::revenue::{self, RevenueQuestion};
 use ltvstream::metrics_api::snapshot;
 
@@ -120,7 +122,9 @@ fn question() -> LtvQuestion {
         measure: Measure::Gross,
         from: None,
         to: None,
+        members: Members::WholeCohorts,
         filters: Vec::new(),
+        any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
         until: Day(FIRST_DAY + DAYS),

@@ -7,9 +7,11 @@
 mod ages;
 mod buckets;
 mod filters;
+pub mod flows;
 mod grid;
 pub mod ltv;
 mod ltv_answer;
+pub mod ltv_table;
 #[cfg(test)]
 mod naive;
 pub mod question;

@@ -10,7 +10,7 @@ use crate::engine::dictionary::{AppIx, Dictionary};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ltv::{LtvAnswer, LtvCohort, answer, partial};
 use crate::metrics_api::question::{
-    AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Per, RefundDating,
+    AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Members, Per, RefundDating,
 };
 use crate::metrics_api::revenue::{self, RevenueQuestion};
 
@@ -98,7 +98,9 @@ fn question(today: &str) -> LtvQuestion {
         measure: Measure::Gross,
         from: None,
         to: None,
+        members: Members::WholeCohorts,
         filters: Vec::new(),
+        any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
         until: day(today),
