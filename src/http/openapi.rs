@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
-use crate::http::{ops, page};
+use crate::http::{adapty, ops, page};
 
 /// The document; routes and their answers come from the handlers' own descriptions.
 #[derive(OpenApi)]
@@ -34,6 +34,8 @@ use crate::http::{ops, page};
         ops::get_metrics,
         ops::get_openapi,
         page::get_page,
+        adapty::post_adapty_ltv,
+        adapty::post_adapty_ltv_bare,
     ),
     modifiers(&Keys),
     security(("bearer" = []), ("api_key" = [])),
@@ -41,6 +43,8 @@ use crate::http::{ops, page};
         (name = "questions", description = "Scope `read`, for the apps of the key"),
         (name = "data quality", description = "What has no effect (`read`), what was refused (`admin`)"),
         (name = "ingest", description = "Scope `ingest`, for the apps of the key"),
+        (name = "compatible", description = "The APIs of other vendors, for their own clients: read leniently (parameters \
+            without effect are named in `X-Ltvstream-Ignored`), worded as the vendor does, as-of facts in headers"),
         (name = "operations", description = "Health, readiness, metrics, this document"),
     ),
 )]
