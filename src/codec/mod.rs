@@ -29,3 +29,4 @@ pub mod sealed;
 pub mod snapshot;
 pub mod snapshot_key;
 pub mod stored;
+pub mod stored_entry;

@@ -1,4 +1,5 @@
-//! Stored state, version 1: ledgers, facts, the dictionary and a shard's position as bytes.
+//! Stored state, version 1: ledgers, facts and a shard's position as bytes; the dictionary is in
+//! [`crate::codec::stored_entry`].
 //!
 //! Every value is sealed with its layout version and a checksum ([`crate::codec::sealed`]). Values
 //! are postcard (varints, in field order); keys are big-endian, so that rows sort by meaning. A
@@ -9,12 +10,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::sealed;
-use crate::domain::dimensions::Dimension;
 use crate::domain::event::EventKind;
 use crate::domain::money::{Amounts, Rate};
 use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::{Day, Timestamp};
-use crate::engine::dictionary::{AppIx, Entry, Tuple};
+use crate::engine::dictionary::AppIx;
 use crate::engine::facts::{Fact, FactKey, FactKind, Sums};
 use crate::engine::ledger::{LedgerCharge, LedgerEvent};
 use crate::engine::shard::SuspendedEvents;
@@ -38,13 +38,16 @@ pub enum StoredError {
     Malformed(&'static str),
 }
 
-fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
+pub(super) fn encode<T: Serialize>(key: &[u8], value: &T) -> Vec<u8> {
     // Serialising plain structs into memory cannot fail; an empty payload would not decode.
     let payload = postcard::to_stdvec(value).unwrap_or_default();
     sealed::seal(VERSION, key, &payload)
 }
 
-fn decode<'a, T: Deserialize<'a>>(key: &[u8], bytes: &'a [u8]) -> Result<T, StoredError> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(
+    key: &[u8],
+    bytes: &'a [u8],
+) -> Result<T, StoredError> {
     let (version, payload) = sealed::open(key, bytes)?;
     if version != VERSION {
         return Err(StoredError::UnknownVersion(version));
@@ -98,7 +101,7 @@ pub fn encode_chunk(key: &[u8], events: &[LedgerEvent]) -> Vec<u8> {
     encode(key, &stored)
 }
 
-fn amounts(amounts: Amounts) -> [i64; 3] {
+pub(super) fn amounts(amounts: Amounts) -> [i64; 3] {
     [amounts.gross, amounts.proceeds, amounts.net]
 }
 
@@ -154,7 +157,7 @@ fn ledger_event(stored: StoredEvent<'_>) -> Result<LedgerEvent, StoredError> {
     })
 }
 
-fn period_unit(number: u8) -> Result<PeriodUnit, StoredError> {
+pub(super) fn period_unit(number: u8) -> Result<PeriodUnit, StoredError> {
     let units = [PeriodUnit::Day, PeriodUnit::Week, PeriodUnit::Month, PeriodUnit::Year];
     units.get(usize::from(number)).copied().ok_or(StoredError::Malformed("unknown period unit"))
 }
@@ -224,46 +227,6 @@ fn parse_fact_key(key: &[u8]) -> Option<FactKey> {
         slip_first: slip(27),
         other_slip_install: slip(28),
         other_slip_first: slip(29),
-    })
-}
-
-#[derive(Serialize, Deserialize)]
-enum StoredEntry {
-    App(u16, String),
-    Text(u32, String),
-    Tuple(u32, [u32; Dimension::COUNT], Vec<(u32, u32)>),
-    Signature(u32, Vec<u32>),
-}
-
-/// The row of a dictionary entry; rows sort in the order in which they must be read back.
-pub fn encode_entry(entry: Entry) -> (Vec<u8>, Vec<u8>) {
-    let (kind, id) = match &entry {
-        Entry::App(id, _) => (0, u32::from(*id)),
-        Entry::Text(id, _) => (1, *id),
-        Entry::Tuple(id, _) => (2, *id),
-        Entry::Signature(id, _) => (3, *id),
-    };
-    let mut key = vec![kind];
-    key.extend_from_slice(&id.to_be_bytes());
-    let stored = match entry {
-        Entry::App(id, app) => StoredEntry::App(id, app),
-        Entry::Text(id, text) => StoredEntry::Text(id, text),
-        Entry::Tuple(id, tuple) => StoredEntry::Tuple(id, tuple.values, tuple.attributes),
-        Entry::Signature(id, set) => StoredEntry::Signature(id, set),
-    };
-    let value = encode(&key, &stored);
-    (key, value)
-}
-
-/// A dictionary entry from its row.
-pub fn decode_entry(key: &[u8], bytes: &[u8]) -> Result<Entry, StoredError> {
-    Ok(match decode(key, bytes)? {
-        StoredEntry::App(id, app) => Entry::App(id, app),
-        StoredEntry::Text(id, text) => Entry::Text(id, text),
-        StoredEntry::Tuple(id, values, attributes) => {
-            Entry::Tuple(id, Tuple { values, attributes })
-        }
-        StoredEntry::Signature(id, set) => Entry::Signature(id, set),
     })
 }
 

@@ -1,4 +1,5 @@
-//! Interned texts: apps, dimension values, tuples of values, and signatures (sets of tuples).
+//! Interned texts: apps, dimension values, tuples of values, signatures (sets of tuples), and the
+//! parts of timelines.
 //!
 //! Facts hold small numbers instead of texts. Numbers are given in order of arrival, so they
 //! differ between two shards that hold the same events; everything that leaves a shard is
@@ -11,6 +12,7 @@ use hashbrown::HashMap;
 
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
+use crate::engine::timelines::{PathId, Terms, TimelineEntry, Timelines};
 
 /// Number of an app within a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +42,7 @@ pub enum Entry {
     Tuple(TupleId, Tuple),
     /// Tuples in rising order.
     Signature(SignatureId, Vec<TupleId>),
+    Timeline(TimelineEntry),
 }
 
 /// A stored entry that does not continue the dictionary read so far.
@@ -61,6 +64,7 @@ pub struct Dictionary {
     signature_ids: HashMap<Vec<TupleId>, SignatureId>,
     merges: HashMap<[TupleId; 3], TupleId>,
     unions: HashMap<(SignatureId, TupleId), SignatureId>,
+    pub timelines: Timelines,
     fresh: Vec<Entry>,
 }
 
@@ -76,6 +80,7 @@ impl Default for Dictionary {
             signature_ids: HashMap::from([(Vec::new(), 0)]),
             merges: HashMap::new(),
             unions: HashMap::new(),
+            timelines: Timelines::default(),
             fresh: Vec::new(),
         }
     }
@@ -235,7 +240,9 @@ impl Dictionary {
 
     /// What was interned since the last call.
     pub fn take_fresh(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.fresh)
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.extend(self.timelines.take_fresh().into_iter().map(Entry::Timeline));
+        fresh
     }
 
     /// Takes in a stored entry; entries of a kind must come in the order of their numbers.
@@ -245,6 +252,7 @@ impl Dictionary {
             Entry::Text(id, _) => *id as usize == self.texts.len(),
             Entry::Tuple(id, _) => *id as usize == self.tuples.len(),
             Entry::Signature(id, _) => *id as usize == self.signatures.len(),
+            Entry::Timeline(entry) => self.timelines.restore(entry),
         };
         if !expected {
             return Err(OutOfSequence(entry));
@@ -263,6 +271,7 @@ impl Dictionary {
                 self.signatures.push(set.clone());
                 self.signature_ids.insert(set, id);
             }
+            Entry::Timeline(_) => {}
         }
         Ok(())
     }
@@ -299,12 +308,38 @@ impl Dictionary {
         tuples.join(";")
     }
 
+    /// The changes of a path in words, oldest first: `day{chain terms tuple;…}`, where terms are
+    /// `trial` or `gross/proceeds/net period`, the amounts in micro-units.
+    pub fn describe_path(&self, path: PathId) -> String {
+        let changes = self.timelines.changes(path).map(|change| {
+            let elements = self.timelines.state(change.state).iter().map(|element| {
+                let terms = match self.timelines.terms(element.terms) {
+                    Terms::Trial => "trial".to_owned(),
+                    Terms::Paid { amounts, period } => {
+                        format!("{}/{}/{} {period}", amounts.gross, amounts.proceeds, amounts.net)
+                    }
+                };
+                format!("{} {terms} {}", element.chain, self.describe_tuple(element.tuple))
+            });
+            format!("{}{{{}}}", change.day, elements.collect::<Vec<_>>().join(";"))
+        });
+        let mut changes: Vec<String> = changes.collect();
+        changes.reverse();
+        changes.join(" ")
+    }
+
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
         let texts: usize = self.texts.iter().map(|text| 2 * (text.len() + 32)).sum();
         let tuples = self.tuples.len() * 2 * (size_of::<Tuple>() + 16);
         let sets: usize = self.signatures.iter().map(|set| 2 * (set.len() * 4 + 32)).sum();
-        texts + tuples + sets + self.merges.capacity() * 20 + self.unions.capacity() * 16
+        let timelines = self.timelines.memory_bytes();
+        texts
+            + tuples
+            + sets
+            + timelines
+            + self.merges.capacity() * 20
+            + self.unions.capacity() * 16
     }
 }
 

@@ -28,8 +28,8 @@ use crate::engine::dictionary::AppIx;
 /// | `Customer` | of the install anchor | none | 1 if placed by an `install` event, 0 if by the first event | tuple of that event | customers |
 /// | `Install` `PaywallView` `TrialStart` `Cancellation` `Uncancellation` `BillingIssue` `GracePeriod` `Expiration` | of the event | none | payments of the chain before it | tuple | events |
 /// | `TrialConversion` | of payment 1 of a chain that began with a trial | of that trial | 1 | tuple of the payment | conversions, amounts of the payment |
-/// | `Active` | from which the change holds | none | payment index of the running span, 0 for a trial | tuple | change of running spans, and of their amounts a month; no anchors |
-/// | `Lapse` | on which the coverage of a chain ends, possibly in the future | none | as `Active` | tuple | ends that nothing followed; no anchors |
+/// | `Timeline` | from which nothing runs any more, possibly in the future | none | 0 | path of a timeline | customers with this timeline; no anchors |
+/// | `UnrefundedTimeline` | as `Timeline` | none | 0 | path of a timeline | −1 for the timeline and +1 for the one without the periods of refunded payments, of each customer for whom they differ |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum FactKind {
@@ -47,8 +47,8 @@ pub enum FactKind {
     BillingIssue = 12,
     GracePeriod = 13,
     Expiration = 14,
-    Active = 15,
-    Lapse = 16,
+    Timeline = 15,
+    UnrefundedTimeline = 16,
 }
 
 impl FactKind {
@@ -68,8 +68,8 @@ impl FactKind {
         Self::BillingIssue,
         Self::GracePeriod,
         Self::Expiration,
-        Self::Active,
-        Self::Lapse,
+        Self::Timeline,
+        Self::UnrefundedTimeline,
     ];
 
     /// The kind with this stored number.
@@ -98,7 +98,7 @@ pub struct FactKey {
     pub first_day: Day,
     pub other_day: Day,
     pub index: u16,
-    /// A tuple, or for [`FactKind::Payer`] a signature.
+    /// A tuple; for [`FactKind::Payer`] a signature, for timelines a path.
     pub dims: u32,
     /// Slip of `day` against the install and the first payment.
     pub slip_install: Slip,
@@ -186,11 +186,14 @@ pub struct Fact {
 /// All facts of a shard, in memory.
 ///
 /// Rows lie side by side so that a question is one pass; a hash index finds a row by key. A row
-/// that sinks to zero keeps its place, so that it can rise again without a search for one.
+/// that has sunk to zero keeps its place until that is stored, and then leaves it to the next new
+/// row: every renewal empties a row of a timeline and fills another.
 #[derive(Default)]
 pub struct FactTable {
     rows: Vec<Fact>,
     index: HashTable<u32>,
+    /// Places of rows that are zero and stored as such; not in the index.
+    free: Vec<u32>,
     hasher: DefaultHashBuilder,
     dirty: Vec<u32>,
     is_dirty: Vec<bool>,
@@ -215,9 +218,17 @@ impl FactTable {
             self.rows[row as usize].sums += sums;
             return row;
         }
-        let row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        self.rows.push(Fact { key, sums });
-        self.is_dirty.push(false);
+        let row = match self.free.pop() {
+            Some(row) => {
+                self.rows[row as usize] = Fact { key, sums };
+                row
+            }
+            None => {
+                self.rows.push(Fact { key, sums });
+                self.is_dirty.push(false);
+                u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
         let (rows, hasher) = (&self.rows, &self.hasher);
         self.index.insert_unique(hash, row, |row| hash_row(hasher, rows, *row));
         row
@@ -230,10 +241,17 @@ impl FactTable {
 
     /// The rows changed since the last call, zero ones included; they count as stored now.
     pub fn take_dirty(&mut self) -> impl Iterator<Item = Fact> + '_ {
-        let Self { rows, dirty, is_dirty, .. } = self;
+        let Self { rows, index, free, hasher, dirty, is_dirty } = self;
         dirty.drain(..).map(|row| {
             is_dirty[row as usize] = false;
-            rows[row as usize]
+            let fact = rows[row as usize];
+            if fact.sums.is_zero()
+                && let Ok(entry) = index.find_entry(hash(hasher, &fact.key), |at| *at == row)
+            {
+                entry.remove();
+                free.push(row);
+            }
+            fact
         })
     }
 
@@ -251,6 +269,7 @@ impl FactTable {
     pub fn memory_bytes(&self) -> usize {
         self.rows.capacity() * size_of::<Fact>()
             + self.index.allocation_size()
+            + self.free.capacity() * size_of::<u32>()
             + self.is_dirty.capacity()
             + self.dirty.capacity() * size_of::<u32>()
     }
@@ -280,6 +299,10 @@ mod tests {
         assert_eq!(table.take_dirty().map(|fact| fact.sums.count).collect::<Vec<_>>(), [0]);
         table.add(key, Sums::count(5));
         assert_eq!(table.iter().map(|fact| fact.sums.count).collect::<Vec<_>>(), [5]);
+        assert_eq!(table.take_dirty().map(|fact| fact.sums.count).collect::<Vec<_>>(), [5]);
+        table.add(key, Sums::count(-5));
+        table.take_dirty().for_each(drop);
+        table.add(FactKey { day: Day(2), ..key }, Sums::count(1));
         assert_eq!(
             (table.len(), table.take_dirty().count(), table.take_dirty().count()),
             (1, 1, 0)

@@ -5,34 +5,23 @@
 //! the full one run the same code; what they must agree on is only *when* one step is enough
 //! ([`crate::engine::customer`]).
 //!
-//! Rows are written as differences: a renewal takes back the lapse that the period before wrote
-//! down for the future, and writes a later one.
+//! Rows are written as differences: a renewal takes back the timeline that the period before wrote
+//! down with its end in the future, and writes one with a later end.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::EventKind;
-use crate::domain::money::{Amounts, div_half_even};
-use crate::domain::period::Period;
 use crate::domain::rules::AppRules;
 use crate::domain::time::{DAY_MICROS, Day, Timestamp};
+use crate::engine::coverage::{Coverage, Span};
 use crate::engine::dictionary::{AppIx, Dictionary, SignatureId, TupleId};
 use crate::engine::facts::{FactKey, FactKind, Slip, Sums};
 use crate::engine::ledger::{Ledger, LedgerEvent};
-use crate::engine::standing::{Anchors, Standing, standings};
+use crate::engine::standing::{Anchors, Standing, refunded, standings};
+use crate::engine::timelines::Terms;
 
 /// A change of facts: rows to add up.
 pub type FactDelta = Vec<(FactKey, Sums)>;
-
-/// A period of coverage of a chain: a trial, or what a payment paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
-    end: Timestamp,
-    /// Payment index; 0 for a trial.
-    index: u16,
-    tuple: TupleId,
-    /// One span and the money of one of its months.
-    monthly: Sums,
-}
 
 /// What is remembered of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +55,7 @@ pub struct Fold {
     signature: SignatureId,
     has_customer_row: bool,
     chains: Vec<Chain>,
+    coverage: Coverage,
     /// Hashes of the devices seen on installs.
     devices: Vec<u64>,
 }
@@ -82,7 +72,12 @@ pub struct Scribe<'a> {
 /// Appends the facts of a whole ledger to the scribe's delta, and returns the fold at its end.
 pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) {
     let standings = standings(ledger, scribe.rules.zero_payments);
-    let mut fold = Fold { anchors: Anchors::of(ledger, &standings), ..Fold::default() };
+    let refunded = refunded(ledger, &standings);
+    let mut fold = Fold {
+        anchors: Anchors::of(ledger, &standings),
+        coverage: Coverage::new(scribe.rules.reporting_zones.len(), !refunded.is_empty()),
+        ..Fold::default()
+    };
     let mut late_refunds = Vec::new();
     let mut traces: Vec<Option<PaymentTrace>> = vec![None; ledger.events().len()];
     for (place, event) in ledger.events().iter().enumerate() {
@@ -92,9 +87,10 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
                 let chain = ledger.events()[chain_of].chain.as_deref();
                 fold.status(event, chain, scribe);
             }
-            standing if standing.is_effective() => {
-                traces[place] = fold.step(event, standing, scribe);
+            Standing::Payment => {
+                traces[place] = Some(fold.payment(event, refunded.contains(&place), scribe));
             }
+            standing if standing.is_effective() => fold.step(event, standing, scribe),
             _ => {}
         }
     }
@@ -110,7 +106,9 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
 impl Fold {
     /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.chains.capacity() * size_of::<Chain>() + self.devices.capacity() * 8
+        self.chains.capacity() * size_of::<Chain>()
+            + self.devices.capacity() * 8
+            + self.coverage.memory_bytes()
     }
 
     /// Whether the chain with this id is known.
@@ -119,16 +117,10 @@ impl Fold {
         self.chains.iter().any(|known| known.id == id)
     }
 
-    /// Writes the facts of one newest event that is neither a linked refund nor a chain status.
-    fn step(
-        &mut self,
-        event: &LedgerEvent,
-        standing: Standing,
-        scribe: &mut Scribe<'_>,
-    ) -> Option<PaymentTrace> {
+    /// Writes the facts of one newest event that is no payment, linked refund or chain status.
+    fn step(&mut self, event: &LedgerEvent, standing: Standing, scribe: &mut Scribe<'_>) {
         match (event.kind, standing) {
             (_, Standing::UnlinkedRefund) => self.unlinked_refund(event, scribe),
-            (_, Standing::Payment) => return Some(self.payment(event, scribe)),
             (EventKind::Install, _) => self.install(event, scribe),
             (EventKind::Attribution, _) => self.attribution(event, scribe),
             (EventKind::PaywallView, _) => {
@@ -143,20 +135,20 @@ impl Fold {
                 self.note_customer(event, tuple, scribe);
             }
         }
-        None
     }
 
     /// The facts of one more event that is newer than all others of its customer and changes the
     /// standing of none of them.
     pub fn append(&mut self, event: &LedgerEvent, standing: Standing, scribe: &mut Scribe<'_>) {
-        if let Standing::ChainStatus { .. } = standing {
-            self.status(event, event.chain.as_deref(), scribe);
-            return;
+        match standing {
+            Standing::ChainStatus { .. } => self.status(event, event.chain.as_deref(), scribe),
+            Standing::Payment => {
+                self.anchors.first_payment_at.get_or_insert(event.at);
+                // A refund that came before its payment would have been suspended.
+                self.payment(event, false, scribe);
+            }
+            _ => self.step(event, standing, scribe),
         }
-        if standing == Standing::Payment && self.anchors.first_payment_at.is_none() {
-            self.anchors.first_payment_at = Some(event.at);
-        }
-        self.step(event, standing, scribe);
     }
 
     fn install(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
@@ -182,23 +174,25 @@ impl Fold {
         let payments = self.chains[chain].payments;
         self.activity(FactKind::TrialStart, event.at, (payments, tuple), scribe);
         self.chains[chain].trial_at = Some(event.at);
-        if let Some(end) = event.span_end() {
-            let span = Span { end, index: 0, tuple, monthly: Sums::count(1) };
-            self.chains[chain].open_span(event.at, span, scribe);
-        }
+        self.open_span(event, (chain, Terms::Trial, false), scribe);
     }
 
-    fn payment(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) -> PaymentTrace {
-        let (chain, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
+    fn payment(
+        &mut self,
+        event: &LedgerEvent,
+        is_refunded: bool,
+        scribe: &mut Scribe<'_>,
+    ) -> PaymentTrace {
+        let (place, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
         self.note_customer(event, tuple, scribe);
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
-        let chain = &mut self.chains[chain];
+        let chain = &mut self.chains[place];
         chain.payments = chain.payments.saturating_add(1);
         let index = chain.payments;
         let trial_at = chain.trial_at.filter(|_| index == 1);
-        if let (Some(end), Some(period)) = (event.span_end(), event.period) {
-            let span = Span { end, index, tuple, monthly: monthly(amounts, period) };
-            chain.open_span(event.at, span, scribe);
+        if let Some(period) = event.period {
+            let terms = Terms::Paid { amounts, period };
+            self.open_span(event, (place, terms, is_refunded), scribe);
         }
         let signature = scribe.dictionary.union(self.signature, tuple);
         for zone in 0..scribe.rules.reporting_zones.len() {
@@ -277,13 +271,40 @@ impl Fold {
         };
         let payments = self.chains[place].payments;
         self.activity(kind, event.at, (payments, tuple), scribe);
-        match (event.kind, event.expires_at) {
-            (EventKind::GracePeriod, Some(end)) => {
-                self.chains[place].extend_span(event.at, end, scribe);
-            }
-            (EventKind::Expiration, _) => self.chains[place].cut_span(event.at, scribe),
-            _ => {}
+        let Some(span) = &mut self.chains[place].span else { return };
+        let is_changed = match (event.kind, event.expires_at) {
+            (EventKind::GracePeriod, Some(end)) => span.extend(event.at, end),
+            (EventKind::Expiration, _) => span.cut(event.at),
+            _ => false,
+        };
+        if is_changed {
+            self.cover(event.at, scribe);
         }
+    }
+
+    /// Begins the period that a trial or payment of a chain asks for, if it asks for one.
+    fn open_span(
+        &mut self,
+        event: &LedgerEvent,
+        (place, terms, is_refunded): (usize, Terms, bool),
+        scribe: &mut Scribe<'_>,
+    ) {
+        let Some(end) = event.span_end() else { return };
+        let terms = scribe.dictionary.timelines.terms_id(terms);
+        let chain = &mut self.chains[place];
+        let span = Span { end, tuple: chain.tuple, terms, is_refunded };
+        if Span::open(&mut chain.span, event.at, span) {
+            self.cover(event.at, scribe);
+        }
+    }
+
+    /// Writes the timelines again from an instant on, after a span has changed.
+    fn cover(&mut self, at: Timestamp, scribe: &mut Scribe<'_>) {
+        let spans = self.chains.iter().enumerate().filter_map(|(number, chain)| {
+            // So many chains of one customer do not fit into memory.
+            Some((u16::try_from(number).unwrap_or(u16::MAX), chain.span?))
+        });
+        self.coverage.rewrite(at, &spans, scribe);
     }
 
     /// The dimensions of an event that passes none on: its own, its chain's, the customer's.
@@ -381,89 +402,6 @@ impl Scribe<'_> {
     /// The day of an instant in a zone; none for none.
     fn day(&self, zone: usize, at: Option<Timestamp>) -> Day {
         at.map_or(Day::MIN, |at| self.rules.reporting_zones[zone].day(at))
-    }
-
-    fn span_rows(&mut self, span: &Span, at: Timestamp, sign: i64, kind: FactKind) {
-        let sums = match kind {
-            FactKind::Lapse => Sums::count(sign),
-            _ if sign < 0 => span.monthly.negated(),
-            _ => span.monthly,
-        };
-        for zone in 0..self.rules.reporting_zones.len() {
-            let day = self.day(zone, Some(at));
-            let key = FactKey { index: span.index, ..self.key(zone, kind, day, span.tuple) };
-            self.delta.push((key, sums));
-        }
-    }
-
-    /// Writes (`sign` 1) or takes back (`sign` −1) that a span ends at an instant and nothing
-    /// follows.
-    fn end_of_span(&mut self, span: &Span, at: Timestamp, sign: i64) {
-        self.span_rows(span, at, -sign, FactKind::Active);
-        self.span_rows(span, at, sign, FactKind::Lapse);
-    }
-}
-
-impl Chain {
-    /// The next period of the chain begins: it ends the one before, if that is still running.
-    fn open_span(&mut self, at: Timestamp, next: Span, scribe: &mut Scribe<'_>) {
-        let covers = next.end > at;
-        if let Some(running) = self.span.as_mut().filter(|span| span.end >= at) {
-            scribe.end_of_span(running, running.end, -1);
-            if covers {
-                scribe.span_rows(running, at, -1, FactKind::Active);
-            } else {
-                scribe.end_of_span(running, at, 1);
-                running.end = at;
-            }
-        }
-        if covers {
-            scribe.span_rows(&next, at, 1, FactKind::Active);
-            scribe.end_of_span(&next, next.end, 1);
-            self.span = Some(next);
-        }
-    }
-
-    /// A grace period keeps the subscription alive up to `end`.
-    fn extend_span(&mut self, at: Timestamp, end: Timestamp, scribe: &mut Scribe<'_>) {
-        let Some(span) = self.span.as_mut() else {
-            return;
-        };
-        if at > span.end {
-            if end > at {
-                span.end = end;
-                scribe.span_rows(span, at, 1, FactKind::Active);
-                scribe.end_of_span(span, end, 1);
-            }
-        } else if end > span.end {
-            scribe.end_of_span(span, span.end, -1);
-            span.end = end;
-            scribe.end_of_span(span, end, 1);
-        }
-    }
-
-    /// An explicit expiration ends the running span early.
-    fn cut_span(&mut self, at: Timestamp, scribe: &mut Scribe<'_>) {
-        if let Some(span) = self.span.as_mut().filter(|span| at < span.end) {
-            scribe.end_of_span(span, span.end, -1);
-            span.end = at;
-            scribe.end_of_span(span, at, 1);
-        }
-    }
-}
-
-/// One span and the part of each amount that one month is worth, half to even.
-fn monthly(amounts: Amounts, period: Period) -> Sums {
-    let (numerator, denominator) = period.per_month();
-    // A month of a daily price is worth up to 31 times as much, which an i64 may not hold.
-    let part = |micros: i64| {
-        div_half_even(i128::from(micros) * i128::from(numerator), i128::from(denominator))
-    };
-    Sums {
-        count: 1,
-        gross: part(amounts.gross),
-        proceeds: part(amounts.proceeds),
-        net: part(amounts.net),
     }
 }
 

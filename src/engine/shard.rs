@@ -21,7 +21,7 @@ use crate::domain::rules::{AppRules, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::{CohortCurves, CurvesConfig};
 use crate::engine::customer::{Customer, suspended};
-use crate::engine::dictionary::{AppIx, Dictionary, Entry};
+use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
 use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
 use crate::engine::fold::{FactDelta, Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
@@ -488,10 +488,7 @@ impl Shard {
     }
 
     /// Takes in what a store holds, before the first event: everything but ledgers.
-    pub fn restore(
-        &mut self,
-        stored: Stored,
-    ) -> Result<(), crate::engine::dictionary::OutOfSequence> {
+    pub fn restore(&mut self, stored: Stored) -> Result<(), OutOfSequence> {
         for entry in stored.entries {
             self.dictionary.restore(entry)?;
         }
@@ -516,6 +513,9 @@ impl Shard {
         let day = |day: Day| if day == Day::MIN { "-".to_owned() } else { day.to_string() };
         let dims = match key.kind {
             FactKind::Payer => self.dictionary.describe_signature(key.dims),
+            FactKind::Timeline | FactKind::UnrefundedTimeline => {
+                self.dictionary.describe_path(key.dims)
+            }
             _ => self.dictionary.describe_tuple(key.dims),
         };
         format!(
@@ -582,7 +582,7 @@ impl Shard {
 /// What a store holds of a shard, ledgers aside.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// Of each kind in the order of their numbers; texts before tuples before signatures.
+    /// Of each kind in the order of their numbers; texts before tuples before signatures and paths.
     pub entries: Vec<Entry>,
     pub facts: Vec<Fact>,
     pub given: Vec<Fact>,

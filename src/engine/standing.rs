@@ -195,6 +195,21 @@ fn link_refund(
     Standing::LinkedRefund { payment }
 }
 
+/// The places of the payments that their effective refunds give back in full, rising. A payment
+/// refunded in part is not among them.
+pub fn refunded(ledger: &Ledger, standings: &[Standing]) -> Vec<usize> {
+    let events = ledger.events();
+    let gross = |place: usize| events[place].charge.map_or(0, |charge| charge.paid.gross);
+    let mut given_back: BTreeMap<usize, i64> = BTreeMap::new();
+    for (place, standing) in standings.iter().enumerate() {
+        if let Standing::LinkedRefund { payment } = standing {
+            *given_back.entry(*payment).or_default() += gross(place);
+        }
+    }
+    let whole = given_back.into_iter().filter(|(payment, total)| *total >= gross(*payment));
+    whole.map(|(payment, _)| payment).collect()
+}
+
 /// Whether the event makes its chain exist.
 fn founds_chain(event: &LedgerEvent, standing: Standing) -> bool {
     matches!(standing, Standing::Payment | Standing::Effective)

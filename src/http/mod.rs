@@ -29,6 +29,7 @@ mod page;
 mod parameters;
 pub mod problem;
 mod state;
+pub mod zenovay;
 
 use std::future::Future;
 use std::io;
@@ -81,7 +82,7 @@ fn free_routes() -> Vec<Route> {
 }
 
 /// The APIs of other vendors.
-const VENDORS: [Vendor; 1] = [adapty::VENDOR];
+const VENDORS: [Vendor; 2] = [adapty::VENDOR, zenovay::VENDOR];
 
 /// All paths.
 pub fn paths() -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
-use crate::http::{adapty, ops, page};
+use crate::http::{adapty, ops, page, zenovay};
 
 /// The document; routes and their answers come from the handlers' own descriptions.
 #[derive(OpenApi)]
@@ -36,6 +36,7 @@ use crate::http::{adapty, ops, page};
         page::get_page,
         adapty::post_adapty_ltv,
         adapty::post_adapty_ltv_bare,
+        zenovay::get_zenovay_ltv,
     ),
     modifiers(&Keys),
     security(("bearer" = []), ("api_key" = [])),

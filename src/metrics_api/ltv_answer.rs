@@ -73,6 +73,18 @@ pub struct LtvGroup {
     pub cohorts: Vec<LtvCohort>,
 }
 
+impl LtvGroup {
+    /// The cohorts that have begun the age at this place of [`LtvAnswer::ages`], the running ones
+    /// as they are; nothing if the age was not asked for.
+    pub fn begun(&self, place: usize) -> Value {
+        let mut sum = Value::default();
+        for point in self.cohorts.iter().filter_map(|cohort| cohort.points.get(place)?.as_ref()) {
+            add_value(&mut sum, &point.value);
+        }
+        sum
+    }
+}
+
 /// Something a reader of the answer must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {

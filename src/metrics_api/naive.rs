@@ -57,7 +57,7 @@ fn words() -> impl Strategy<Value = Words> {
 }
 
 fn raw() -> impl Strategy<Value = Raw> {
-    use FactKind::{Active, Customer, Payer, Payment, Refund, TrialConversion, UnplacedRefund};
+    use FactKind::{Customer, Payer, Payment, Refund, Timeline, TrialConversion, UnplacedRefund};
     let kinds = vec![
         Payment,
         Payment,
@@ -69,7 +69,7 @@ fn raw() -> impl Strategy<Value = Raw> {
         Payer,
         Customer,
         Customer,
-        Active,
+        Timeline,
         TrialConversion,
     ];
     let days = (any_day(), any_day(), any_day(), prop::option::of(any_day()));
@@ -113,7 +113,7 @@ fn possible(mut raw: Raw, less: bool) -> Raw {
             (raw.day, raw.first, raw.other) = (raw.install, NONE, None);
             (raw.index, raw.money) = (raw.index % 2, [0; 3]);
         }
-        FactKind::UnplacedRefund | FactKind::Active => {
+        FactKind::UnplacedRefund | FactKind::Timeline => {
             (raw.install, raw.first, raw.other) = (NONE, NONE, None);
         }
         FactKind::Refund if raw.other.is_none() => {

@@ -7,9 +7,9 @@ use parking_lot::RawMutex;
 
 use crate::codec::stored::{
     Anchor, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk, encode_dead_letter,
-    encode_entry, encode_forgotten, encode_position, encode_rules, encode_sums, encode_suspended,
-    fact_key,
+    encode_forgotten, encode_position, encode_rules, encode_sums, encode_suspended, fact_key,
 };
+use crate::codec::stored_entry::encode_entry;
 use crate::engine::facts::Fact;
 use crate::engine::shard::Changes;
 use crate::state::{LiveShard, StateError};

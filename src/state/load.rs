@@ -6,9 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::codec::stored::{
-    POSITION_KEY, Position, RULES_KEY, StoredError, decode_entry, decode_fact, decode_forgotten,
-    decode_position, decode_rules, decode_suspended,
+    POSITION_KEY, Position, RULES_KEY, StoredError, decode_fact, decode_forgotten, decode_position,
+    decode_rules, decode_suspended,
 };
+use crate::codec::stored_entry::decode_entry;
 use crate::domain::rules::Rules;
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::CurvesConfig;

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::stored::{
-    POSITION_KEY, RULES_KEY, chunk_customer, decode_chunk, decode_entry, decode_position,
-    encode_chunk, encode_entry, encode_position, encode_rules, encode_suspended,
+    POSITION_KEY, RULES_KEY, chunk_customer, decode_chunk, decode_position, encode_chunk,
+    encode_position, encode_rules, encode_suspended,
 };
+use crate::codec::stored_entry::{decode_entry, encode_entry};
 use crate::domain::rules::{AppRules, Rules};
 use crate::engine::customer::suspended;
 use crate::engine::dictionary::{AppIx, Dictionary};

@@ -11,13 +11,14 @@ use ltvstream::config::{ApiKey, AppSettings, LtvChurnWindow};
 use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
-use ltvstream::http::{Clock, HttpParts, HttpState, Limits, Readiness, router};
+use ltvstream::http::{Clock, HttpParts, HttpState, Limits, Readiness, router, serve};
 use ltvstream::state::{LiveShard, Outcome, Refused, Shards};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::stream::{Ingest, IngestError, Partition, Receipt, Receipts, Record};
 use ltvstream::telemetry::Metrics;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 /// The instant of now of the worked examples of Zenovay's interface.
@@ -188,6 +189,14 @@ impl Service {
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text);
         assert_eq!(answer.json()["refused"], 0, "{}", answer.text);
         service
+    }
+
+    /// Answers on a port of this machine for as long as the runtime lives; the address.
+    pub async fn listen(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, self.router.clone(), std::future::pending()));
+        format!("http://{address}")
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cli;
+mod clients;
 mod codec_avro_reference;
 mod codec_golden;
 mod codec_hostile;
@@ -26,3 +27,4 @@ mod store_contract;
 mod store_on_disk;
 mod support;
 mod under_ingest;
+mod zenovay;

@@ -27,6 +27,7 @@ pub struct Allowance {
     pub vendor: &'static str,
     /// So many requests at once, refilled evenly over `per`.
     pub requests: NonZeroU32,
+    /// A second or a minute.
     pub per: Duration,
     /// At most so many requests in a calendar day or month (UTC).
     pub calendar: Option<(Width, u64)>,
@@ -38,6 +39,8 @@ pub struct Grant {
     /// Requests at once, and how many of them are left.
     pub limit: u32,
     pub remaining: u32,
+    /// What the limit is over, in a word: `second`, `minute`.
+    pub unit: &'static str,
     /// Whole seconds until all of them are there again.
     pub full_after_seconds: u64,
     /// Requests in this calendar day or month since the process started; 0 without such a limit.
@@ -85,6 +88,7 @@ impl Limiters {
         let mut grant = Grant {
             limit: limit.get(),
             remaining,
+            unit: if per == Duration::from_secs(60) { "minute" } else { "second" },
             full_after_seconds: whole_seconds(step.saturating_mul(missing)),
             used: 0,
             calendar: None,
@@ -147,7 +151,7 @@ mod tests {
     const ALLOWANCE: Allowance = Allowance {
         vendor: "someone",
         requests: NonZeroU32::MIN.saturating_add(2),
-        per: Duration::from_secs(3_600),
+        per: Duration::from_secs(60),
         calendar: Some((Width::Month, 5)),
     };
 
@@ -162,7 +166,7 @@ mod tests {
         let ask = |who: &str| limiters.charge(&ALLOWANCE, who.to_owned(), None, now);
         assert_eq!([ask("a"), ask("a"), ask("a")].map(|grant| grant.unwrap().remaining), [2, 1, 0]);
         let refused = ask("a").unwrap_err();
-        assert!(!refused.is_calendar && refused.retry_after_seconds > 60, "{refused:?}");
+        assert!(!refused.is_calendar && refused.retry_after_seconds > 1, "{refused:?}");
         assert_eq!((refused.grant.limit, refused.grant.remaining), (3, 0));
         assert_eq!(ask("b").unwrap().remaining, 2);
     }

@@ -21,6 +21,7 @@ mod error;
 mod given;
 mod identifiers;
 mod limits;
+mod number;
 mod visitor;
 
 use axum::Router;
@@ -40,6 +41,7 @@ pub use error::{BadParameter, CompatError};
 pub use given::{Given, pairs};
 pub use identifiers::{is_uuid, random_hex, random_uuid};
 pub use limits::{Allowance, Grant, Limited, Limiters};
+pub use number::Number;
 pub use visitor::{CompatApp, Visitor};
 
 /// Header with the names of the parameters that had no effect.

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::calendar::{day, slip};
 use super::ledger::Ledger;
-use super::{Facts, Sums, spans};
+use super::{Facts, Sums, timelines};
 
 /// All facts of a ledger; rows at zero may be among them.
 pub fn of(ledger: &Ledger<'_>) -> Facts {
@@ -73,9 +73,7 @@ impl<'a> Maker<'a> {
         self.payments();
         self.payers();
         self.refunds();
-        for chain in self.ledger.chains() {
-            self.spans(&chain);
-        }
+        self.timelines();
     }
 
     fn customer(&mut self) {
@@ -174,23 +172,18 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn spans(&mut self, chain: &str) {
-        for span in spans::of(self.ledger, chain) {
-            let [gross, proceeds, net] = span.monthly;
-            let at = |kind: &'a str, day: NaiveDate| Row {
-                kind,
-                day,
-                index: span.index,
-                dims: &self.texts[span.event],
-                ..Row::default()
-            };
-            let (start, end) = (self.day(span.start), self.day(span.end));
-            let rows = [at("Active", start), at("Active", end), at("Lapse", end)];
-            self.put(&rows[0], (1, gross, proceeds, net));
-            self.put(&rows[1], (-1, -gross, -proceeds, -net));
-            if !span.followed {
-                self.put(&rows[2], (1, 0, 0, 0));
+    fn timelines(&mut self) {
+        let all = timelines::of(self.ledger, self.zone, self.texts, false);
+        let unrefunded = timelines::of(self.ledger, self.zone, self.texts, true);
+        let mut put = |kind: &'a str, line: &Option<(NaiveDate, String)>, count| {
+            if let Some((day, text)) = line {
+                self.put(&Row { kind, day: *day, dims: text, ..Row::default() }, (count, 0, 0, 0));
             }
+        };
+        put("Timeline", &all, 1);
+        if all != unrefunded {
+            put("UnrefundedTimeline", &all, -1);
+            put("UnrefundedTimeline", &unrefunded, 1);
         }
     }
 

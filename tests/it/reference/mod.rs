@@ -20,6 +20,7 @@ mod money;
 pub mod random;
 mod spans;
 mod tests;
+mod timelines;
 
 use std::collections::BTreeMap;
 

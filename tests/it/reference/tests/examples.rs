@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 
+use super::super::calendar::Period;
 use super::super::{Age, Anchor, Cohort, CohortQuestion, Facts, Refunds, Sums, Width};
 use super::{accepted, app};
 
@@ -86,19 +87,35 @@ fn the_subscription_example_has_its_revenue_installs_and_trials() {
     }
 }
 
+/// What a month of the subscriptions that run at the end of a day is worth.
+fn recurring(facts: &Facts, with: &[&str], day: &str) -> i128 {
+    let rows = facts.iter().filter_map(|(key, sums)| {
+        let fields: Vec<&str> = key.split('|').collect();
+        let runs = with.contains(&fields[2]) && fields[3] > day;
+        let changes = fields[9].split("} ").take_while(|change| &change[..10] <= day);
+        let state = changes.last().filter(|_| runs)?;
+        let elements = state[11..].trim_end_matches('}').split(';');
+        let worth = elements.filter(|element| !element.contains(" trial ")).map(|element| {
+            let words: Vec<&str> = element.split(' ').collect();
+            let gross: i128 = words[1].split('/').next().unwrap().parse().unwrap();
+            let (numerator, denominator) = Period::parse(words[2]).per_month();
+            gross * numerator / denominator
+        });
+        Some(i128::from(sums.0) * worth.sum::<i128>())
+    });
+    rows.sum::<i128>() / USD
+}
+
 #[test]
 fn the_subscription_example_has_its_recurring_revenue() {
     let facts = accepted(app(&["UTC"], false), SUBSCRIPTIONS).facts();
-    let at = |last: &str| {
-        let rows = facts.iter().filter(|(key, _)| {
-            let fields: Vec<&str> = key.split('|').collect();
-            fields[2] == "Active" && fields[3] <= last
-        });
-        rows.map(|(_, sums)| sums.1).sum::<i128>() / USD
-    };
-    assert_eq!(at("2025-01-31"), 20);
-    // 15 when the refunded period of u1 is taken out; here it is kept.
-    assert_eq!(at("2025-02-28"), 15 + 10);
+    for (day, kept, removed) in
+        [("2025-01-09", 0, 0), ("2025-01-31", 20, 20), ("2025-02-28", 25, 15)]
+    {
+        assert_eq!(recurring(&facts, &["Timeline"], day), kept, "{day}");
+        let both = ["Timeline", "UnrefundedTimeline"];
+        assert_eq!(recurring(&facts, &both, day), removed, "{day}");
+    }
 }
 
 #[test]

@@ -1,0 +1,406 @@
+//! Timelines: on which days the set of a customer's running subscriptions changed.
+//!
+//! A timeline is a *path* of changes, and the day from which nothing runs any more. A change is a
+//! day and the *state* from then on: which subscriptions run at the end of that day. A
+//! subscription runs at the end of a day if it began on or before it and ends on a later one, so
+//! what begins and ends within a day is never seen, and a day has at most one change.
+//!
+//! Paths, states and terms are interned: customers with the same past share it, and a renewal
+//! that changes nothing moves only the last day, which is not part of the path.
+//!
+//! Always true
+//! * The days of a path rise strictly, two changes in a row have different states, and the last
+//!   state is not empty.
+
+use std::borrow::Borrow;
+use std::hash::BuildHasher as _;
+use std::hash::Hash;
+
+use hashbrown::DefaultHashBuilder;
+use hashbrown::HashTable;
+
+use crate::domain::money::Amounts;
+use crate::domain::period::Period;
+use crate::domain::time::Day;
+
+/// Number of terms; 0 is a trial.
+pub type TermsId = u32;
+/// Number of a state; 0 is the empty one.
+pub type StateId = u32;
+/// Number of a path; 0 is the empty one.
+pub type PathId = u32;
+
+/// What is paid for a subscription that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Terms {
+    /// Nothing.
+    Trial,
+    /// These amounts, in micro-units of the reporting currency, for one period.
+    Paid { amounts: Amounts, period: Period },
+}
+
+/// A running subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Element {
+    /// Number of the chain within its customer, in order of appearance in the ledger.
+    pub chain: u16,
+    /// Number of the tuple of dimensions.
+    pub tuple: u32,
+    pub terms: TermsId,
+}
+
+/// A change of a timeline, and those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Change {
+    /// The path before this change.
+    pub before: PathId,
+    pub day: Day,
+    /// What runs at the end of `day` and of the days after it, up to the next change.
+    pub state: StateId,
+}
+
+/// The empty path: nothing has run since the beginning of time.
+const BEGINNING: Change = Change { before: 0, day: Day::MIN, state: 0 };
+
+/// An entry to store, with its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimelineEntry {
+    Terms(TermsId, Terms),
+    /// In order of the chains.
+    State(StateId, Box<[Element]>),
+    Path(PathId, Change),
+}
+
+/// A customer's timeline in one zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeline {
+    pub path: PathId,
+    /// From which nothing runs any more; [`Day::MIN`] if nothing ever ran.
+    pub lapse: Day,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { path: 0, lapse: Day::MIN }
+    }
+}
+
+/// Values with numbers in order of arrival, found by hash.
+struct Interner<T> {
+    values: Vec<T>,
+    ids: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<T: Hash + Eq> Interner<T> {
+    /// With the value of number 0.
+    fn new(zero: T) -> Self {
+        let (values, ids) = (Vec::new(), HashTable::new());
+        let mut interner = Self { values, ids, hasher: DefaultHashBuilder::default() };
+        interner.push(zero);
+        interner
+    }
+
+    fn find<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Option<u32>
+    where
+        T: Borrow<Q>,
+    {
+        let values = &self.values;
+        let hash = self.hasher.hash_one(value);
+        self.ids.find(hash, |id| values[*id as usize].borrow() == value).copied()
+    }
+
+    fn push(&mut self, value: T) -> u32 {
+        // Memory ends long before four thousand million values.
+        let id = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        let (hasher, values) = (&self.hasher, &mut self.values);
+        let hash = hasher.hash_one(&value);
+        values.push(value);
+        self.ids.insert_unique(hash, id, |id| hasher.hash_one(&values[*id as usize]));
+        id
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.values.capacity() * size_of::<T>() + self.ids.allocation_size()
+    }
+}
+
+/// The interned terms, states and paths of a shard.
+pub struct Timelines {
+    terms: Interner<Terms>,
+    states: Interner<Box<[Element]>>,
+    paths: Interner<Change>,
+    fresh: Vec<TimelineEntry>,
+    /// Kept between calls so that a renewal allocates nothing.
+    running: Vec<(Day, Element)>,
+    state: Vec<Element>,
+}
+
+impl Default for Timelines {
+    fn default() -> Self {
+        Self {
+            terms: Interner::new(Terms::Trial),
+            states: Interner::new(Box::default()),
+            paths: Interner::new(BEGINNING),
+            fresh: Vec::new(),
+            running: Vec::new(),
+            state: Vec::new(),
+        }
+    }
+}
+
+impl Timelines {
+    /// Number of these terms, given at their first use.
+    pub fn terms_id(&mut self, terms: Terms) -> TermsId {
+        self.terms.find(&terms).unwrap_or_else(|| {
+            let id = self.terms.push(terms);
+            self.fresh.push(TimelineEntry::Terms(id, terms));
+            id
+        })
+    }
+
+    /// The terms of a number.
+    pub fn terms(&self, id: TermsId) -> Terms {
+        self.terms.values.get(id as usize).copied().unwrap_or(Terms::Trial)
+    }
+
+    /// How many terms have a number.
+    pub fn terms_count(&self) -> usize {
+        self.terms.values.len()
+    }
+
+    /// Number of a state, given at its first use; elements in order of their chains.
+    pub fn state_id(&mut self, elements: &[Element]) -> StateId {
+        self.states.find(elements).unwrap_or_else(|| {
+            let id = self.states.push(Box::from(elements));
+            self.fresh.push(TimelineEntry::State(id, Box::from(elements)));
+            id
+        })
+    }
+
+    /// The subscriptions that run in a state, in order of their chains.
+    pub fn state(&self, id: StateId) -> &[Element] {
+        self.states.values.get(id as usize).map_or(&[], |elements| elements)
+    }
+
+    /// How many states have a number.
+    pub fn state_count(&self) -> usize {
+        self.states.values.len()
+    }
+
+    /// Number of a path, given at its first use.
+    pub fn path_id(&mut self, change: Change) -> PathId {
+        self.paths.find(&change).unwrap_or_else(|| {
+            let id = self.paths.push(change);
+            self.fresh.push(TimelineEntry::Path(id, change));
+            id
+        })
+    }
+
+    /// The last change of a path, which for the empty path lies before all days.
+    pub fn last_change(&self, path: PathId) -> Change {
+        self.paths.values.get(path as usize).copied().unwrap_or(BEGINNING)
+    }
+
+    /// How many paths have a number; a path has a higher number than the one before it.
+    pub fn path_count(&self) -> usize {
+        self.paths.values.len()
+    }
+
+    /// The changes of a path, newest first.
+    pub fn changes(&self, mut path: PathId) -> impl Iterator<Item = Change> + '_ {
+        std::iter::from_fn(move || {
+            let change = (path != 0).then(|| self.last_change(path))?;
+            path = change.before;
+            Some(change)
+        })
+    }
+
+    /// The timeline rewritten from `day` on: `running` gives all that runs after it, each with
+    /// the day on which it ends, in order of the chains. What ends by `day` may be among it.
+    pub fn rewrite(
+        &mut self,
+        timeline: Timeline,
+        day: Day,
+        running: impl Iterator<Item = (Day, Element)>,
+    ) -> Timeline {
+        let (mut ends, mut state) =
+            (std::mem::take(&mut self.running), std::mem::take(&mut self.state));
+        ends.clear();
+        ends.extend(running.filter(|(end, _)| *end > day));
+        let mut tail = Tail::before(self, timeline, day);
+        let mut day = Some(day);
+        while let Some(from) = day {
+            state.clear();
+            state.extend(ends.iter().filter(|(end, _)| *end > from).map(|(_, element)| element));
+            let id = self.state_id(&state);
+            tail.change(self, from, id);
+            day = ends.iter().map(|(end, _)| *end).filter(|end| *end > from).min();
+        }
+        (self.running, self.state) = (ends, state);
+        tail.timeline()
+    }
+
+    /// What was interned since the last call.
+    pub fn take_fresh(&mut self) -> Vec<TimelineEntry> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Takes in a stored entry; `false` if it does not continue those taken in so far.
+    pub fn restore(&mut self, entry: &TimelineEntry) -> bool {
+        match entry {
+            TimelineEntry::Terms(id, terms) => {
+                *id as usize == self.terms_count() && self.terms.push(*terms) == *id
+            }
+            TimelineEntry::State(id, elements) => {
+                *id as usize == self.state_count() && self.states.push(elements.clone()) == *id
+            }
+            TimelineEntry::Path(id, change) => {
+                *id as usize == self.path_count()
+                    && change.before < *id
+                    && self.paths.push(*change) == *id
+            }
+        }
+    }
+
+    /// Bytes of memory held, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        // Most states have one element.
+        let elements = self.states.values.len() * (size_of::<Element>() + 8);
+        self.terms.memory_bytes()
+            + self.states.memory_bytes()
+            + self.paths.memory_bytes()
+            + elements
+    }
+}
+
+/// A timeline under construction: a path whose last state is not empty, and whether that state
+/// has ended already.
+struct Tail {
+    path: PathId,
+    ended: Option<Day>,
+}
+
+impl Tail {
+    /// What stands of a timeline before `day`.
+    fn before(timelines: &Timelines, timeline: Timeline, day: Day) -> Self {
+        let mut path = timeline.path;
+        while timelines.last_change(path).day >= day && path != 0 {
+            path = timelines.last_change(path).before;
+        }
+        let last = timelines.last_change(path);
+        if path != 0 && last.state == 0 {
+            return Self { path: last.before, ended: Some(last.day) };
+        }
+        let has_ended = path != 0 && path == timeline.path && timeline.lapse < day;
+        Self { path, ended: has_ended.then_some(timeline.lapse) }
+    }
+
+    /// From `day` on the state is this one.
+    fn change(&mut self, timelines: &mut Timelines, day: Day, state: StateId) {
+        if state == 0 {
+            if self.path != 0 {
+                self.ended.get_or_insert(day);
+            }
+            return;
+        }
+        if let Some(ended) = self.ended.take() {
+            self.path = timelines.path_id(Change { before: self.path, day: ended, state: 0 });
+        }
+        if timelines.last_change(self.path).state != state {
+            self.path = timelines.path_id(Change { before: self.path, day, state });
+        }
+    }
+
+    fn timeline(self) -> Timeline {
+        Timeline { path: self.path, lapse: self.ended.unwrap_or(Day::MIN) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Chain, end and gross of what runs.
+    type Runs<'a> = &'a [(u16, i32, i64)];
+
+    fn rewrite(timelines: &mut Timelines, old: Timeline, day: i32, runs: Runs<'_>) -> Timeline {
+        let running: Vec<(Day, Element)> = runs
+            .iter()
+            .map(|(chain, end, gross)| {
+                let amounts = Amounts { gross: *gross, proceeds: *gross, net: *gross };
+                let terms = Terms::Paid { amounts, period: "P1M".parse().unwrap() };
+                let terms = timelines.terms_id(terms);
+                (Day(*end), Element { chain: *chain, tuple: 0, terms })
+            })
+            .collect();
+        timelines.rewrite(old, Day(day), running.into_iter())
+    }
+
+    /// Days with the gross of each chain that runs.
+    fn text(timelines: &Timelines, timeline: Timeline) -> String {
+        let mut words = vec![format!("{}", timeline.lapse.0)];
+        for change in timelines.changes(timeline.path) {
+            let elements = timelines.state(change.state).iter().map(|element| {
+                match timelines.terms(element.terms) {
+                    Terms::Trial => "trial".to_owned(),
+                    Terms::Paid { amounts, .. } => format!("{}:{}", element.chain, amounts.gross),
+                }
+            });
+            words.push(format!("{}={}", change.day.0, elements.collect::<Vec<_>>().join("+")));
+        }
+        words.reverse();
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_timeline_is_rewritten_from_a_day_on() {
+        let mut timelines = Timelines::default();
+        let mut now = Timeline::default();
+        for (day, runs, expected) in [
+            (10, &[(0, 40, 5)][..], "10=0:5 40"),
+            // A renewal that changes nothing.
+            (40, &[(0, 70, 5)], "10=0:5 70"),
+            // A second subscription.
+            (50, &[(0, 70, 5), (1, 80, 3)], "10=0:5 50=0:5+1:3 70=1:3 80"),
+            (70, &[(0, 100, 5), (1, 80, 3)], "10=0:5 50=0:5+1:3 80=0:5 100"),
+            // The first goes up, then both are gone.
+            (75, &[(0, 105, 9), (1, 80, 3)], "10=0:5 50=0:5+1:3 75=0:9+1:3 80=0:9 105"),
+            (78, &[(0, 78, 9), (1, 78, 3)], "10=0:5 50=0:5+1:3 75=0:9+1:3 78"),
+            // Back on the day of the lapse: as if nothing had happened; later: a gap.
+            (78, &[(0, 90, 9), (1, 90, 3)], "10=0:5 50=0:5+1:3 75=0:9+1:3 90"),
+            (95, &[(0, 99, 9)], "10=0:5 50=0:5+1:3 75=0:9+1:3 90= 95=0:9 99"),
+            // Gone on the day of its return.
+            (95, &[], "10=0:5 50=0:5+1:3 75=0:9+1:3 90"),
+            (75, &[], "10=0:5 50=0:5+1:3 75"),
+            (10, &[], "-2147483648"),
+        ] {
+            now = rewrite(&mut timelines, now, day, runs);
+            assert_eq!(text(&timelines, now), expected, "day {day}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_that_changes_nothing_interns_nothing() {
+        let mut timelines = Timelines::default();
+        let first = rewrite(&mut timelines, Timeline::default(), 10, &[(0, 40, 5)]);
+        timelines.take_fresh();
+        let second = rewrite(&mut timelines, first, 40, &[(0, 70, 5)]);
+        assert_eq!((second.path, second.lapse), (first.path, Day(70)));
+        assert_eq!(timelines.take_fresh(), []);
+    }
+
+    #[test]
+    fn stored_entries_make_the_same_timelines() {
+        let mut timelines = Timelines::default();
+        let now = rewrite(&mut timelines, Timeline::default(), 1, &[(0, 9, 5), (1, 7, 3)]);
+        let mut copy = Timelines::default();
+        for entry in timelines.take_fresh() {
+            assert!(copy.restore(&entry), "{entry:?}");
+            assert!(!copy.restore(&entry), "{entry:?}");
+        }
+        assert_eq!(text(&copy, now), text(&timelines, now));
+        let unknown = Change { before: 99, day: Day(1), state: 0 };
+        assert!(!copy.restore(&TimelineEntry::Path(3, unknown)));
+    }
+}
