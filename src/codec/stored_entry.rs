@@ -10,7 +10,7 @@ use crate::domain::dimensions::Dimension;
 use crate::domain::money::Amounts;
 use crate::domain::period::Period;
 use crate::domain::time::Day;
-use crate::engine::dictionary::{Entry, Tuple};
+use crate::engine::dictionary::{Entry, Mark, Tuple};
 use crate::engine::timelines::{Change, Element, Terms, TimelineEntry};
 
 #[derive(Serialize, Deserialize)]
@@ -18,7 +18,8 @@ enum StoredEntry {
     App(u16, String),
     Text(u32, String),
     Tuple(u32, [u32; Dimension::COUNT], Vec<(u32, u32)>),
-    Signature(u32, Vec<u32>),
+    /// Tuple, lowest index paid and whether refunded of each mark.
+    Signature(u32, Vec<(u32, u16, bool)>),
     /// Amounts and period of paid terms; trials have a number that is never stored.
     Terms(u32, Option<([i64; 3], (u16, u8))>),
     /// Chain, tuple and terms of each element.
@@ -68,7 +69,10 @@ pub fn encode_entry(entry: Entry) -> (Vec<u8>, Vec<u8>) {
         Entry::App(id, app) => StoredEntry::App(id, app),
         Entry::Text(id, text) => StoredEntry::Text(id, text),
         Entry::Tuple(id, tuple) => StoredEntry::Tuple(id, tuple.values, tuple.attributes),
-        Entry::Signature(id, set) => StoredEntry::Signature(id, set),
+        Entry::Signature(id, marks) => {
+            let marks = marks.iter().map(|mark| (mark.tuple, mark.lowest_paid, mark.is_refunded));
+            StoredEntry::Signature(id, marks.collect())
+        }
         Entry::Timeline(entry) => stored_timeline(entry),
     };
     let value = encode(&key, &stored);
@@ -83,7 +87,14 @@ pub fn decode_entry(key: &[u8], bytes: &[u8]) -> Result<Entry, StoredError> {
         StoredEntry::Tuple(id, values, attributes) => {
             Entry::Tuple(id, Tuple { values, attributes })
         }
-        StoredEntry::Signature(id, set) => Entry::Signature(id, set),
+        StoredEntry::Signature(id, marks) => {
+            let marks = marks.into_iter().map(|(tuple, lowest_paid, is_refunded)| Mark {
+                tuple,
+                lowest_paid,
+                is_refunded,
+            });
+            Entry::Signature(id, marks.collect())
+        }
         StoredEntry::Terms(id, terms) => {
             Entry::Timeline(TimelineEntry::Terms(id, terms_of(terms)?))
         }
@@ -112,7 +123,7 @@ mod tests {
             Entry::App(0, "acme".to_owned()),
             Entry::Text(7, "DE".to_owned()),
             Entry::Tuple(8, Tuple { values: [7; Dimension::COUNT], attributes: vec![(1, 2)] }),
-            Entry::Signature(1, vec![1, 8]),
+            Entry::Signature(1, vec![Mark::refunded(1), Mark::paid(8, 300)]),
             Entry::Timeline(TimelineEntry::Terms(3, terms)),
             Entry::Timeline(TimelineEntry::Terms(4, Terms::Trial)),
             Entry::Timeline(TimelineEntry::State(4, Box::from([element]))),

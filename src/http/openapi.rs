@@ -36,6 +36,8 @@ use crate::http::{adapty, ops, page, zenovay};
         page::get_page,
         adapty::post_adapty_ltv,
         adapty::post_adapty_ltv_bare,
+        adapty::post_adapty_cohort,
+        adapty::post_adapty_cohort_bare,
         zenovay::get_zenovay_ltv,
     ),
     modifiers(&Keys),

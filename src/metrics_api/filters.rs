@@ -38,8 +38,8 @@ impl Selector {
         for id in 0..dictionary.signature_count() {
             let id = SignatureId::try_from(id).unwrap_or(SignatureId::MAX);
             found.clear();
-            let tuples = dictionary.signature(id).iter();
-            found.extend(tuples.filter_map(|tuple| selector.segment(*tuple)));
+            let paid = dictionary.signature(id).iter().filter(|mark| mark.lowest_paid > 0);
+            found.extend(paid.filter_map(|mark| selector.segment(mark.tuple)));
             found.sort_unstable();
             found.dedup();
             let start = position(&selector.segments);
@@ -94,8 +94,26 @@ impl Selector {
         self.tuples.get(tuple as usize).copied().filter(|segment| *segment != LEFT_OUT)
     }
 
-    /// The segments in which a customer with this signature counts: those of any of its tuples
-    /// that the filters keep.
+    /// By signature, what the filters see of its marks. For questions without segments.
+    pub fn marks(&self, dictionary: &Dictionary) -> Vec<MarksSeen> {
+        let seen = |id: usize| {
+            let id = SignatureId::try_from(id).unwrap_or(SignatureId::MAX);
+            let marks = dictionary.signature(id).iter();
+            let mut seen = MarksSeen::default();
+            for mark in marks.filter(|mark| self.segment(mark.tuple).is_some()) {
+                seen.has_any = true;
+                seen.is_refunded |= mark.is_refunded;
+                if seen.lowest_paid == 0 || (1..seen.lowest_paid).contains(&mark.lowest_paid) {
+                    seen.lowest_paid = mark.lowest_paid;
+                }
+            }
+            seen
+        };
+        (0..dictionary.signature_count()).map(seen).collect()
+    }
+
+    /// The segments in which a customer with this signature counts: those of any tuple that it
+    /// paid with and that the filters keep.
     pub fn signature_segments(&self, signature: SignatureId) -> &[TextId] {
         if self.tuples.is_empty() {
             return &EVERYTHING;
@@ -103,6 +121,16 @@ impl Selector {
         let Some((start, end)) = self.signatures.get(signature as usize) else { return &[] };
         &self.segments[*start as usize..*end as usize]
     }
+}
+
+/// What filters see of the marks of a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MarksSeen {
+    /// Whether there is any.
+    pub has_any: bool,
+    /// The lowest payment index paid; 0 if none was.
+    pub lowest_paid: u16,
+    pub is_refunded: bool,
 }
 
 fn position(segments: &[TextId]) -> u32 {

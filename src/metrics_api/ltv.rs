@@ -104,7 +104,7 @@ impl LtvRow {
         &mut self.flows[slot]
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.heads += other.heads;
         if self.flows.len() < other.flows.len() {
             self.flows.resize(other.flows.len(), Flows::default());
@@ -155,7 +155,7 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestio
             pass.take(fact);
         }
     }
-    pass.sums.spell_out(dictionary)
+    pass.finish(dictionary)
 }
 
 /// What the curves of a shard say; `None` if only the facts can tell: with filters, on the bases
@@ -318,8 +318,8 @@ impl<'a> LtvSums<'a> {
     }
 }
 
-/// One pass over facts.
-struct FactPass<'a> {
+/// One pass over facts of the question's app and zone through `until`.
+pub(crate) struct FactPass<'a> {
     sums: LtvSums<'a>,
     selector: Selector,
     installs: Selector,
@@ -328,7 +328,7 @@ struct FactPass<'a> {
 }
 
 impl<'a> FactPass<'a> {
-    fn new(dictionary: &Dictionary, question: &'a LtvQuestion) -> Self {
+    pub(crate) fn new(dictionary: &Dictionary, question: &'a LtvQuestion) -> Self {
         let (narrowing, by) = (question.narrowing(), question.segment_by.as_ref());
         Self {
             sums: LtvSums::new(question),
@@ -338,7 +338,17 @@ impl<'a> FactPass<'a> {
         }
     }
 
-    fn take(&mut self, fact: &Fact) {
+    /// The cohort of an anchor day, if it is wanted.
+    pub(crate) fn cohort(&self, anchor_day: Day) -> Option<i32> {
+        self.sums.cohort(anchor_day)
+    }
+
+    /// What has been taken.
+    pub(crate) fn finish(self, dictionary: &Dictionary) -> LtvPartial {
+        self.sums.spell_out(dictionary)
+    }
+
+    pub(crate) fn take(&mut self, fact: &Fact) {
         match fact.key.kind {
             FactKind::Payment => self.take_payment(fact),
             FactKind::Refund => self.take_refund(fact),

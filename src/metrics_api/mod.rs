@@ -6,6 +6,8 @@
 
 mod ages;
 mod buckets;
+pub mod cohorts;
+mod cohorts_answer;
 mod filters;
 pub mod flows;
 mod grid;

@@ -10,7 +10,7 @@ use crate::domain::cohort::{Anchor, Field};
 use crate::domain::dimensions::{Dimension, Dimensions};
 use crate::domain::time::{Day, Width};
 use crate::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
-use crate::engine::dictionary::Dictionary;
+use crate::engine::dictionary::{Dictionary, Mark};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvGroup};
 use crate::metrics_api::question::{
@@ -166,7 +166,7 @@ impl Shard {
     fn add_sums(&mut self, raw: &Raw, times: i64) {
         let tuples: Vec<u32> = raw.tuples.iter().map(|words| self.tuple(*words)).collect();
         let dims = if raw.kind == FactKind::Payer {
-            tuples.iter().fold(0, |set, tuple| self.dictionary.union(set, *tuple))
+            tuples.iter().fold(0, |set, tuple| self.dictionary.union(set, Mark::paid(*tuple, 1)))
         } else {
             tuples[0]
         };

@@ -6,7 +6,7 @@ use crate::domain::cohort::Anchor;
 use crate::domain::dimensions::{Dimension, Dimensions};
 use crate::domain::money::Amounts;
 use crate::domain::time::{Day, Width};
-use crate::engine::dictionary::{AppIx, Dictionary};
+use crate::engine::dictionary::{AppIx, Dictionary, Mark};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ltv::{LtvAnswer, LtvCohort, answer, partial};
 use crate::metrics_api::question::{
@@ -51,7 +51,7 @@ impl Shard {
         (key.install_day, key.index) = (customer.install, 1);
         self.facts.add(key, Sums::count(1));
         if first.is_some() {
-            let signature = self.dictionary.union(0, dims);
+            let signature = self.dictionary.union(0, Mark::paid(dims, 1));
             let mut key = FactKey::new(AppIx(0), 0, FactKind::Payer, customer.first, signature);
             (key.install_day, key.first_day) = (customer.install, customer.first);
             self.facts.add(key, Sums::count(1));

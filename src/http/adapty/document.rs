@@ -51,3 +51,27 @@ pub struct AdaptyLtvRequest {
     /// `json` (if absent) or `csv`; may stand in the query as well.
     pub format: Option<String>,
 }
+
+/// A request for cohorts.
+#[derive(ToSchema)]
+pub struct AdaptyCohortRequest {
+    pub filters: AdaptyFilters,
+    /// Length of a cohort: `day`, `week`, `month` (if absent), `quarter` or `year`.
+    pub period_unit: Option<String>,
+    /// `renewals` (if absent) or `days`.
+    pub period_type: Option<String>,
+    /// Days since the install, with `days`: a list, or a single number. If absent 0, 3, 7, 14, 28,
+    /// 31, 61, 92, 183, 336, 550 and 731.
+    pub renewal_days: Option<Vec<u32>>,
+    /// What the cells of CSV show: `revenue` (if absent), `arppu`, `arpu`, `arpas`, `subscribers` or
+    /// `subscriptions`. JSON always has all.
+    pub value_field: Option<String>,
+    /// `absolute` (if absent) or `relative`: cells of CSV in percent of the first.
+    pub value_type: Option<String>,
+    /// Which money the cells of CSV show: `revenue` (if absent), `proceeds` or `net_revenue`.
+    pub accounting_type: Option<String>,
+    /// 3, 6, 9, 12, 18 or 24. Without effect: nothing is predicted.
+    pub prediction_months: Option<u32>,
+    /// `json` (if absent) or `csv`; may stand in the query as well.
+    pub format: Option<String>,
+}

@@ -8,6 +8,9 @@
 //! How it is printed is written down here and in `docs/adapty.md`: figures are JSON doubles, each
 //! the quotient of exact sums, not rounded.
 
+mod cohort;
+mod cohort_body;
+mod cohort_csv;
 mod country;
 mod document;
 mod ltv;
@@ -21,7 +24,12 @@ use axum::routing::{any, post};
 
 use crate::http::compat::Vendor;
 
-pub use document::{AdaptyFilters, AdaptyLtvRequest};
+pub use cohort::{
+    __path_post_adapty_cohort, __path_post_adapty_cohort_bare, post_adapty_cohort,
+    post_adapty_cohort_bare,
+};
+pub use cohort_body::{AdaptyCohort, AdaptyCohortValue, AdaptyCohorts};
+pub use document::{AdaptyCohortRequest, AdaptyFilters, AdaptyLtvRequest};
 pub use ltv::{
     __path_post_adapty_ltv, __path_post_adapty_ltv_bare, post_adapty_ltv, post_adapty_ltv_bare,
 };
@@ -34,6 +42,8 @@ pub const VENDOR: Vendor = Vendor {
         vec![
             ("/api/v1/client-api/metrics/ltv/", post(post_adapty_ltv)),
             ("/api/v1/client-api/metrics/ltv", post(post_adapty_ltv_bare)),
+            ("/api/v1/client-api/metrics/cohort/", post(post_adapty_cohort)),
+            ("/api/v1/client-api/metrics/cohort", post(post_adapty_cohort_bare)),
             ("/api/v1/client-api/{*rest}", any(words::unknown_path)),
         ]
     },

@@ -15,6 +15,7 @@ mod cohorts;
 mod dims;
 mod event;
 mod facts;
+mod heads;
 mod ledger;
 mod money;
 pub mod random;
