@@ -13,10 +13,12 @@ use ltvstream::domain::dimensions::{Dimension, Dimensions};
 use ltvstream::domain::money::Amounts;
 use ltvstream::domain::time::{Day, Width};
 use ltvstream::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
-use ltvstream::engine::dictionary::Dictionary;
+use ltvstream::engine::dictionary::{Dictionary, Mark};
 use ltvstream::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use ltvstream::metrics_api::ltv;
-use ltvstream::metrics_api::question::{AgeBasis, Filter, LtvQuestion, Measure, Per, RefundDating};
+use ltvstream::metrics_api::question::{
+    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
+};
 use ltvstream::metrics_api::revenue::{self, RevenueQuestion};
 use ltvstream::metrics_api::snapshot;
 
@@ -83,7 +85,7 @@ impl Shard {
         }
         let first = install + random.day(30);
         key.first_day = Day(first);
-        let signature = self.dictionary.union(0, dims);
+        let signature = self.dictionary.union(0, Mark::paid(dims, 1));
         let payer = FactKey { kind: FactKind::Payer, day: Day(first), dims: signature, ..key };
         self.add(FactKey { index: 0, ..payer }, Sums::count(1));
         let sums = Sums::one(Amounts { gross: 9_990_000, proceeds: 6_993_000, net: 6_000_000 });
@@ -120,7 +122,9 @@ fn question() -> LtvQuestion {
         measure: Measure::Gross,
         from: None,
         to: None,
+        members: Members::WholeCohorts,
         filters: Vec::new(),
+        any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
         until: Day(FIRST_DAY + DAYS),

@@ -12,7 +12,7 @@ use crate::codec::stored::{StoredError, decode, encode};
 use crate::domain::dimensions::Dimension;
 use crate::domain::money::Amounts;
 use crate::domain::time::Day;
-use crate::engine::dictionary::{Entry, Tuple};
+use crate::engine::dictionary::{Entry, Mark, Tuple};
 use crate::engine::packed::{numbers, period};
 use crate::engine::timelines::{Change, Element, Terms, TimelineEntry};
 
@@ -21,7 +21,8 @@ enum StoredEntry<'a> {
     App(u16, &'a str),
     Text(u32, &'a str),
     Tuple(u32, [u32; Dimension::COUNT], Cow<'a, [(u32, u32)]>),
-    Signature(u32, Cow<'a, [u32]>),
+    /// Tuple, lowest index paid and whether refunded of each mark.
+    Signature(u32, Vec<(u32, u16, bool)>),
     /// Amounts and period of paid terms; trials have a number that is never stored.
     Terms(u32, Option<([i64; 3], (u16, u8))>),
     /// Chain, tuple and terms of each element.
@@ -49,7 +50,10 @@ fn stored_entry(entry: &Entry) -> StoredEntry<'_> {
         Entry::Tuple(id, tuple) => {
             StoredEntry::Tuple(*id, tuple.values, Cow::Borrowed(&tuple.attributes))
         }
-        Entry::Signature(id, set) => StoredEntry::Signature(*id, Cow::Borrowed(set)),
+        Entry::Signature(id, marks) => {
+            let marks = marks.iter().map(|mark| (mark.tuple, mark.lowest_paid, mark.is_refunded));
+            StoredEntry::Signature(*id, marks.collect())
+        }
         Entry::Timeline(entry) => stored_timeline(entry),
     }
 }
@@ -95,7 +99,14 @@ fn entry(stored: StoredEntry<'_>) -> Result<Entry, StoredError> {
         StoredEntry::Tuple(id, values, attributes) => {
             Entry::Tuple(id, Tuple { values, attributes: attributes.into_owned() })
         }
-        StoredEntry::Signature(id, set) => Entry::Signature(id, set.into_owned()),
+        StoredEntry::Signature(id, marks) => {
+            let marks = marks.into_iter().map(|(tuple, lowest_paid, is_refunded)| Mark {
+                tuple,
+                lowest_paid,
+                is_refunded,
+            });
+            Entry::Signature(id, marks.collect())
+        }
         StoredEntry::Terms(id, terms) => {
             Entry::Timeline(TimelineEntry::Terms(id, terms_of(terms)?))
         }
@@ -124,7 +135,7 @@ mod tests {
             Entry::App(0, "acme".to_owned()),
             Entry::Text(7, "DE".to_owned()),
             Entry::Tuple(8, Tuple { values: [7; Dimension::COUNT], attributes: vec![(1, 2)] }),
-            Entry::Signature(1, vec![1, 8]),
+            Entry::Signature(1, vec![Mark::refunded(1), Mark::paid(8, 300)]),
             Entry::Timeline(TimelineEntry::Terms(3, terms)),
             Entry::Timeline(TimelineEntry::Terms(4, Terms::Trial)),
             Entry::Timeline(TimelineEntry::State(4, Box::from([element]))),

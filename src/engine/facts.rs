@@ -25,12 +25,15 @@ use crate::engine::dictionary::AppIx;
 /// | `Refund` | of the refund | of the refunded payment, or none if unlinked | of the refunded payment, 0 if unlinked | tuple (the payment's, if linked) | refunds, amounts given back (positive) |
 /// | `UnplacedRefund` | of the refund | none | 0 | tuple | unlinked refunds before the customer's first payment; no anchors |
 /// | `RepeatedRefund` | of the refund | of the refunded payment | 0 | tuple of the payment | refunds of a payment that had one before; no anchors |
-/// | `Payer` | from which the customer has this signature | none | 0 | signature | customers with at least one payment; +1 and −1 as the signature grows |
+/// | `Payer` | from which the customer has this signature | none | 0 | signature: payments with their lowest index, and refunds | customers with at least one payment; +1 and −1 as the signature changes |
 /// | `Customer` | of the install anchor | none | 1 if placed by an `install` event, 0 if by the first event | tuple of that event | customers |
 /// | `Install` `PaywallView` `TrialStart` `Cancellation` `Uncancellation` `BillingIssue` `GracePeriod` `Expiration` | of the event | none | payments of the chain before it | tuple | events |
 /// | `TrialConversion` | of payment 1 of a chain that began with a trial | of that trial | 1 | tuple of the payment | conversions, amounts of the payment |
 /// | `Timeline` | from which nothing runs any more, possibly in the future | none | 0 | path of a timeline | customers with this timeline; no anchors |
 /// | `UnrefundedTimeline` | as `Timeline` | none | 0 | path of a timeline | −1 for the timeline and +1 for the one without the periods of refunded payments, of each customer for whom they differ |
+/// | `PeriodPayer` | of the payment | none | payment index, from 2 | signature: tuples | corrections to payments of the index, so that customers who paid it on several chains count once: −1 for those before, −1 for this one, +1 for all |
+/// | `Subscription` | of the payment or refund | none | 0 | signature of a chain, as `Payer` | changes after the chain's first payment, which counts for itself: −1 before, +1 after |
+/// | `Starter` | from which the customer has this signature | none | 0 | signature: tuples of trials and of first payments of subscriptions | customers who began one; +1 and −1 as the signature changes |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum FactKind {
@@ -51,11 +54,14 @@ pub enum FactKind {
     Timeline = 15,
     UnrefundedTimeline = 16,
     RepeatedRefund = 17,
+    PeriodPayer = 18,
+    Subscription = 19,
+    Starter = 20,
 }
 
 impl FactKind {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Payment,
         Self::Refund,
         Self::UnplacedRefund,
@@ -73,7 +79,15 @@ impl FactKind {
         Self::Timeline,
         Self::UnrefundedTimeline,
         Self::RepeatedRefund,
+        Self::PeriodPayer,
+        Self::Subscription,
+        Self::Starter,
     ];
+
+    /// Whether `dims` of the kind is a signature.
+    pub fn has_signature(self) -> bool {
+        matches!(self, Self::Payer | Self::PeriodPayer | Self::Subscription | Self::Starter)
+    }
 
     /// The kind with this stored number.
     pub fn from_stored(number: u8) -> Option<Self> {
@@ -101,7 +115,7 @@ pub struct FactKey {
     pub first_day: Day,
     pub other_day: Day,
     pub index: u16,
-    /// A tuple; for [`FactKind::Payer`] a signature, for timelines a path.
+    /// A tuple, a signature ([`FactKind::has_signature`]) or the path of a timeline.
     pub dims: u32,
     /// Slip of `day` against the install and the first payment.
     pub slip_install: Slip,

@@ -8,6 +8,8 @@
 //! Rows are written as differences: a renewal takes back the timeline that the period before wrote
 //! down with its end in the future, and writes one with a later end.
 
+mod heads;
+
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -15,17 +17,19 @@ use crate::domain::event::EventKind;
 use crate::domain::rules::AppRules;
 use crate::domain::time::{DAY_MICROS, Day, Timestamp};
 use crate::engine::coverage::{Coverage, Span};
-use crate::engine::dictionary::{AppIx, Dictionary, SignatureId, TupleId};
+use crate::engine::dictionary::{AppIx, Dictionary, Mark, SignatureId, TupleId};
 use crate::engine::facts::{FactKey, FactKind, Slip, Sums};
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::standing::{Anchors, Standing, refunded, standings};
 use crate::engine::timelines::Terms;
 
+use heads::{HeadStep, PaidTuples};
+
 /// A change of facts: rows to add up.
 pub type FactDelta = Vec<(FactKey, Sums)>;
 
 /// What is remembered of a chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Chain {
     /// Hash of the chain's id. Two chains of one customer with one hash would be taken for one;
     /// with 64 bits that needs thousands of millions of chains of one customer.
@@ -38,16 +42,22 @@ struct Chain {
     trial_at: Option<Timestamp>,
     /// The newest span, running or over.
     span: Option<Span>,
+    paid: PaidTuples,
+    signature: SignatureId,
 }
 
 /// A payment as refunds of it need it.
 #[derive(Debug, Clone, Copy)]
 struct PaymentTrace {
     at: Timestamp,
+    /// Place of its chain.
+    chain: usize,
     index: u16,
     tuple: TupleId,
     /// Whether a refund of it was written already.
     is_refunded: bool,
+    /// What it does to marks, if anything.
+    step: Option<HeadStep>,
 }
 
 /// What is remembered of a customer between two events.
@@ -57,7 +67,10 @@ pub struct Fold {
     last_payment_at: Option<Timestamp>,
     /// Dimensions from installs and attributions.
     tuple: TupleId,
+    /// Marks of payments and refunds.
     signature: SignatureId,
+    /// Tuples of trials and subscriptions that began.
+    starters: SignatureId,
     has_customer_row: bool,
     chains: SmallVec<[Chain; 1]>,
     coverage: Coverage,
@@ -84,6 +97,7 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
         ..Fold::default()
     };
     let mut late_refunds = Vec::new();
+    let mut steps: Vec<(usize, HeadStep)> = Vec::new();
     let mut traces: Vec<Option<PaymentTrace>> = vec![None; ledger.events().len()];
     for (place, event) in ledger.events().iter().enumerate() {
         match standings[place] {
@@ -93,18 +107,27 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
                 fold.status(event, chain, scribe);
             }
             Standing::Payment => {
-                traces[place] = Some(fold.payment(event, refunded.contains(&place), scribe));
+                let trace = fold.payment(event, refunded.contains(&place), scribe);
+                steps.extend(trace.step.map(|step| (place, step)));
+                traces[place] = Some(trace);
             }
-            standing if standing.is_effective() => fold.step(event, standing, scribe),
+            standing if standing.is_effective() => {
+                steps.extend(fold.step(event, standing, scribe).map(|step| (place, step)));
+            }
             _ => {}
         }
     }
     // A refund has the tuple and index of its payment, which may come later in event time.
     for (place, payment) in late_refunds {
         if let Some(trace) = &mut traces[payment] {
-            fold.linked_refund(&ledger.events()[place], *trace, scribe);
+            steps.push((place, fold.linked_refund(&ledger.events()[place], *trace, scribe)));
             trace.is_refunded = true;
         }
+    }
+    steps.sort_by_key(|(place, _)| *place);
+    let mut earlier = Vec::new();
+    for (_, step) in steps {
+        fold.mark(step, &mut earlier, scribe);
     }
     (fold, standings)
 }
@@ -114,7 +137,10 @@ impl Fold {
     pub fn memory_bytes(&self) -> usize {
         let chains = if self.chains.spilled() { self.chains.capacity() } else { 0 };
         let devices = if self.devices.spilled() { self.devices.capacity() } else { 0 };
-        chains * size_of::<Chain>() + devices * 8 + self.coverage.memory_bytes()
+        chains * size_of::<Chain>()
+            + self.chains.iter().map(|chain| chain.paid.memory_bytes()).sum::<usize>()
+            + devices * 8
+            + self.coverage.memory_bytes()
     }
 
     /// Whether the chain with this id is known.
@@ -123,10 +149,16 @@ impl Fold {
         self.chains.iter().any(|known| known.id == id)
     }
 
-    /// Writes the facts of one newest event that is no payment, linked refund or chain status.
-    fn step(&mut self, event: &LedgerEvent<'_>, standing: Standing, scribe: &mut Scribe<'_>) {
+    /// Writes the facts of one newest event that is no payment, linked refund or chain status;
+    /// what it does to marks is returned.
+    fn step(
+        &mut self,
+        event: &LedgerEvent<'_>,
+        standing: Standing,
+        scribe: &mut Scribe<'_>,
+    ) -> Option<HeadStep> {
         match (event.kind, standing) {
-            (_, Standing::UnlinkedRefund) => self.unlinked_refund(event, scribe),
+            (_, Standing::UnlinkedRefund) => return self.unlinked_refund(event, scribe),
             (EventKind::Install, _) => self.install(event, scribe),
             (EventKind::Attribution, _) => self.attribution(event, scribe),
             (EventKind::PaywallView, _) => {
@@ -141,19 +173,26 @@ impl Fold {
                 self.note_customer(event, tuple, scribe);
             }
         }
+        None
     }
 
     /// The facts of one more event that is newer than all others of its customer and changes the
     /// standing of none of them.
     pub fn append(&mut self, event: &LedgerEvent<'_>, standing: Standing, scribe: &mut Scribe<'_>) {
-        match standing {
-            Standing::ChainStatus { .. } => self.status(event, event.chain.as_deref(), scribe),
+        let step = match standing {
+            Standing::ChainStatus { .. } => {
+                self.status(event, event.chain.as_deref(), scribe);
+                None
+            }
             Standing::Payment => {
                 self.anchors.first_payment_at.get_or_insert(event.at);
                 // A refund that came before its payment would have been suspended.
-                self.payment(event, false, scribe);
+                self.payment(event, false, scribe).step
             }
             _ => self.step(event, standing, scribe),
+        };
+        if let Some(step) = step {
+            self.mark(step, &mut Vec::new(), scribe);
         }
     }
 
@@ -180,6 +219,7 @@ impl Fold {
         let payments = self.chains[chain].payments;
         self.activity(FactKind::TrialStart, event.at, (payments, tuple), scribe);
         self.chains[chain].trial_at = Some(event.at);
+        self.begin(event.at, tuple, scribe);
         self.open_span(event, (chain, Terms::Trial, false), scribe);
     }
 
@@ -200,7 +240,8 @@ impl Fold {
             let terms = Terms::Paid { amounts, period };
             self.open_span(event, (place, terms, is_refunded), scribe);
         }
-        let signature = scribe.dictionary.union(self.signature, tuple);
+        let paid = (place, index, tuple);
+        let step = self.count_payment(event.at, paid, event.period.is_some(), scribe);
         for zone in 0..scribe.rules.reporting_zones.len() {
             let place = self.placed(scribe, zone, event.at);
             let previous = scribe.day(zone, self.last_payment_at);
@@ -218,18 +259,9 @@ impl Fold {
                 let key = FactKey { kind, other_day, ..key.without_slips() };
                 scribe.delta.push((key, Sums::one(amounts)));
             }
-            if signature != self.signature {
-                let key = FactKey { kind: FactKind::Payer, ..place.without_slips() };
-                if self.signature != 0 {
-                    let old = FactKey { dims: self.signature, ..key };
-                    scribe.delta.push((old, Sums::count(-1)));
-                }
-                scribe.delta.push((FactKey { dims: signature, ..key }, Sums::count(1)));
-            }
         }
-        self.signature = signature;
         self.last_payment_at = Some(event.at);
-        PaymentTrace { at: event.at, index, tuple, is_refunded: false }
+        PaymentTrace { at: event.at, chain: place, index, tuple, is_refunded: false, step }
     }
 
     fn linked_refund(
@@ -237,7 +269,7 @@ impl Fold {
         event: &LedgerEvent<'_>,
         payment: PaymentTrace,
         scribe: &mut Scribe<'_>,
-    ) {
+    ) -> HeadStep {
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
         for zone in 0..scribe.rules.reporting_zones.len() {
             let paid = self.placed(scribe, zone, payment.at);
@@ -257,9 +289,15 @@ impl Fold {
                 scribe.delta.push((FactKey { other_day: paid.day, ..again }, Sums::count(1)));
             }
         }
+        let mark = Mark::refunded(payment.tuple);
+        HeadStep { at: event.at, chain: Some(payment.chain), mark }
     }
 
-    fn unlinked_refund(&self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
+    fn unlinked_refund(
+        &self,
+        event: &LedgerEvent<'_>,
+        scribe: &mut Scribe<'_>,
+    ) -> Option<HeadStep> {
         let tuple = self.resolve(event, scribe);
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
         let is_placed = self.anchors.first_payment_at.is_some_and(|first| event.at >= first);
@@ -273,6 +311,8 @@ impl Fold {
             };
             scribe.delta.push((key, Sums::one(amounts)));
         }
+        let mark = Mark::refunded(tuple);
+        is_placed.then_some(HeadStep { at: event.at, chain: None, mark })
     }
 
     fn status(&mut self, event: &LedgerEvent<'_>, chain: Option<&str>, scribe: &mut Scribe<'_>) {
@@ -342,9 +382,7 @@ impl Fold {
         let place = match self.chains.iter().position(|known| known.id == id) {
             Some(place) => place,
             None => {
-                let merged = [0, 0];
-                let chain = Chain { id, tuple: 0, merged, payments: 0, trial_at: None, span: None };
-                self.chains.push(chain);
+                self.chains.push(Chain { id, ..Chain::default() });
                 self.chains.len() - 1
             }
         };

@@ -524,7 +524,7 @@ impl Shard {
     pub fn describe(&self, key: &FactKey) -> String {
         let day = |day: Day| if day == Day::MIN { "-".to_owned() } else { day.to_string() };
         let dims = match key.kind {
-            FactKind::Payer => self.dictionary.describe_signature(key.dims),
+            kind if kind.has_signature() => self.dictionary.describe_signature(key.dims),
             FactKind::Timeline | FactKind::UnrefundedTimeline => {
                 self.dictionary.describe_path(key.dims)
             }

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
-use crate::http::{codat, ops, page, zenovay};
+use crate::http::{adapty, codat, ops, page, zenovay};
 
 /// The document; routes and their answers come from the handlers' own descriptions.
 #[derive(OpenApi)]
@@ -34,6 +34,10 @@ use crate::http::{codat, ops, page, zenovay};
         ops::get_metrics,
         ops::get_openapi,
         page::get_page,
+        adapty::post_adapty_ltv,
+        adapty::post_adapty_ltv_bare,
+        adapty::post_adapty_cohort,
+        adapty::post_adapty_cohort_bare,
         zenovay::get_zenovay_ltv,
         codat::get_codat_metric,
     ),

@@ -14,10 +14,11 @@ use crate::domain::cohort::{Anchor, Field};
 use crate::domain::time::{Day, Width};
 use crate::engine::curves::{ChangedCohort, CohortCurves, CohortKey, Heads, SegmentIx};
 use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::Sums;
 use crate::metrics_api::ages::{AgeSlots, Aging, Seen};
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::question::AgeBasis;
+
+pub use crate::metrics_api::flows::Flows;
 
 /// Value of a segment's field; empty if unknown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,21 +92,6 @@ fn spell_out(
         width,
         cohort_start: width.start(key.day),
         segment,
-    }
-}
-
-/// Money in and given back, both positive, in all three measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flows {
-    pub payments: Sums,
-    /// At their own time.
-    pub refunds: Sums,
-}
-
-impl std::ops::AddAssign for Flows {
-    fn add_assign(&mut self, other: Self) {
-        self.payments += other.payments;
-        self.refunds += other.refunds;
     }
 }
 

@@ -16,6 +16,7 @@ mod commerce;
 mod dims;
 mod event;
 mod facts;
+mod heads;
 mod ledger;
 mod money;
 pub mod random;
