@@ -145,6 +145,7 @@ impl Service {
         let direct: Arc<dyn Ingest> = Arc::new(DirectIngest(Arc::clone(&shards)));
         let router = router(HttpState::new(HttpParts {
             shards,
+            partitions: 2,
             rules,
             apps: Vec::new(),
             api_keys: setup.api_keys,
