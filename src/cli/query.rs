@@ -67,6 +67,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         .map_err(|error| CliError::Dependency(anyhow::Error::new(error)))?;
     let text = match args.question.as_str() {
         "ltv" => table::ltv(&answer),
+        "revenue" => table::revenue(&answer),
         _ => table::rows(&answer),
     };
     print(&text)?;

@@ -69,9 +69,7 @@ pub fn ltv(answer: &Value) -> String {
         add_cohorts(&mut table, "", answer, &ages);
     }
     for segment in &segments {
-        let value = segment.get("value").map(word).unwrap_or_default();
-        let name = if value.is_empty() { "unknown".to_owned() } else { value };
-        add_cohorts(&mut table, &format!("{name} "), segment, &ages);
+        add_cohorts(&mut table, &segment_name(segment), segment, &ages);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -86,6 +84,58 @@ pub fn ltv(answer: &Value) -> String {
         member("age"),
         footer(answer)
     )
+}
+
+/// A revenue answer: a bucket each row. Detail that seldom matters is left to the answer itself.
+pub fn revenue(answer: &Value) -> String {
+    let mut table = table();
+    table.set_header(REVENUE_COLUMNS);
+    let segments = answer.get("segments").and_then(Value::as_array).filter(|all| !all.is_empty());
+    match segments {
+        None => add_buckets(&mut table, "", answer),
+        Some(segments) => {
+            for segment in segments {
+                add_buckets(&mut table, &segment_name(segment), segment);
+            }
+        }
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let member = |name: &str| answer.get(name).map(word).unwrap_or_default();
+    format!(
+        "{table}\n{} {} by {}, refunds {}; * the {2} is not over or not asked whole\n{}",
+        member("currency"),
+        member("measure"),
+        member("width"),
+        member("refunds"),
+        footer(answer)
+    )
+}
+
+const REVENUE_COLUMNS: [&str; 7] =
+    ["start", "payers", "payments", "paid", "refunds", "refunded", "revenue"];
+
+fn add_buckets(table: &mut Table, prefix: &str, group: &Value) {
+    let row = |name: String, bucket: &Value| {
+        let cells = REVENUE_COLUMNS[1..].iter();
+        let cells = cells.map(|column| bucket.get(*column).map(word).unwrap_or_default());
+        std::iter::once(name).chain(cells).collect::<Vec<_>>()
+    };
+    for bucket in group.get("buckets").and_then(Value::as_array).into_iter().flatten() {
+        let start = bucket.get("start").map(word).unwrap_or_default();
+        let mark = if bucket.get("complete") == Some(&Value::Bool(false)) { "*" } else { "" };
+        table.add_row(row(format!("{prefix}{start}{mark}"), bucket));
+    }
+    if let Some(total) = group.get("total").filter(|total| total.is_object()) {
+        table.add_row(row(format!("{prefix}total"), total));
+    }
+}
+
+/// The value of a segment, to stand before the rows of its group.
+fn segment_name(segment: &Value) -> String {
+    let value = segment.get("value").map(word).unwrap_or_default();
+    if value.is_empty() { "unknown ".to_owned() } else { format!("{value} ") }
 }
 
 fn add_cohorts(table: &mut Table, prefix: &str, group: &Value, ages: &[Value]) {
@@ -116,4 +166,37 @@ fn ltv_cell(point: &Value) -> String {
     let cut = value.find('.').map_or(value.len(), |dot| (dot + 3).min(value.len()));
     let mark = if point.get("complete") == Some(&Value::Bool(false)) { "*" } else { "" };
     format!("{}{mark}", &value[..cut])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_revenue_table_has_a_row_each_bucket_and_fits_a_terminal() {
+        let bucket = |start: &str, complete: bool| {
+            json!({"start": start, "end": "x", "complete": complete, "payers": 12, "payments": 34,
+                "refunds": 5, "paid": "34567.89", "paid_micros": 1, "refunded": "12.00",
+                "refunded_micros": 1, "revenue": "34555.89", "revenue_micros": 1,
+                "unplaced_refunds": 0, "unplaced_refunded": "0.00"})
+        };
+        let buckets = [bucket("2026-01-01", true), bucket("2026-02-01", false)];
+        let answer = json!({"currency": "USD", "measure": "gross", "width": "month",
+            "refunds": "at_refund", "buckets": buckets, "total": bucket("2026-01-01", false),
+            "segments": [], "as_of": {"0": 7}});
+        let text = revenue(&answer);
+        for name in ["2026-01-01 ", "2026-02-01* ", "total "] {
+            let row = text.lines().find(|line| line.contains(name)).unwrap();
+            assert!(row.contains("34555.89"), "{row}");
+        }
+        let table = text.lines().filter(|line| line.starts_with(['│', '┌', '└', '╞']));
+        assert!(table.clone().count() >= 6);
+        assert!(table.map(|line| line.chars().count()).all(|width| width <= 80), "{text}");
+        assert!(text.contains("USD gross by month, refunds at_refund; * the month is not over"));
+        let segments = json!([{"value": "", "buckets": buckets, "total": null}]);
+        let by_store = revenue(&json!({"segments": segments}));
+        assert!(by_store.contains("unknown 2026-01-01"), "{by_store}");
+    }
 }

@@ -60,18 +60,32 @@ pub struct KafkaSettings {
     pub properties: KafkaProperties,
 }
 
-/// Properties that exactly-once rests on; the service sets them itself.
-const OWN_PROPERTIES: [&str; 10] = [
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "group.id",
-    "isolation.level",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "transactional.id",
+const OFFSETS: &str = "offsets are kept with the state, never by the client";
+const DELIVERY: &str = "exactly-once publication rests on it";
+const WHOLE: &str = "a record must never be skipped in silence";
+
+/// Properties that the service sets itself, with their other names, and why or what to set instead.
+/// All else reaches the client library as it is.
+pub const RESERVED_PROPERTIES: &[(&str, &str)] = &[
+    ("bootstrap.servers", "set kafka.bootstrap_servers"),
+    ("metadata.broker.list", "set kafka.bootstrap_servers"),
+    ("group.id", "set kafka.group_id"),
+    ("queued.max.messages.kbytes", "set kafka.prefetch_kbytes"),
+    ("allow.auto.create.topics", "set kafka.create_topics"),
+    ("enable.auto.commit", OFFSETS),
+    ("auto.commit.enable", OFFSETS),
+    ("enable.auto.offset.store", OFFSETS),
+    ("auto.offset.reset", WHOLE),
+    ("check.crcs", WHOLE),
+    ("isolation.level", "records of aborted transactions must never be counted"),
+    ("enable.partition.eof", "the lag is measured by it"),
+    ("partition.assignment.strategy", "partitions move one by one, with their state"),
+    ("group.protocol", "partitions move one by one, with their state"),
+    ("transactional.id", DELIVERY),
+    ("acks", DELIVERY),
+    ("request.required.acks", DELIVERY),
+    ("enable.idempotence", DELIVERY),
+    ("partitioner", "every producer must place a customer in the same partition"),
 ];
 
 impl KafkaSettings {
@@ -202,9 +216,10 @@ fn schema_file(folder: &Path, path: &str) -> Option<SchemaFile> {
 fn read_properties(section: &mut Section<'_>) -> KafkaProperties {
     let given = section.free_names("properties", is_secret_property);
     for (name, value) in &given {
-        if OWN_PROPERTIES.contains(&name.as_str()) {
+        if let Some((_, instead)) = RESERVED_PROPERTIES.iter().find(|(own, _)| own == name) {
             // None of these is a secret.
-            section.refuse(&format!("properties.{name}"), "left to the service", value);
+            let expected = format!("left to the service ({instead})");
+            section.refuse(&format!("properties.{name}"), &expected, value);
         }
     }
     KafkaProperties(given.into_iter().collect())

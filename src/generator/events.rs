@@ -21,7 +21,7 @@ type Draft = RawEvent<'static>;
 #[derive(Debug)]
 pub(super) struct Scribe {
     app_id: String,
-    /// Mixed into device ids, so that two seeds share none.
+    /// Part of all ids, so that businesses of several seeds fit into one app.
     seed: u64,
     rates: RateBoard,
 }
@@ -35,9 +35,9 @@ impl Scribe {
     pub(super) fn draft(&self, customer: &mut Customer, kind: EventKind, at: i64) -> Draft {
         customer.events += 1;
         RawEvent {
-            event_id: Some(event_id(customer, customer.events)),
+            event_id: Some(self.event_id(customer, customer.events)),
             app_id: Some(Cow::Owned(self.app_id.clone())),
-            customer_id: Some(Cow::Owned(format!("c{:07}", customer.number))),
+            customer_id: Some(Cow::Owned(format!("c{}-{:07}", self.seed, customer.number))),
             kind: Some(Cow::Borrowed(kind.name())),
             occurred_at: Some(Timestamp(at)),
             environment: customer.sandbox.then_some(Cow::Borrowed("sandbox")),
@@ -47,7 +47,16 @@ impl Scribe {
 
     /// Identifier of the customer's chain.
     pub(super) fn chain_id(&self, customer: &Customer) -> Cow<'static, str> {
-        transaction_id(customer, customer.chain)
+        self.transaction_id(customer, customer.chain)
+    }
+
+    /// Identifier of the customer's event with this ordinal.
+    pub(super) fn event_id(&self, customer: &Customer, ordinal: u16) -> Cow<'static, str> {
+        Cow::Owned(format!("e{}-{:07}-{ordinal}", self.seed, customer.number))
+    }
+
+    fn transaction_id(&self, customer: &Customer, ordinal: u16) -> Cow<'static, str> {
+        Cow::Owned(format!("t{}-{:07}-{ordinal}", self.seed, customer.number))
     }
 
     /// A payment; or, when the time and the amount of a refund are given, what is given back of it.
@@ -69,8 +78,8 @@ impl Scribe {
         draft.net_micros = Some(amounts.net);
         draft.currency = Some(Cow::Borrowed(CURRENCIES[country.currency].code));
         draft.reporting_rate = Some(Cow::Owned(self.rates.text(country.currency, at).to_owned()));
-        draft.transaction_id = Some(transaction_id(customer, payment.transaction));
-        draft.original_transaction_id = Some(transaction_id(customer, payment.chain));
+        draft.transaction_id = Some(self.transaction_id(customer, payment.transaction));
+        draft.original_transaction_id = Some(self.transaction_id(customer, payment.chain));
         sold(&mut draft, customer, payment.product);
         if as_refund.is_none() {
             paid_for(&mut draft, payment.product);
@@ -93,15 +102,6 @@ impl Scribe {
 pub(super) fn finish(draft: Draft) -> BillingEvent<'static> {
     // The settings are checked and the rest is made here, so a refusal is a bug of this module.
     draft.check().unwrap_or_else(|error| unreachable!("a generated event is invalid: {error}"))
-}
-
-/// Identifier of the customer's event with this ordinal.
-pub(super) fn event_id(customer: &Customer, ordinal: u16) -> Cow<'static, str> {
-    Cow::Owned(format!("e{:07}-{ordinal}", customer.number))
-}
-
-fn transaction_id(customer: &Customer, ordinal: u16) -> Cow<'static, str> {
-    Cow::Owned(format!("t{:07}-{ordinal}", customer.number))
 }
 
 fn set(draft: &mut Draft, dimension: Dimension, value: &'static str) {

@@ -19,7 +19,7 @@ use super::catalog::{
 };
 use super::customer::{Customer, Payment};
 use super::delivery::Delivery;
-use super::events::{attributed, event_id, finish, located, offered, shown, sold, tested};
+use super::events::{attributed, finish, located, offered, shown, sold, tested};
 
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -368,7 +368,7 @@ impl Turn<'_> {
 
     fn void(&mut self, wrong: u16) {
         let mut draft = self.draft(EventKind::Void);
-        draft.refers_to = Some(event_id(self.customer, wrong));
+        draft.refers_to = Some(self.business.scribe.event_id(self.customer, wrong));
         self.send(draft);
     }
 

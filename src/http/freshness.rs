@@ -143,6 +143,12 @@ pub async fn wait_for(state: &HttpState, min_as_of: Option<&str>) -> Result<(), 
     let deadline = Instant::now() + state.parts.limits.min_as_of_wait;
     loop {
         let held = held(state, wanted.keys().copied().collect()).await?;
+        let partitions = state.parts.partitions;
+        let is_known = |partition: &Partition| *partition < partitions;
+        if !wanted.keys().all(|partition| is_known(partition) || held.contains_key(partition)) {
+            let expected = format!("of partitions 0 to {}", partitions - 1);
+            return Err(invalid("min_as_of", &expected, text));
+        }
         let reached = |(partition, next): (&Partition, &NextOffset)| {
             held.get(partition).is_some_and(|held| held >= next)
         };

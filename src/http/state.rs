@@ -90,6 +90,8 @@ impl From<&ServiceSettings> for Limits {
 /// What the API is made of.
 pub struct HttpParts {
     pub shards: Arc<Shards>,
+    /// How many partitions the input has, held here or elsewhere.
+    pub partitions: Partition,
     pub rules: Arc<Rules>,
     pub apps: Vec<AppSettings>,
     /// Without any, every request is let in: then only loopback may be listened on.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
+use crate::config::RESERVED_PROPERTIES;
 use crate::kafka::topics::Topics;
 
 /// Why the Kafka side can't be set up.
@@ -97,33 +98,6 @@ impl fmt::Debug for KafkaSettings {
     }
 }
 
-const OFFSETS: &str = "offsets are kept with the state, never by the client";
-const DELIVERY: &str = "exactly-once publication rests on it";
-const WHOLE: &str = "a record must never be skipped in silence";
-
-/// Properties that are ours, with their other names, and why or what to set instead.
-const RESERVED: &[(&str, &str)] = &[
-    ("bootstrap.servers", "set kafka.bootstrap_servers"),
-    ("metadata.broker.list", "set kafka.bootstrap_servers"),
-    ("group.id", "set kafka.group_id"),
-    ("queued.max.messages.kbytes", "set kafka.prefetch_kbytes"),
-    ("allow.auto.create.topics", "set kafka.create_topics"),
-    ("enable.auto.commit", OFFSETS),
-    ("auto.commit.enable", OFFSETS),
-    ("enable.auto.offset.store", OFFSETS),
-    ("auto.offset.reset", WHOLE),
-    ("check.crcs", WHOLE),
-    ("isolation.level", "records of aborted transactions must never be counted"),
-    ("enable.partition.eof", "the lag is measured by it"),
-    ("partition.assignment.strategy", "partitions move one by one, with their state"),
-    ("group.protocol", "partitions move one by one, with their state"),
-    ("transactional.id", DELIVERY),
-    ("acks", DELIVERY),
-    ("request.required.acks", DELIVERY),
-    ("enable.idempotence", DELIVERY),
-    ("partitioner", "every producer must place a customer in the same partition"),
-];
-
 /// After this the broker aborts an open transaction on its own, unless the operator says else.
 const TRANSACTION_TIMEOUT_MS: &str = "60000";
 /// How long a forwarded event may wait for its acknowledgement.
@@ -155,7 +129,9 @@ impl KafkaSettings {
 
     fn check_properties(&self) -> Result<(), SetupError> {
         for (property, value) in &self.properties {
-            if let Some((_, instead)) = RESERVED.iter().find(|(name, _)| name == property) {
+            if let Some((_, instead)) =
+                RESERVED_PROPERTIES.iter().find(|(name, _)| name == property)
+            {
                 return Err(SetupError::Reserved { property: property.clone(), instead });
             }
             // One by one, so that the error can only be about this one.

@@ -28,8 +28,8 @@ use crate::pipeline::forward::KafkaIngest;
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, PipelineError, Progress, SharedProgress};
 use crate::state::Shards;
-use crate::stream::Ingest;
 use crate::stream::registry::SchemaRegistry;
+use crate::stream::{Ingest, Partition};
 use crate::telemetry::Metrics;
 
 pub use stores::Stores;
@@ -60,6 +60,8 @@ pub struct Service {
     pub ingest: Arc<dyn Ingest>,
     pub clock: Clock,
     pub progress: SharedProgress,
+    /// Of the input, whoever holds them.
+    partitions: Partition,
     readiness: Readiness,
     stores: Arc<Stores>,
     stop: Arc<AtomicBool>,
@@ -95,6 +97,7 @@ impl Service {
             ingest: Arc::new(log),
             clock,
             progress,
+            partitions: 1,
             readiness: Readiness::ready(),
             stores,
             stop,
@@ -159,6 +162,7 @@ impl Service {
             ingest: Arc::new(KafkaIngest::new(forwarder, encoding)),
             clock: clock(options.now),
             progress,
+            partitions: topics.events_partitions,
             readiness: Readiness::not_ready("no partition has been assigned yet"),
             stores,
             stop,
@@ -172,6 +176,7 @@ impl Service {
         let progress = Arc::clone(&self.progress);
         HttpState::new(HttpParts {
             shards: Arc::clone(&self.shards),
+            partitions: self.partitions,
             rules: Arc::new(self.config.rules.clone()),
             apps: self.config.apps.clone(),
             api_keys: self.config.api_keys.clone(),

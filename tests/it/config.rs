@@ -99,8 +99,8 @@ fn everything_that_is_wrong_is_reported_at_once() {
             "service.log_format must be one of text, json, got \"xml\" (ltvstream.toml)",
             "kafka.prefetch_kbytes must be an integer from 64 to 2097151, got \"many\" \
              (ltvstream.toml)",
-            "kafka.properties.enable.auto.commit must be left to the service, got \"true\" \
-             (ltvstream.toml)",
+            "kafka.properties.enable.auto.commit must be left to the service (offsets are kept with \
+             the state, never by the client), got \"true\" (ltvstream.toml)",
             "engine.commit_interval_ms must be an integer from 1 to 600000, got \"0\" \
              (ltvstream.toml)",
             "apps[0].id must be 1 to 100 of the letters A-Za-z0-9._:-, got \"two words\" \

@@ -35,7 +35,7 @@ async fn unknown_parameters_are_refused_by_name() {
         ("/v1/apps/acme/ltv?Width=day", "Width", "width"),
         ("/v1/apps/acme/revenue?segmentby=store", "segmentby", "segment_by"),
         ("/v1/suspended?reson=x", "reson", "reason"),
-        ("/v1/dead-letters?form=1", "form", "from"),
+        ("/v1/dead-letters?curser=1", "curser", "cursor"),
         ("/v1/apps/acme/customers/A?min_asof=0:1", "min_asof", "min_as_of"),
     ] {
         let body = problem(&service.get(path).await, 400, "unknown-parameter");
@@ -119,12 +119,16 @@ async fn min_as_of_is_waited_for() {
     for reached in ["0:0", "1:7", "0:0,1:7"] {
         assert_eq!(service.get(&format!("{LTV}?min_as_of={reached}")).await.status, 200);
     }
-    for missed in ["1:8", "0:1,1:7", "5:1"] {
+    for missed in ["1:8", "0:1,1:7"] {
         let answer = service.get(&format!("{LTV}?min_as_of={missed}")).await;
         let body = problem(&answer, 503, "as-of-not-reached");
         assert_ne!(answer.header("retry-after"), "");
         assert!(body["min_as_of"].is_object() && body["as_of"].is_object());
     }
+    // Nothing to wait for: the input has the partitions 0 and 1.
+    let body =
+        problem(&service.get(&format!("{LTV}?min_as_of=0:0,5:1")).await, 400, "invalid-parameter");
+    assert_eq!(body["detail"], "min_as_of must be of partitions 0 to 1, got \"0:0,5:1\"");
 }
 
 #[tokio::test]

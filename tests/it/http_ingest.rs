@@ -64,8 +64,6 @@ async fn json_is_one_event_or_an_array() {
     assert_eq!(counts(&all), [6, 0, 1, 1].map(|count| json!(count)));
     assert_eq!(all.json()["errors"][0]["line"], 8);
     assert_eq!(all.json()["errors"][0]["event_id"], "x");
-    let none = service.post("application/json", "[]").await;
-    assert_eq!((none.status.as_u16(), counts(&none)), (202, [0; 4].map(|count| json!(count))));
 }
 
 #[tokio::test]
@@ -78,6 +76,13 @@ async fn a_body_that_is_not_json_is_refused_whole() {
     assert_eq!(answer.json()["type"], "urn:ltvstream:problem:unparseable");
     for body in ["", "[{}", "{} {}", "[1\n,", "\u{1}"] {
         assert_eq!(service.post("application/json", body).await.status, 400, "{body:?}");
+    }
+    for (content_type, body) in [("application/json", "[]"), (NDJSON, ""), (NDJSON, "\n \n")] {
+        let empty = service.post(content_type, body).await;
+        assert_eq!(
+            (empty.status.as_u16(), &empty.json()["detail"]),
+            (400, &json!("the body holds no event"))
+        );
     }
     let nothing = service.ask("/v1/apps/acme/ltv").await;
     assert_eq!(nothing["as_of"], json!({"0": 0, "1": 0}));
@@ -123,7 +128,7 @@ async fn gzip_and_zstd_bodies_are_read() {
 async fn the_limit_counts_what_is_decoded() {
     let limits = Limits { max_body_bytes: 10_000, ..Limits::default() };
     let service = Service::new(Setup { limits, ..Setup::default() });
-    assert_eq!(service.post(NDJSON, vec![b'\n'; 10_000]).await.status, 202);
+    assert_eq!(service.post(NDJSON, vec![b'\n'; 10_000]).await.status, 400);
     let answer = service.post(NDJSON, vec![b'\n'; 10_001]).await;
     assert_eq!(answer.status, 413);
     assert_eq!(answer.json()["type"], "urn:ltvstream:problem:body-too-large");

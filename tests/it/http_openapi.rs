@@ -95,7 +95,7 @@ async fn the_document_is_openapi_3_1() {
 #[tokio::test]
 async fn the_parameters_are_those_that_are_taken() {
     let document = document().await;
-    let service = Service::with("").await;
+    let service = Service::new(crate::http_support::Setup::default());
     for (path, method, operation) in operations(&document) {
         if method != "get" {
             continue;

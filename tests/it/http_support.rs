@@ -176,6 +176,7 @@ impl Service {
         let direct: Arc<dyn Ingest> = Arc::new(DirectIngest(Arc::clone(&shards)));
         let router = router(HttpState::new(HttpParts {
             shards,
+            partitions: 2,
             rules,
             apps: setup.apps,
             api_keys: setup.api_keys,

@@ -22,8 +22,8 @@ const LIMIT_MAX: u64 = 1000;
 /// What the path takes.
 pub const PARAMETERS: &[Parameter] = &[
     Parameter {
-        name: "from",
-        shape: Shape::Text("PARTITION:OFFSET, as next of an answer, or an offset of partition 0"),
+        name: "cursor",
+        shape: Shape::Text("the next_cursor of an answer, or PARTITION:OFFSET"),
         about: "The first record that may be shown; the first there is if absent.",
     },
     Parameter {
@@ -49,8 +49,8 @@ impl utoipa::IntoParams for DeadLetterParameters {
 pub struct DeadLettersBody {
     /// By partition and offset.
     pub dead_letters: Vec<DeadLetterBody>,
-    /// Give it as `from` to go on; null at the end.
-    pub next: Option<String>,
+    /// Give it as `cursor` to go on; null at the end.
+    pub next_cursor: Option<String>,
     #[serde(flatten)]
     pub freshness: Freshness,
 }
@@ -102,8 +102,8 @@ impl From<DeadLetter> for DeadLetterBody {
     }
 }
 
-fn parse_from(text: &str) -> Option<(Partition, i64)> {
-    let (partition, offset) = text.split_once(':').unwrap_or(("0", text));
+fn parse_cursor(text: &str) -> Option<(Partition, i64)> {
+    let (partition, offset) = text.split_once(':')?;
     let offset: i64 = offset.parse().ok()?;
     let partition: Partition = partition.parse().ok()?;
     (partition >= 0 && offset >= 0).then_some((partition, offset))
@@ -138,7 +138,7 @@ pub async fn get_dead_letters(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
     let parameters = Parameters::read(pairs, PARAMETERS, false)?;
-    let from = parameters.parsed("from", parse_from)?.unwrap_or((0, 0));
+    let from = parameters.parsed("cursor", parse_cursor)?.unwrap_or((0, 0));
     let limit = parameters.integer("limit")?.unwrap_or(LIMIT_USUAL);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     blocking(move || respond(&state, from, limit)).await
@@ -157,9 +157,9 @@ fn respond(state: &HttpState, from: (Partition, i64), limit: usize) -> Result<Re
         let more = reader.dead_letters(first, wanted);
         letters.extend(more.map_err(|error| Problem::internal(&error))?);
     }
-    let next = letters.get(limit).map(|next| format!("{}:{}", next.partition, next.offset));
+    let next_cursor = letters.get(limit).map(|next| format!("{}:{}", next.partition, next.offset));
     letters.truncate(limit);
     let dead_letters = letters.into_iter().map(DeadLetterBody::from).collect();
-    let body = DeadLettersBody { dead_letters, next, freshness };
+    let body = DeadLettersBody { dead_letters, next_cursor, freshness };
     Ok((body.freshness.headers(), Json(body)).into_response())
 }

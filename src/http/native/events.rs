@@ -91,8 +91,8 @@ type Numbered<'a> = (usize, &'a [u8]);
 ///
 /// The body is one event, an array of events, or NDJSON with one event a line (blank lines are
 /// skipped), optionally encoded with gzip or zstd, and as a whole at most
-/// `service.max_body_bytes` long when decoded (64 MiB). A body that is not JSON is refused whole;
-/// events are accepted and refused one by one. The answer is sent when every accepted event is
+/// `service.max_body_bytes` long when decoded (64 MiB). A body that is not JSON, or
+/// holds no event, is refused whole; events are accepted and refused one by one. The answer is sent when every accepted event is
 /// durable. Submitting the same events again is safe: they count as repeated.
 #[utoipa::path(
     post,
@@ -136,6 +136,9 @@ pub async fn post_events(
             Form::Json => json_events(&body)?,
             Form::Ndjson => ndjson_events(&body)?,
         };
+        if events.is_empty() {
+            return Err(Problem::new(Kind::Unparseable, "the body holds no event"));
+        }
         submit(&*state.parts.ingest, &access, events)
     })
     .await
@@ -186,16 +189,12 @@ fn submit(
     events: Vec<Numbered<'_>>,
 ) -> Result<Response, Problem> {
     let (allowed, mut errors) = part(access, events);
-    if allowed.is_empty() && !errors.is_empty() {
+    if allowed.is_empty() {
         let detail = "the API key is for none of the apps that the events are of";
         return Err(Problem::new(Kind::Forbidden, detail));
     }
-    let receipts = if allowed.is_empty() {
-        Receipts { receipts: Vec::new(), as_of: Vec::new() }
-    } else {
-        let bytes = allowed.iter().map(|(_, bytes)| bytes.to_vec()).collect();
-        ingest.submit(bytes).map_err(refused_whole)?
-    };
+    let bytes = allowed.iter().map(|(_, bytes)| bytes.to_vec()).collect();
+    let Receipts { receipts, as_of } = ingest.submit(bytes).map_err(refused_whole)?;
     let mut body = IngestBody {
         accepted: 0,
         suspended: 0,
@@ -203,9 +202,9 @@ fn submit(
         refused: errors.len(),
         errors: Vec::new(),
         errors_truncated: false,
-        as_of: by_name(&receipts.as_of.into_iter().collect::<AsOf>()),
+        as_of: by_name(&as_of.into_iter().collect::<AsOf>()),
     };
-    for ((line, bytes), receipt) in allowed.into_iter().zip(receipts.receipts) {
+    for ((line, bytes), receipt) in allowed.into_iter().zip(receipts) {
         match receipt {
             Receipt::Accepted { is_suspended } => {
                 body.accepted += 1;

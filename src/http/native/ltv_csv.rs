@@ -29,7 +29,8 @@ const COLUMNS: [&str; 20] = [
 /// The rows in pieces: the column names, then a piece per total and cohort.
 ///
 /// `row` is `total`, `cohort`, `segment_total` or `segment_cohort`. A cohort none of whose ages
-/// has begun has one row, without an age.
+/// has begun has one row, without an age. `notes`, which are about the whole answer, stand in the
+/// first row.
 pub fn csv_chunks(answer: LtvAnswer) -> impl Iterator<Item = String> + Send + 'static {
     let LtvAnswer { ages, overall, segments, notes, .. } = answer;
     let notes = notes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -37,9 +38,10 @@ pub fn csv_chunks(answer: LtvAnswer) -> impl Iterator<Item = String> + Send + 's
     let parts = segments
         .into_iter()
         .flat_map(|(value, group)| group_rows(value, group, ["segment_total", "segment_cohort"]));
-    let cohorts = whole
-        .chain(parts)
-        .map(move |(row, segment, cohort)| cohort_rows(row, &segment, &cohort, (&ages, &notes)));
+    let notes = std::iter::once(notes).chain(std::iter::repeat(String::new()));
+    let cohorts = whole.chain(parts).zip(notes).map(move |((row, segment, cohort), notes)| {
+        cohort_rows(row, &segment, &cohort, (&ages, notes))
+    });
     std::iter::once(lines(&[COLUMNS.map(str::to_owned)])).chain(cohorts)
 }
 
@@ -57,7 +59,7 @@ fn cohort_rows(
     row: &str,
     segment: &str,
     cohort: &LtvCohort,
-    (ages, notes): (&[u32], &str),
+    (ages, notes): (&[u32], String),
 ) -> String {
     let points = ages.iter().zip(&cohort.points);
     let begun = points.filter_map(|(age, point)| Some((*age, point.as_ref()?)));
@@ -65,9 +67,7 @@ fn cohort_rows(
     if rows.is_empty() {
         rows.push(fields(row, segment, cohort, None));
     }
-    for row in &mut rows {
-        row[COLUMNS.len() - 1] = notes.to_owned();
-    }
+    rows[0][COLUMNS.len() - 1] = notes;
     lines(&rows)
 }
 

@@ -181,7 +181,8 @@ const COLUMNS: [&str; 14] = [
 
 /// The answer as CSV in pieces: the column names, then a piece per group.
 ///
-/// `row` is `total`, `bucket`, `segment_total` or `segment_bucket`.
+/// `row` is `total`, `bucket`, `segment_total` or `segment_bucket`. `notes`, which are about the
+/// whole answer, stand in the first row.
 pub fn csv_chunks(
     answer: RevenueAnswer,
     of: Measure,
@@ -190,11 +191,16 @@ pub fn csv_chunks(
     let whole = std::iter::once((String::new(), answer.overall, ["total", "bucket"]));
     let parts = answer.segments.into_iter();
     let parts = parts.map(|(value, group)| (value, group, ["segment_total", "segment_bucket"]));
-    let groups = whole.chain(parts).map(move |(segment, group, [total, bucket])| {
+    let notes = std::iter::once(notes).chain(std::iter::repeat(String::new()));
+    let groups = whole.chain(parts).zip(notes);
+    let groups = groups.map(move |((segment, group, [total, bucket]), notes)| {
         let totals = group.total.iter().map(|whole| (total, whole));
         let rows = totals.chain(group.buckets.iter().map(|part| (bucket, part)));
-        let rows: Vec<_> =
-            rows.map(|(row, bucket)| fields((row, &segment), bucket, of, &notes)).collect();
+        let mut rows: Vec<_> =
+            rows.map(|(row, bucket)| fields((row, &segment), bucket, of)).collect();
+        if let Some(first) = rows.first_mut() {
+            first[COLUMNS.len() - 1] = notes;
+        }
         lines(&rows)
     });
     std::iter::once(lines(&[COLUMNS.map(str::to_owned)])).chain(groups)
@@ -204,7 +210,6 @@ fn fields(
     (row, segment): (&str, &str),
     bucket: &RevenueBucket,
     of: Measure,
-    notes: &str,
 ) -> [String; COLUMNS.len()] {
     let body = BucketBody::new(bucket, of);
     [
@@ -221,6 +226,6 @@ fn fields(
         body.money.revenue,
         body.unplaced_refunds.to_string(),
         body.unplaced_refunded,
-        notes.to_owned(),
+        String::new(),
     ]
 }
