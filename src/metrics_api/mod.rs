@@ -10,6 +10,9 @@ mod filters;
 mod grid;
 pub mod ltv;
 mod ltv_answer;
+pub mod mrr;
+pub mod mrr_answer;
+mod mrr_days;
 #[cfg(test)]
 mod naive;
 pub mod question;
