@@ -16,6 +16,7 @@
 
 mod asking;
 pub mod auth;
+pub mod chartmogul;
 mod clock;
 pub mod compat;
 mod freshness;
@@ -81,7 +82,7 @@ fn free_routes() -> Vec<Route> {
 }
 
 /// The APIs of other vendors.
-const VENDORS: [Vendor; 1] = [zenovay::VENDOR];
+const VENDORS: [Vendor; 2] = [chartmogul::VENDOR, zenovay::VENDOR];
 
 /// All paths.
 pub fn paths() -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
-use crate::http::{ops, page, zenovay};
+use crate::http::{chartmogul, ops, page, zenovay};
 
 /// The document; routes and their answers come from the handlers' own descriptions.
 #[derive(OpenApi)]
@@ -34,6 +34,8 @@ use crate::http::{ops, page, zenovay};
         ops::get_metrics,
         ops::get_openapi,
         page::get_page,
+        chartmogul::get_chartmogul_ping,
+        chartmogul::get_chartmogul_metrics,
         zenovay::get_zenovay_ltv,
     ),
     modifiers(&Keys),
@@ -58,6 +60,8 @@ impl Modify for Keys {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+        let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
     }
 }
 

@@ -161,6 +161,11 @@ impl Service {
             let store = Arc::new(MemoryStore::default());
             shards.insert(LiveShard::open(store, partition, settings).unwrap());
         }
+        Self::over(shards, rules, setup)
+    }
+
+    /// A service over shards that are there already.
+    pub fn over(shards: Arc<Shards>, rules: Arc<Rules>, setup: Setup) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let direct: Arc<dyn Ingest> = Arc::new(DirectIngest(Arc::clone(&shards)));
         let router = router(HttpState::new(HttpParts {

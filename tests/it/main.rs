@@ -1,6 +1,7 @@
 //! One binary for all integration tests; a module per promise.
 
 mod architecture;
+mod chartmogul;
 mod cli;
 mod clients;
 mod codec_avro_reference;

@@ -11,6 +11,7 @@
 
 mod calendar;
 mod cdnow;
+mod chartmogul;
 mod cohorts;
 mod dims;
 mod event;
@@ -28,6 +29,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 
 pub use calendar::Width;
+pub use chartmogul::MrrQuestion;
 pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
 
 use calendar::DAY_US;
