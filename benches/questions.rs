@@ -13,13 +13,15 @@ use ltvstream::domain::dimensions::{Dimension, Dimensions};
 use ltvstream::domain::money::Amounts;
 use ltvstream::domain::time::{Day, Width};
 use ltvstream::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
-use ltvstream::engine::dictionary::{AppIx, Dictionary};
+use ltvstream::engine::dictionary::{AppIx, Dictionary, Mark};
 use ltvstream::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use ltvstream::engine::timelines::{Element, Terms, Timeline};
 use ltvstream::metrics_api::ltv;
 use ltvstream::metrics_api::mrr::{self, ChurnWindow, Interval, MrrQuestion};
 use ltvstream::metrics_api::mrr_answer;
-use ltvstream::metrics_api::question::{AgeBasis, Filter, LtvQuestion, Measure, Per, RefundDating};
+use ltvstream::metrics_api::question::{
+    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
+};
 use ltvstream::metrics_api::revenue::{self, RevenueQuestion};
 use ltvstream::metrics_api::snapshot;
 
@@ -86,7 +88,7 @@ impl Shard {
         }
         let first = install + random.day(30);
         key.first_day = Day(first);
-        let signature = self.dictionary.union(0, dims);
+        let signature = self.dictionary.union(0, Mark::paid(dims, 1));
         let payer = FactKey { kind: FactKind::Payer, day: Day(first), dims: signature, ..key };
         self.add(FactKey { index: 0, ..payer }, Sums::count(1));
         let sums = Sums::one(Amounts { gross: 9_990_000, proceeds: 6_993_000, net: 6_000_000 });
@@ -145,7 +147,9 @@ fn question() -> LtvQuestion {
         measure: Measure::Gross,
         from: None,
         to: None,
+        members: Members::WholeCohorts,
         filters: Vec::new(),
+        any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
         until: Day(FIRST_DAY + DAYS),
@@ -226,10 +230,14 @@ fn questions(criterion: &mut Criterion) {
         segment: None,
     };
     let until = Day(FIRST_DAY + DAYS);
+    let ages = snapshot::SnapshotAges {
+        days: vec![0, 1, 3, 7, 14, 30, 60, 90, 180, 365, 730],
+        periods: (0..=24).collect(),
+    };
     group.bench_function("snapshot_month", |bencher| {
         bencher.iter(|| {
-            let partial = snapshot::partial(curves, dictionary, black_box(&key), until);
-            snapshot::snapshot(key.clone(), until, &partial)
+            let partial = snapshot::partial(curves, dictionary, black_box(&key), (&ages, until));
+            snapshot::snapshot(key.clone(), (&ages, until), &partial)
         });
     });
     group.finish();

@@ -24,6 +24,7 @@ pub mod envelope;
 pub mod error;
 pub mod event_codec;
 pub(crate) mod event_fields;
+pub mod fact_pages;
 pub mod json_event;
 pub mod sealed;
 pub mod snapshot;

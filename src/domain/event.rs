@@ -107,7 +107,23 @@ impl FromStr for EventKind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(())
+        Ok(match text {
+            "install" => Self::Install,
+            "paywall_view" => Self::PaywallView,
+            "trial_started" => Self::TrialStarted,
+            "purchase" => Self::Purchase,
+            "renewal" => Self::Renewal,
+            "refund" => Self::Refund,
+            "cancellation" => Self::Cancellation,
+            "uncancellation" => Self::Uncancellation,
+            "billing_issue" => Self::BillingIssue,
+            "grace_period" => Self::GracePeriod,
+            "expiration" => Self::Expiration,
+            "attribution" => Self::Attribution,
+            "void" => Self::Void,
+            "forget" => Self::Forget,
+            _ => return Err(()),
+        })
     }
 }
 
@@ -453,7 +469,7 @@ fn optional<'a>(
 }
 
 fn check_text<'a>(field: &'static str, value: Cow<'a, str>) -> Checked<Cow<'a, str>> {
-    if value.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+    if !is_plain(&value) {
         return Err(FieldError::invalid(
             field,
             "text without control characters",
@@ -461,6 +477,19 @@ fn check_text<'a>(field: &'static str, value: Cow<'a, str>) -> Checked<Cow<'a, s
         ));
     }
     Ok(value)
+}
+
+/// Whether there is no control character of ASCII in it.
+fn is_plain(text: &str) -> bool {
+    // Eight bytes at a time: every text of every event comes by here.
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let ones = u64::MAX / 0xff;
+    let tops = ones * 0x80;
+    // A byte's top bit is set where the byte is below `limit`, which is at most 0x80.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ones * limit) & !word & tops;
+    let is_control = |word: u64| below(word, 0x20) | below(word ^ (ones * 0x7f), 1) != 0;
+    !words.iter().any(|word| is_control(u64::from_le_bytes(*word)))
+        && rest.iter().all(|byte| *byte >= 0x20 && *byte != 0x7f)
 }
 
 fn check_app_id(value: Option<Cow<'_, str>>) -> Checked<Cow<'_, str>> {
@@ -530,8 +559,7 @@ fn check_attributes(mut attributes: Attributes<'_>) -> Checked<Attributes<'_>> {
     attributes.retain(|(_, value)| !value.is_empty());
     for (name, value) in &attributes {
         let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_BYTES_MAX;
-        let plain = |text: &str| text.bytes().all(|byte| byte >= 0x20 && byte != 0x7f);
-        if !fits(name) || !fits(value) || !plain(name) || !plain(value) {
+        if !fits(name) || !fits(value) || !is_plain(name) || !is_plain(value) {
             return Err(FieldError::invalid(
                 "attributes",
                 &format!("names and values of 1 to {TEXT_BYTES_MAX} bytes of text"),
@@ -545,6 +573,23 @@ fn check_attributes(mut attributes: Attributes<'_>) -> Checked<Attributes<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_control_character_is_found_wherever_it_stands() {
+        assert!(EventKind::ALL.into_iter().all(|kind| kind.name().parse() == Ok(kind)));
+        let plain = "é ~\u{80}ÿ€𝄞 0123456789";
+        for start in 0..12 {
+            let text = format!("{}{plain}", "x".repeat(start));
+            assert!(is_plain(&text));
+            for (at, _) in text.char_indices() {
+                for control in (0..0x20u8).chain([0x7f]) {
+                    let mut text = text.clone();
+                    text.insert(at, char::from(control));
+                    assert!(!is_plain(&text), "{control} at {at}");
+                }
+            }
+        }
+    }
 
     fn purchase() -> RawEvent<'static> {
         RawEvent {

@@ -8,6 +8,8 @@
 //! Where the clocks of a zone go back over midnight, an instant can fall on an earlier day than
 //! one before it. Then the later instant's word stands, the same on every walk.
 
+use smallvec::SmallVec;
+
 use crate::domain::time::{Day, Timestamp, Zone};
 use crate::engine::dictionary::TupleId;
 use crate::engine::facts::{FactKey, FactKind, Sums};
@@ -57,17 +59,19 @@ impl Span {
 /// A customer's timelines, by zone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
-    all: Vec<Timeline>,
+    /// Empty before the first span.
+    all: SmallVec<[Timeline; 1]>,
     /// Without the spans of refunded payments; empty for customers that have none.
-    unrefunded: Vec<Timeline>,
+    unrefunded: Box<[Timeline]>,
 }
 
 impl Coverage {
     /// Of a customer without spans. `has_refunded`: whether there is a payment that refunds have
     /// given back.
     pub fn new(zones: usize, has_refunded: bool) -> Self {
-        let empty = |zones| vec![Timeline::default(); zones];
-        Self { all: empty(zones), unrefunded: empty(if has_refunded { zones } else { 0 }) }
+        let refunded_zones = if has_refunded { zones } else { 0 };
+        let unrefunded = vec![Timeline::default(); refunded_zones].into_boxed_slice();
+        Self { all: SmallVec::new(), unrefunded }
     }
 
     /// Writes what changes when at an instant, the newest so far, the newest spans of the
@@ -79,6 +83,7 @@ impl Coverage {
         scribe: &mut Scribe<'_>,
     ) {
         let rules = scribe.rules;
+        self.all.resize(rules.reporting_zones.len(), Timeline::default());
         for (zone, days) in rules.reporting_zones.iter().enumerate() {
             let day = days.day(at);
             let timelines = &mut scribe.dictionary.timelines;
@@ -107,7 +112,8 @@ impl Coverage {
 
     /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        (self.all.capacity() + self.unrefunded.capacity()) * size_of::<Timeline>()
+        let all = if self.all.spilled() { self.all.capacity() } else { 0 };
+        (all + self.unrefunded.len()) * size_of::<Timeline>()
     }
 }
 
@@ -236,7 +242,7 @@ mod tests {
         world.dictionary.take_fresh();
         world.pay("2024-02-10T09:00:00Z", "2024-03-10T09:00:00Z", (10, false));
         assert_eq!(world.delta.len(), 4);
-        assert_eq!(world.dictionary.take_fresh(), []);
+        assert_eq!(world.dictionary.take_fresh().1, []);
     }
 
     #[test]

@@ -295,8 +295,9 @@ impl CohortCurves {
             let field = u16::try_from(number).unwrap_or(u16::MAX);
             let value = |tuple| place.value(dictionary.tuple(tuple));
             if key.kind == FactKind::Payer {
-                let tuples = dictionary.signature(key.dims).iter();
-                into.extend(tuples.map(|tuple| SegmentIx { field, value: value(*tuple) }));
+                let paid =
+                    dictionary.signature(key.dims).iter().filter(|mark| mark.lowest_paid > 0);
+                into.extend(paid.map(|mark| SegmentIx { field, value: value(mark.tuple) }));
             } else {
                 into.push(SegmentIx { field, value: value(key.dims) });
             }

@@ -7,6 +7,7 @@
 //! run.
 
 use hashbrown::HashSet;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::EventKind;
@@ -14,6 +15,7 @@ use crate::domain::rules::ZeroPayments;
 use crate::domain::time::Timestamp;
 use crate::engine::fold::Fold;
 use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::packed::PendingAt;
 use crate::engine::standing::{Standing, Suspension, is_paying};
 
 /// Up to so many fingerprints a plain list is searched.
@@ -21,50 +23,56 @@ const LIST_MAX: usize = 64;
 
 /// A set of 32-bit hashes of identifiers: "surely not seen" or "look closer".
 #[derive(Debug, Clone)]
-pub enum Fingerprints {
-    List(Vec<u32>),
+enum Fingerprints {
+    List(SmallVec<[u32; 6]>),
     Set(Box<HashSet<u32>>),
 }
 
 impl Default for Fingerprints {
     fn default() -> Self {
-        Self::List(Vec::new())
+        Self::List(SmallVec::new())
     }
 }
 
-fn fingerprint(id: &str) -> u32 {
-    let hash = xxh3_64(id.as_bytes());
-    u32::try_from(hash >> 32).unwrap_or(0)
+/// The fingerprint of an event id.
+fn of_event(event_id: &str) -> u32 {
+    u32::try_from(xxh3_64(event_id.as_bytes()) >> 32).unwrap_or(0)
+}
+
+/// The fingerprint of a payment's transaction id; another one than that of an event of this id.
+fn of_transaction(transaction_id: &str) -> u32 {
+    u32::try_from(xxh3_64(transaction_id.as_bytes()) & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 impl Fingerprints {
-    /// `false` means that the id was never inserted.
-    pub fn may_contain(&self, id: &str) -> bool {
+    /// `false` means that it was never inserted.
+    fn may_contain(&self, fingerprint: u32) -> bool {
         match self {
-            Self::List(list) => list.contains(&fingerprint(id)),
-            Self::Set(set) => set.contains(&fingerprint(id)),
+            Self::List(list) => list.contains(&fingerprint),
+            Self::Set(set) => set.contains(&fingerprint),
         }
     }
 
-    /// Remembers the id.
-    pub fn insert(&mut self, id: &str) {
+    fn insert(&mut self, fingerprint: u32) {
         match self {
-            Self::List(list) if list.len() < LIST_MAX => list.push(fingerprint(id)),
+            Self::List(list) if list.len() < LIST_MAX => list.push(fingerprint),
             Self::List(list) => {
                 let mut set: HashSet<u32> = list.drain(..).collect();
-                set.insert(fingerprint(id));
+                set.insert(fingerprint);
                 *self = Self::Set(Box::new(set));
             }
             Self::Set(set) => {
-                set.insert(fingerprint(id));
+                set.insert(fingerprint);
             }
         }
     }
 
+    /// Bytes of memory held outside the struct itself.
     fn memory_bytes(&self) -> usize {
         match self {
-            Self::List(list) => list.capacity() * 4,
-            Self::Set(set) => set.allocation_size(),
+            Self::List(list) if list.spilled() => list.capacity() * 4,
+            Self::List(_) => 0,
+            Self::Set(set) => size_of::<HashSet<u32>>() + set.allocation_size(),
         }
     }
 }
@@ -74,22 +82,27 @@ impl Fingerprints {
 pub struct Customer {
     pub fold: Fold,
     newest_at: Option<Timestamp>,
-    events: Fingerprints,
-    transactions: Fingerprints,
+    /// Of events and of the transactions of payments.
+    identifiers: Fingerprints,
     /// An event waits for another: any new one may be it.
     has_suspended: bool,
     /// A status that names no chain is good only while there is one chain.
     has_unnamed_status: bool,
-    /// Accepted since the last commit, in order of arrival.
-    pub pending: Vec<LedgerEvent>,
+    /// The newest event accepted since the last commit.
+    pub pending: PendingAt,
     /// Chunks of history in the store.
     pub chunks: u32,
 }
 
 impl Customer {
+    /// A customer with so many stored chunks, of whose events nothing is known yet.
+    pub fn stored(chunks: u32) -> Self {
+        Self { chunks, ..Self::default() }
+    }
+
     /// Whether an event with this id may have been accepted before.
     pub fn may_have(&self, event_id: &str) -> bool {
-        self.events.may_contain(event_id)
+        self.identifiers.may_contain(of_event(event_id))
     }
 
     /// Takes note of a ledger walked from its beginning.
@@ -104,21 +117,21 @@ impl Customer {
     }
 
     /// Remembers the identifiers of an accepted event.
-    pub fn remember(&mut self, event: &LedgerEvent) {
-        self.events.insert(&event.event_id);
+    pub fn remember(&mut self, event: &LedgerEvent<'_>) {
+        self.identifiers.insert(of_event(&event.event_id));
         if let (true, Some(transaction)) = (event.kind.is_payment(), &event.transaction_id) {
-            self.transactions.insert(transaction);
+            self.identifiers.insert(of_transaction(transaction));
         }
     }
 
     /// Takes note of an event whose facts one step of the fold has written.
-    pub fn note_appended(&mut self, event: &LedgerEvent) {
+    pub fn note_appended(&mut self, event: &LedgerEvent<'_>) {
         self.newest_at = Some(event.at);
     }
 
     /// The standing of a new event if one step is enough for it, else `None`.
     pub fn appendable(&self, event: &LedgerEvent, zero: ZeroPayments) -> Option<Standing> {
-        let is_newest = self.newest_at.is_some_and(|newest| event.at > newest);
+        let is_newest = self.newest_at.is_none_or(|newest| event.at > newest);
         if !is_newest || self.has_suspended || event.kind == EventKind::Void {
             return None;
         }
@@ -127,7 +140,10 @@ impl Customer {
         }
         match event.kind {
             // The first install moves the anchor of everything before it.
-            EventKind::Install => self.fold.anchors.has_install.then_some(Standing::Effective),
+            EventKind::Install => {
+                let is_settled = self.fold.anchors.has_install || self.newest_at.is_none();
+                is_settled.then_some(Standing::Effective)
+            }
             EventKind::PaywallView | EventKind::Attribution => Some(Standing::Effective),
             EventKind::Refund => event.transaction_id.is_none().then_some(Standing::UnlinkedRefund),
             EventKind::TrialStarted => self.may_enter(event).then_some(Standing::Effective),
@@ -149,7 +165,8 @@ impl Customer {
             return Some(Standing::Effective);
         }
         let transaction = event.transaction_id.as_deref()?;
-        (!self.transactions.may_contain(transaction)).then_some(Standing::Payment)
+        let is_new = !self.identifiers.may_contain(of_transaction(transaction));
+        is_new.then_some(Standing::Payment)
     }
 
     /// Whether the event's chain is known, or a new chain would change nothing for the others.
@@ -158,15 +175,9 @@ impl Customer {
         !self.has_unnamed_status || chain.is_some_and(|chain| self.fold.knows_chain(chain))
     }
 
-    /// Bytes of memory held, roughly.
+    /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        let pending: usize =
-            self.pending.iter().map(|event| size_of::<LedgerEvent>() + event.event_id.len()).sum();
-        size_of::<Self>()
-            + self.fold.memory_bytes()
-            + self.events.memory_bytes()
-            + self.transactions.memory_bytes()
-            + pending
+        self.fold.memory_bytes() + self.identifiers.memory_bytes()
     }
 }
 
@@ -175,7 +186,7 @@ pub fn suspended(ledger: &Ledger, standings: &[Standing]) -> Vec<(Box<str>, Susp
     let events = ledger.events().iter().zip(standings);
     events
         .filter_map(|(event, standing)| match standing {
-            Standing::Suspended(reason) => Some((event.event_id.clone(), *reason)),
+            Standing::Suspended(reason) => Some((Box::from(&*event.event_id), *reason)),
             _ => None,
         })
         .collect()

@@ -1,4 +1,4 @@
-//! Interned texts: apps, dimension values, tuples of values, signatures (sets of tuples), and the
+//! Interned texts: apps, dimension values, tuples of values, signatures (sets of marks), and the
 //! parts of timelines.
 //!
 //! Facts hold small numbers instead of texts. Numbers are given in order of arrival, so they
@@ -6,9 +6,11 @@
 //! spelled out ([`Dictionary::text`]). Number 0 always means "nothing": the unknown value, the
 //! tuple of unknown values, the empty set.
 
-use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
 
+use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
@@ -22,8 +24,44 @@ pub struct AppIx(pub u16);
 pub type TextId = u32;
 /// Number of a tuple; 0 is the tuple without any value.
 pub type TupleId = u32;
-/// Number of a set of tuples; 0 is the empty set.
+/// Number of a set of marks; 0 is the empty set.
 pub type SignatureId = u32;
+
+/// What a customer or a chain did with one tuple of dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark {
+    pub tuple: TupleId,
+    /// The lowest payment index paid with the tuple; 0 if none was.
+    pub lowest_paid: u16,
+    /// Whether a refund has the tuple.
+    pub is_refunded: bool,
+}
+
+impl Mark {
+    /// A tuple of which no more is said.
+    pub fn of(tuple: TupleId) -> Self {
+        Self { tuple, lowest_paid: 0, is_refunded: false }
+    }
+
+    /// A payment.
+    pub fn paid(tuple: TupleId, index: u16) -> Self {
+        Self { lowest_paid: index, ..Self::of(tuple) }
+    }
+
+    /// A refund.
+    pub fn refunded(tuple: TupleId) -> Self {
+        Self { is_refunded: true, ..Self::of(tuple) }
+    }
+
+    /// Both, of one tuple.
+    fn and(self, other: Self) -> Self {
+        let lowest_paid = match (self.lowest_paid, other.lowest_paid) {
+            (0, paid) | (paid, 0) => paid,
+            (one, another) => one.min(another),
+        };
+        Self { lowest_paid, is_refunded: self.is_refunded || other.is_refunded, ..self }
+    }
+}
 
 /// The values of all dimensions, some of them unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -40,8 +78,8 @@ pub enum Entry {
     App(u16, String),
     Text(TextId, String),
     Tuple(TupleId, Tuple),
-    /// Tuples in rising order.
-    Signature(SignatureId, Vec<TupleId>),
+    /// Marks by rising tuple, each tuple once.
+    Signature(SignatureId, Vec<Mark>),
     Timeline(TimelineEntry),
 }
 
@@ -60,12 +98,17 @@ pub struct Dictionary {
     text_ids: HashMap<String, TextId>,
     tuples: Vec<Tuple>,
     tuple_ids: HashMap<Tuple, TupleId>,
-    signatures: Vec<Vec<TupleId>>,
-    signature_ids: HashMap<Vec<TupleId>, SignatureId>,
+    signatures: Vec<Vec<Mark>>,
+    signature_ids: HashMap<Vec<Mark>, SignatureId>,
+    /// Tuples that events named, by the hash of the texts they named them with.
+    named: HashTable<(u64, TupleId)>,
+    hasher: DefaultHashBuilder,
     merges: HashMap<[TupleId; 3], TupleId>,
-    unions: HashMap<(SignatureId, TupleId), SignatureId>,
+    unions: HashMap<(SignatureId, Mark), SignatureId>,
     pub timelines: Timelines,
     fresh: Vec<Entry>,
+    /// Entries handed out to be stored, or read back.
+    entries: u64,
 }
 
 impl Default for Dictionary {
@@ -78,10 +121,13 @@ impl Default for Dictionary {
             tuple_ids: HashMap::from([(Tuple::default(), 0)]),
             signatures: vec![Vec::new()],
             signature_ids: HashMap::from([(Vec::new(), 0)]),
+            named: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             merges: HashMap::new(),
             unions: HashMap::new(),
             timelines: Timelines::default(),
             fresh: Vec::new(),
+            entries: 0,
         }
     }
 }
@@ -138,6 +184,37 @@ impl Dictionary {
 
     /// Number of the tuple an event names itself.
     pub fn tuple_of(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
+        // One look-up instead of one for each text: most events name a tuple that is known.
+        let hash = self.hasher.hash_one((&dimensions.values, &dimensions.attributes));
+        let is_it = |(_, id): &(u64, TupleId)| self.is_named(*id, dimensions);
+        if let Some((_, id)) = self.named.find(hash, is_it) {
+            return *id;
+        }
+        let id = self.intern_tuple(dimensions);
+        if self.named.len() >= MERGES_MAX {
+            self.named.clear();
+        }
+        self.named.insert_unique(hash, (hash, id), |(hash, _)| *hash);
+        id
+    }
+
+    /// Whether the tuple is made of these texts.
+    fn is_named(&self, id: TupleId, dimensions: &Dimensions<'_>) -> bool {
+        let tuple = self.tuple(id);
+        let is_text = |id: TextId, text: &str| self.text(id) == text;
+        let mut values = tuple.values.iter().zip(&dimensions.values);
+        tuple.attributes.len() == dimensions.attributes.len()
+            && values.all(|(id, value)| match value {
+                Some(value) => is_text(*id, value),
+                None => *id == 0,
+            })
+            && dimensions.attributes.iter().all(|(name, value)| {
+                let mut known = tuple.attributes.iter();
+                known.any(|(known, id)| is_text(*known, name) && is_text(*id, value))
+            })
+    }
+
+    fn intern_tuple(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
         let mut tuple = Tuple::default();
         for (place, value) in tuple.values.iter_mut().zip(&dimensions.values) {
             if let Some(value) = value {
@@ -203,14 +280,16 @@ impl Dictionary {
         id
     }
 
-    /// Number of the set `signature` with `tuple` in it.
-    pub fn union(&mut self, signature: SignatureId, tuple: TupleId) -> SignatureId {
-        if let Some(id) = self.unions.get(&(signature, tuple)) {
+    /// Number of the set `signature` with `mark` in it; marks of one tuple become one.
+    pub fn union(&mut self, signature: SignatureId, mark: Mark) -> SignatureId {
+        if let Some(id) = self.unions.get(&(signature, mark)) {
             return *id;
         }
-        let mut set: BTreeSet<TupleId> = self.signature(signature).iter().copied().collect();
-        set.insert(tuple);
-        let set: Vec<TupleId> = set.into_iter().collect();
+        let mut set = self.signature(signature).to_vec();
+        match set.binary_search_by_key(&mark.tuple, |known| known.tuple) {
+            Ok(place) => set[place] = set[place].and(mark),
+            Err(place) => set.insert(place, mark),
+        }
         let id = match self.signature_ids.get(&set) {
             Some(id) => *id,
             None => {
@@ -224,12 +303,12 @@ impl Dictionary {
         if self.unions.len() >= MERGES_MAX {
             self.unions.clear();
         }
-        self.unions.insert((signature, tuple), id);
+        self.unions.insert((signature, mark), id);
         id
     }
 
-    /// The tuples of a signature, in rising order.
-    pub fn signature(&self, id: SignatureId) -> &[TupleId] {
+    /// The marks of a signature, by rising tuple.
+    pub fn signature(&self, id: SignatureId) -> &[Mark] {
         self.signatures.get(id as usize).map_or(&[], Vec::as_slice)
     }
 
@@ -238,11 +317,13 @@ impl Dictionary {
         self.signatures.len()
     }
 
-    /// What was interned since the last call.
-    pub fn take_fresh(&mut self) -> Vec<Entry> {
+    /// What was interned since the last call, and the number of its first entry over all kinds.
+    pub fn take_fresh(&mut self) -> (u64, Vec<Entry>) {
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.extend(self.timelines.take_fresh().into_iter().map(Entry::Timeline));
-        fresh
+        let first = self.entries;
+        self.entries += fresh.len() as u64;
+        (first, fresh)
     }
 
     /// Takes in a stored entry; entries of a kind must come in the order of their numbers.
@@ -257,6 +338,7 @@ impl Dictionary {
         if !expected {
             return Err(OutOfSequence(entry));
         }
+        self.entries += 1;
         match entry {
             Entry::App(_, app) => self.apps.push(app),
             Entry::Text(id, text) => {
@@ -300,12 +382,16 @@ impl Dictionary {
         parts.join(",")
     }
 
-    /// The set in words: its tuples in alphabetical order, joined by semicolons.
+    /// The set in words: the lowest index paid, `!` if refunded, and the tuple of each mark, in
+    /// alphabetical order, joined by semicolons.
     pub fn describe_signature(&self, id: SignatureId) -> String {
-        let mut tuples: Vec<String> =
-            self.signature(id).iter().map(|tuple| self.describe_tuple(*tuple)).collect();
-        tuples.sort();
-        tuples.join(";")
+        let describe = |mark: &Mark| {
+            let refunded = if mark.is_refunded { "!" } else { "" };
+            format!("{}{refunded} {}", mark.lowest_paid, self.describe_tuple(mark.tuple))
+        };
+        let mut marks: Vec<String> = self.signature(id).iter().map(describe).collect();
+        marks.sort();
+        marks.join(";")
     }
 
     /// The changes of a path in words, oldest first: `day{chain terms tuple;…}`, where terms are
@@ -332,14 +418,15 @@ impl Dictionary {
     pub fn memory_bytes(&self) -> usize {
         let texts: usize = self.texts.iter().map(|text| 2 * (text.len() + 32)).sum();
         let tuples = self.tuples.len() * 2 * (size_of::<Tuple>() + 16);
-        let sets: usize = self.signatures.iter().map(|set| 2 * (set.len() * 4 + 32)).sum();
+        let sets: usize = self.signatures.iter().map(|set| 2 * (set.len() * 8 + 32)).sum();
         let timelines = self.timelines.memory_bytes();
         texts
             + tuples
             + sets
             + timelines
+            + self.named.allocation_size()
             + self.merges.capacity() * 20
-            + self.unions.capacity() * 16
+            + self.unions.capacity() * 20
     }
 }
 
@@ -382,12 +469,18 @@ mod tests {
     fn a_signature_is_a_set() {
         let mut dictionary = Dictionary::default();
         let (a, b) = (tuple(&mut dictionary, "DE", ""), tuple(&mut dictionary, "US", ""));
-        let ab = dictionary.union(0, a);
-        let ab = dictionary.union(ab, b);
-        let ba = dictionary.union(0, b);
-        let ba = dictionary.union(ba, a);
-        assert_eq!(ab, ba);
-        assert_eq!(dictionary.union(ab, a), ab);
+        let marks = [Mark::paid(a, 3), Mark::refunded(b), Mark::paid(a, 2), Mark::of(b)];
+        let mut union = |marks: &[Mark]| {
+            marks.iter().fold(0, |signature, mark| dictionary.union(signature, *mark))
+        };
+        let forth = union(&marks);
+        let back = union(&[marks[3], marks[2], marks[1], marks[0]]);
+        assert_eq!(forth, back);
+        assert_eq!(dictionary.union(forth, marks[0]), forth);
+        assert_eq!(
+            dictionary.describe_signature(forth),
+            "0! country=US,attributes.ab=US;2 country=DE,attributes.ab=DE"
+        );
     }
 
     #[test]
@@ -395,9 +488,9 @@ mod tests {
         let mut dictionary = Dictionary::default();
         dictionary.app("acme");
         let a = tuple(&mut dictionary, "DE", "a,b");
-        let signature = dictionary.union(0, a);
+        let signature = dictionary.union(0, Mark::paid(a, 1));
         let mut copy = Dictionary::default();
-        for entry in dictionary.take_fresh() {
+        for entry in dictionary.take_fresh().1 {
             copy.restore(entry).unwrap();
         }
         assert_eq!(copy.describe_signature(signature), dictionary.describe_signature(signature));

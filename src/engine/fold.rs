@@ -8,41 +8,56 @@
 //! Rows are written as differences: a renewal takes back the timeline that the period before wrote
 //! down with its end in the future, and writes one with a later end.
 
+mod heads;
+
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::EventKind;
 use crate::domain::rules::AppRules;
 use crate::domain::time::{DAY_MICROS, Day, Timestamp};
 use crate::engine::coverage::{Coverage, Span};
-use crate::engine::dictionary::{AppIx, Dictionary, SignatureId, TupleId};
+use crate::engine::dictionary::{AppIx, Dictionary, Mark, SignatureId, TupleId};
 use crate::engine::facts::{FactKey, FactKind, Slip, Sums};
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::standing::{Anchors, Standing, refunded, standings};
 use crate::engine::timelines::Terms;
 
+use heads::{HeadStep, PaidTuples};
+
 /// A change of facts: rows to add up.
 pub type FactDelta = Vec<(FactKey, Sums)>;
 
 /// What is remembered of a chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Chain {
     /// Hash of the chain's id. Two chains of one customer with one hash would be taken for one;
     /// with 64 bits that needs thousands of millions of chains of one customer.
     id: u64,
     tuple: TupleId,
+    /// Of what `tuple` was made last: the event's own dimensions, and the customer's.
+    merged: [TupleId; 2],
     payments: u16,
     /// The newest trial so far.
     trial_at: Option<Timestamp>,
     /// The newest span, running or over.
     span: Option<Span>,
+    paid: PaidTuples,
+    signature: SignatureId,
 }
 
 /// A payment as refunds of it need it.
 #[derive(Debug, Clone, Copy)]
 struct PaymentTrace {
     at: Timestamp,
+    /// Place of its chain.
+    chain: usize,
     index: u16,
     tuple: TupleId,
+    /// Whether a refund of it was written already.
+    is_refunded: bool,
+    /// What it does to marks, if anything.
+    step: Option<HeadStep>,
 }
 
 /// What is remembered of a customer between two events.
@@ -52,12 +67,15 @@ pub struct Fold {
     last_payment_at: Option<Timestamp>,
     /// Dimensions from installs and attributions.
     tuple: TupleId,
+    /// Marks of payments and refunds.
     signature: SignatureId,
+    /// Tuples of trials and subscriptions that began.
+    starters: SignatureId,
     has_customer_row: bool,
-    chains: Vec<Chain>,
+    chains: SmallVec<[Chain; 1]>,
     coverage: Coverage,
     /// Hashes of the devices seen on installs.
-    devices: Vec<u64>,
+    devices: SmallVec<[u64; 1]>,
 }
 
 /// What the walk needs besides the customer: how to name things and where facts go.
@@ -79,6 +97,7 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
         ..Fold::default()
     };
     let mut late_refunds = Vec::new();
+    let mut steps: Vec<(usize, HeadStep)> = Vec::new();
     let mut traces: Vec<Option<PaymentTrace>> = vec![None; ledger.events().len()];
     for (place, event) in ledger.events().iter().enumerate() {
         match standings[place] {
@@ -88,17 +107,27 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
                 fold.status(event, chain, scribe);
             }
             Standing::Payment => {
-                traces[place] = Some(fold.payment(event, refunded.contains(&place), scribe));
+                let trace = fold.payment(event, refunded.contains(&place), scribe);
+                steps.extend(trace.step.map(|step| (place, step)));
+                traces[place] = Some(trace);
             }
-            standing if standing.is_effective() => fold.step(event, standing, scribe),
+            standing if standing.is_effective() => {
+                steps.extend(fold.step(event, standing, scribe).map(|step| (place, step)));
+            }
             _ => {}
         }
     }
     // A refund has the tuple and index of its payment, which may come later in event time.
     for (place, payment) in late_refunds {
-        if let Some(trace) = traces[payment] {
-            fold.linked_refund(&ledger.events()[place], trace, scribe);
+        if let Some(trace) = &mut traces[payment] {
+            steps.push((place, fold.linked_refund(&ledger.events()[place], *trace, scribe)));
+            trace.is_refunded = true;
         }
+    }
+    steps.sort_by_key(|(place, _)| *place);
+    let mut earlier = Vec::new();
+    for (_, step) in steps {
+        fold.mark(step, &mut earlier, scribe);
     }
     (fold, standings)
 }
@@ -106,8 +135,11 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
 impl Fold {
     /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.chains.capacity() * size_of::<Chain>()
-            + self.devices.capacity() * 8
+        let chains = if self.chains.spilled() { self.chains.capacity() } else { 0 };
+        let devices = if self.devices.spilled() { self.devices.capacity() } else { 0 };
+        chains * size_of::<Chain>()
+            + self.chains.iter().map(|chain| chain.paid.memory_bytes()).sum::<usize>()
+            + devices * 8
             + self.coverage.memory_bytes()
     }
 
@@ -117,10 +149,16 @@ impl Fold {
         self.chains.iter().any(|known| known.id == id)
     }
 
-    /// Writes the facts of one newest event that is no payment, linked refund or chain status.
-    fn step(&mut self, event: &LedgerEvent, standing: Standing, scribe: &mut Scribe<'_>) {
+    /// Writes the facts of one newest event that is no payment, linked refund or chain status;
+    /// what it does to marks is returned.
+    fn step(
+        &mut self,
+        event: &LedgerEvent<'_>,
+        standing: Standing,
+        scribe: &mut Scribe<'_>,
+    ) -> Option<HeadStep> {
         match (event.kind, standing) {
-            (_, Standing::UnlinkedRefund) => self.unlinked_refund(event, scribe),
+            (_, Standing::UnlinkedRefund) => return self.unlinked_refund(event, scribe),
             (EventKind::Install, _) => self.install(event, scribe),
             (EventKind::Attribution, _) => self.attribution(event, scribe),
             (EventKind::PaywallView, _) => {
@@ -135,23 +173,30 @@ impl Fold {
                 self.note_customer(event, tuple, scribe);
             }
         }
+        None
     }
 
     /// The facts of one more event that is newer than all others of its customer and changes the
     /// standing of none of them.
-    pub fn append(&mut self, event: &LedgerEvent, standing: Standing, scribe: &mut Scribe<'_>) {
-        match standing {
-            Standing::ChainStatus { .. } => self.status(event, event.chain.as_deref(), scribe),
+    pub fn append(&mut self, event: &LedgerEvent<'_>, standing: Standing, scribe: &mut Scribe<'_>) {
+        let step = match standing {
+            Standing::ChainStatus { .. } => {
+                self.status(event, event.chain.as_deref(), scribe);
+                None
+            }
             Standing::Payment => {
                 self.anchors.first_payment_at.get_or_insert(event.at);
                 // A refund that came before its payment would have been suspended.
-                self.payment(event, false, scribe);
+                self.payment(event, false, scribe).step
             }
             _ => self.step(event, standing, scribe),
+        };
+        if let Some(step) = step {
+            self.mark(step, &mut Vec::new(), scribe);
         }
     }
 
-    fn install(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn install(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         let tuple = scribe.dictionary.merge(event.own_tuple, self.tuple, 0);
         self.tuple = tuple;
         self.note_customer(event, tuple, scribe);
@@ -162,24 +207,25 @@ impl Fold {
         }
     }
 
-    fn attribution(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn attribution(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         self.tuple = scribe.dictionary.merge(event.own_tuple, self.tuple, 0);
         let tuple = self.tuple;
         self.note_customer(event, tuple, scribe);
     }
 
-    fn trial(&mut self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn trial(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         let (chain, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
         self.note_customer(event, tuple, scribe);
         let payments = self.chains[chain].payments;
         self.activity(FactKind::TrialStart, event.at, (payments, tuple), scribe);
         self.chains[chain].trial_at = Some(event.at);
+        self.begin(event.at, tuple, scribe);
         self.open_span(event, (chain, Terms::Trial, false), scribe);
     }
 
     fn payment(
         &mut self,
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         is_refunded: bool,
         scribe: &mut Scribe<'_>,
     ) -> PaymentTrace {
@@ -194,7 +240,8 @@ impl Fold {
             let terms = Terms::Paid { amounts, period };
             self.open_span(event, (place, terms, is_refunded), scribe);
         }
-        let signature = scribe.dictionary.union(self.signature, tuple);
+        let paid = (place, index, tuple);
+        let step = self.count_payment(event.at, paid, event.period.is_some(), scribe);
         for zone in 0..scribe.rules.reporting_zones.len() {
             let place = self.placed(scribe, zone, event.at);
             let previous = scribe.day(zone, self.last_payment_at);
@@ -212,21 +259,17 @@ impl Fold {
                 let key = FactKey { kind, other_day, ..key.without_slips() };
                 scribe.delta.push((key, Sums::one(amounts)));
             }
-            if signature != self.signature {
-                let key = FactKey { kind: FactKind::Payer, ..place.without_slips() };
-                if self.signature != 0 {
-                    let old = FactKey { dims: self.signature, ..key };
-                    scribe.delta.push((old, Sums::count(-1)));
-                }
-                scribe.delta.push((FactKey { dims: signature, ..key }, Sums::count(1)));
-            }
         }
-        self.signature = signature;
         self.last_payment_at = Some(event.at);
-        PaymentTrace { at: event.at, index, tuple }
+        PaymentTrace { at: event.at, chain: place, index, tuple, is_refunded: false, step }
     }
 
-    fn linked_refund(&self, event: &LedgerEvent, payment: PaymentTrace, scribe: &mut Scribe<'_>) {
+    fn linked_refund(
+        &self,
+        event: &LedgerEvent<'_>,
+        payment: PaymentTrace,
+        scribe: &mut Scribe<'_>,
+    ) -> HeadStep {
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
         for zone in 0..scribe.rules.reporting_zones.len() {
             let paid = self.placed(scribe, zone, payment.at);
@@ -240,10 +283,21 @@ impl Fold {
                 ..self.placed(scribe, zone, event.at)
             };
             scribe.delta.push((key, Sums::one(amounts)));
+            if payment.is_refunded {
+                let kind = FactKind::RepeatedRefund;
+                let again = scribe.key(zone, kind, key.day, payment.tuple);
+                scribe.delta.push((FactKey { other_day: paid.day, ..again }, Sums::count(1)));
+            }
         }
+        let mark = Mark::refunded(payment.tuple);
+        HeadStep { at: event.at, chain: Some(payment.chain), mark }
     }
 
-    fn unlinked_refund(&self, event: &LedgerEvent, scribe: &mut Scribe<'_>) {
+    fn unlinked_refund(
+        &self,
+        event: &LedgerEvent<'_>,
+        scribe: &mut Scribe<'_>,
+    ) -> Option<HeadStep> {
         let tuple = self.resolve(event, scribe);
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
         let is_placed = self.anchors.first_payment_at.is_some_and(|first| event.at >= first);
@@ -257,9 +311,11 @@ impl Fold {
             };
             scribe.delta.push((key, Sums::one(amounts)));
         }
+        let mark = Mark::refunded(tuple);
+        is_placed.then_some(HeadStep { at: event.at, chain: None, mark })
     }
 
-    fn status(&mut self, event: &LedgerEvent, chain: Option<&str>, scribe: &mut Scribe<'_>) {
+    fn status(&mut self, event: &LedgerEvent<'_>, chain: Option<&str>, scribe: &mut Scribe<'_>) {
         let (place, tuple) = self.enter_chain(event, chain, scribe);
         self.note_customer(event, tuple, scribe);
         let kind = match event.kind {
@@ -285,7 +341,7 @@ impl Fold {
     /// Begins the period that a trial or payment of a chain asks for, if it asks for one.
     fn open_span(
         &mut self,
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         (place, terms, is_refunded): (usize, Terms, bool),
         scribe: &mut Scribe<'_>,
     ) {
@@ -308,7 +364,7 @@ impl Fold {
     }
 
     /// The dimensions of an event that passes none on: its own, its chain's, the customer's.
-    fn resolve(&self, event: &LedgerEvent, scribe: &mut Scribe<'_>) -> TupleId {
+    fn resolve(&self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) -> TupleId {
         let id = event.chain.as_deref().map(|chain| xxh3_64(chain.as_bytes()));
         let chain = self.chains.iter().find(|chain| Some(chain.id) == id);
         let chain_tuple = chain.map_or(0, |chain| chain.tuple);
@@ -318,7 +374,7 @@ impl Fold {
     /// Finds or makes the chain; its dimensions and the event's become the same.
     fn enter_chain(
         &mut self,
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         chain: Option<&str>,
         scribe: &mut Scribe<'_>,
     ) -> (usize, TupleId) {
@@ -326,19 +382,22 @@ impl Fold {
         let place = match self.chains.iter().position(|known| known.id == id) {
             Some(place) => place,
             None => {
-                let chain = Chain { id, tuple: 0, payments: 0, trial_at: None, span: None };
-                self.chains.push(chain);
+                self.chains.push(Chain { id, ..Chain::default() });
                 self.chains.len() - 1
             }
         };
         let chain = &mut self.chains[place];
-        chain.tuple = scribe.dictionary.merge(event.own_tuple, chain.tuple, self.tuple);
+        // Merging the same once more changes nothing, and most events of a chain bring the same.
+        if chain.merged != [event.own_tuple, self.tuple] {
+            chain.merged = [event.own_tuple, self.tuple];
+            chain.tuple = scribe.dictionary.merge(event.own_tuple, chain.tuple, self.tuple);
+        }
         (place, chain.tuple)
     }
 
     /// Writes the row that makes the customer one of an install cohort, once, at the event that
     /// is the anchor.
-    fn note_customer(&mut self, event: &LedgerEvent, tuple: TupleId, scribe: &mut Scribe<'_>) {
+    fn note_customer(&mut self, event: &LedgerEvent<'_>, tuple: TupleId, scribe: &mut Scribe<'_>) {
         if self.has_customer_row {
             return;
         }

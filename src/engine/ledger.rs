@@ -1,5 +1,7 @@
 //! A customer's ledger: accepted events in (event time, event id) order.
 
+use std::borrow::Cow;
+
 use crate::domain::event::EventKind;
 use crate::domain::money::{Amounts, Currency, Rate};
 use crate::domain::period::Period;
@@ -19,27 +21,41 @@ pub struct LedgerCharge {
 }
 
 /// An accepted event as the ledger keeps it: interned where texts repeat, whole otherwise, so
-/// that two events are equal exactly when their contents are.
+/// that two events are equal exactly when their contents are. Texts are borrowed from the record
+/// or from packed bytes where the event need not outlive them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerEvent {
+pub struct LedgerEvent<'a> {
     pub at: Timestamp,
-    pub event_id: Box<str>,
+    pub event_id: Cow<'a, str>,
     pub kind: EventKind,
     pub is_sandbox: bool,
     pub charge: Option<LedgerCharge>,
-    pub transaction_id: Option<Box<str>>,
+    pub transaction_id: Option<Cow<'a, str>>,
     /// The chain the event names or founds.
-    pub chain: Option<Box<str>>,
+    pub chain: Option<Cow<'a, str>>,
     pub period: Option<Period>,
     pub expires_at: Option<Timestamp>,
-    pub refers_to: Option<Box<str>>,
-    pub device_id: Option<Box<str>>,
+    pub refers_to: Option<Cow<'a, str>>,
+    pub device_id: Option<Cow<'a, str>>,
     pub cancellation_reason: TextId,
     /// The dimensions the event names itself.
     pub own_tuple: TupleId,
 }
 
-impl LedgerEvent {
+impl LedgerEvent<'_> {
+    /// The same event, holding its texts itself.
+    pub fn into_owned(self) -> LedgerEvent<'static> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        LedgerEvent {
+            event_id: Cow::Owned(self.event_id.into_owned()),
+            transaction_id: owned(self.transaction_id),
+            chain: owned(self.chain),
+            refers_to: owned(self.refers_to),
+            device_id: owned(self.device_id),
+            ..self
+        }
+    }
+
     /// The order of the ledger.
     pub fn position(&self) -> (Timestamp, &str) {
         (self.at, &self.event_id)
@@ -54,28 +70,28 @@ impl LedgerEvent {
 /// One customer's accepted events, sorted; event ids are unique.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
-    events: Vec<LedgerEvent>,
+    events: Vec<LedgerEvent<'static>>,
 }
 
 impl Ledger {
     /// A ledger of events in any order.
-    pub fn new(mut events: Vec<LedgerEvent>) -> Self {
+    pub fn new(mut events: Vec<LedgerEvent<'static>>) -> Self {
         events.sort_by(|a, b| a.position().cmp(&b.position()));
         Self { events }
     }
 
     /// The events in order.
-    pub fn events(&self) -> &[LedgerEvent] {
+    pub fn events(&self) -> &[LedgerEvent<'static>] {
         &self.events
     }
 
     /// The event with this id.
-    pub fn find(&self, event_id: &str) -> Option<&LedgerEvent> {
-        self.events.iter().find(|event| &*event.event_id == event_id)
+    pub fn find(&self, event_id: &str) -> Option<&LedgerEvent<'static>> {
+        self.events.iter().find(|event| event.event_id == event_id)
     }
 
     /// Puts an event in its place.
-    pub fn insert(&mut self, event: LedgerEvent) {
+    pub fn insert(&mut self, event: LedgerEvent<'static>) {
         let place = self.events.partition_point(|other| other.position() < event.position());
         self.events.insert(place, event);
     }

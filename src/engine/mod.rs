@@ -11,11 +11,13 @@
 pub mod coverage;
 pub mod curves;
 pub mod customer;
+pub mod customers;
 pub mod dictionary;
 pub mod facts;
 pub mod fields;
 pub mod fold;
 pub mod ledger;
+pub mod packed;
 pub mod refusal;
 pub mod shard;
 pub mod standing;

@@ -9,6 +9,7 @@
 //!   customers left behind.
 //! * Order of arrival, repetition and the cut of batches do not change them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,12 +22,14 @@ use crate::domain::rules::{AppRules, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::{CohortCurves, CurvesConfig};
 use crate::engine::customer::{Customer, suspended};
+use crate::engine::customers::{CustomerAt, Customers, Vacancy};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
-use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
+use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::{FactDelta, Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
+use crate::engine::packed::{PendingAt, PendingLog};
 use crate::engine::refusal::Refusal;
-use crate::engine::standing::Suspension;
+use crate::engine::standing::{Standing, Suspension};
 
 /// App and customer id in bytes that sort by app and then by customer, none a prefix of another.
 pub type CustomerKey = Box<[u8]>;
@@ -62,7 +65,7 @@ pub enum Verdict {
 /// What the store holds of a customer.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    pub events: Vec<LedgerEvent>,
+    pub events: Vec<LedgerEvent<'static>>,
     /// Number of stored chunks.
     pub chunks: u32,
 }
@@ -79,19 +82,31 @@ pub enum Offer {
 /// What has changed since the last commit and must be stored together.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// New events by customer, with the number of their chunk.
-    pub history: Vec<(CustomerKey, u32, Vec<LedgerEvent>)>,
+    /// New events, packed, of all the customers in `chunks`.
+    pub pending: PendingLog,
+    /// Customers with new events.
+    pub chunks: Vec<NewChunk>,
     /// Customers whose stored chunks, so many, must go.
     pub erased: Vec<(CustomerKey, u32)>,
-    /// Rows with their new sums; zero means that the row goes.
-    pub facts: Vec<Fact>,
-    /// Facts of forgotten customers, with their new sums.
-    pub given: Vec<Fact>,
-    pub entries: Vec<Entry>,
+    pub facts: Vec<FactPage>,
+    /// Facts of forgotten customers.
+    pub given: Vec<FactPage>,
+    /// New entries of the dictionary, and the number of the first.
+    pub entries: (u64, Vec<Entry>),
     /// Customers whose list of suspended events is now this.
     pub suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     /// Hash of a forgotten customer and of the event that asked for it.
     pub forgotten: Vec<(u128, u128)>,
+}
+
+/// The new events of a customer, to be stored as one more chunk of its history.
+#[derive(Debug)]
+pub struct NewChunk {
+    pub customer: CustomerKey,
+    /// Number of the chunk.
+    pub chunk: u32,
+    /// Where the events lie in [`Changes::pending`].
+    pub events: PendingAt,
 }
 
 /// Event ids with the reason why they have no effect.
@@ -106,14 +121,16 @@ pub struct Shard {
     pub curves: CohortCurves,
     /// Facts of forgotten customers, which no ledger explains any more.
     given: FactTable,
-    customers: HashMap<CustomerKey, Customer>,
+    customers: Customers,
+    /// Events accepted since the last commit.
+    pending: PendingLog,
     /// Whether every customer of the shard is in `customers`.
     is_all_resident: bool,
     customer_count: u64,
     forgotten: HashMap<u128, u128>,
     suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     newest_event_at: Option<Timestamp>,
-    dirty_customers: Vec<CustomerKey>,
+    dirty_customers: Vec<CustomerAt>,
     changes: Changes,
     delta: FactDelta,
 }
@@ -127,7 +144,8 @@ impl Shard {
             facts: FactTable::default(),
             curves: CohortCurves::new(curves),
             given: FactTable::default(),
-            customers: HashMap::new(),
+            customers: Customers::default(),
+            pending: PendingLog::default(),
             is_all_resident: true,
             customer_count: 0,
             forgotten: HashMap::new(),
@@ -166,20 +184,18 @@ impl Shard {
             return Offer::Done(verdict);
         }
         let app = self.dictionary.app(&event.app_id);
-        let key = customer_key(app, &event.customer_id);
         if event.kind == EventKind::Forget {
-            return self.forget(&key, (app, app_rules), event, history);
+            return self.forget((app, app_rules), event, history);
         }
-        let event = self.intern(event);
-        self.take(key, (app, app_rules), event, history)
+        self.take((app, app_rules), event, history)
     }
 
-    /// The event with its texts interned; the charge is converted later.
-    fn intern(&mut self, event: &BillingEvent<'_>) -> LedgerEvent {
-        let boxed = |text: &Option<std::borrow::Cow<'_, str>>| text.as_deref().map(Box::from);
+    /// The event with what repeats interned; the charge is converted later.
+    fn intern<'a>(&mut self, event: &'a BillingEvent<'_>) -> LedgerEvent<'a> {
+        let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Cow::Borrowed);
         LedgerEvent {
             at: event.occurred_at,
-            event_id: Box::from(&*event.event_id),
+            event_id: Cow::Borrowed(&*event.event_id),
             kind: event.kind,
             is_sandbox: event.environment == Environment::Sandbox,
             charge: event.charge.map(|charge| LedgerCharge {
@@ -188,12 +204,12 @@ impl Shard {
                 own_rate: charge.reporting_rate,
                 reporting: crate::domain::money::Amounts::default(),
             }),
-            transaction_id: boxed(&event.transaction_id),
-            chain: boxed(&event.original_transaction_id),
+            transaction_id: text(&event.transaction_id),
+            chain: text(&event.original_transaction_id),
             period: event.period,
             expires_at: event.expires_at,
-            refers_to: boxed(&event.refers_to),
-            device_id: boxed(&event.device_id),
+            refers_to: text(&event.refers_to),
+            device_id: text(&event.device_id),
             cancellation_reason: match &event.cancellation_reason {
                 Some(reason) => self.dictionary.text_id(reason),
                 None => 0,
@@ -204,32 +220,49 @@ impl Shard {
 
     fn take(
         &mut self,
-        key: CustomerKey,
         (app, rules): (AppIx, &AppRules),
-        mut event: LedgerEvent,
+        event: &BillingEvent<'_>,
         history: Option<History>,
     ) -> Offer {
-        let is_resident = self.customers.contains_key(&key);
-        if !is_resident && history.is_none() && !self.is_all_resident {
-            return Offer::NeedsHistory(key);
-        }
-        if let (false, Some(history)) = (is_resident, &history) {
-            self.admit(&key, (app, rules), history);
-        }
-        let Some(customer) = self.customers.get(&key) else {
-            return self.found(key, (app, rules), event);
+        let customer_id = &*event.customer_id;
+        let found = match (self.customers.find(app, customer_id), &history) {
+            (Ok(at), _) => Ok(at),
+            (Err(_), None) if !self.is_all_resident => {
+                return Offer::NeedsHistory(customer_key(app, customer_id));
+            }
+            (Err(vacancy), Some(history)) if !history.events.is_empty() => {
+                Ok(self.admit(vacancy, customer_id, (app, rules), history))
+            }
+            (Err(vacancy), _) => Err(vacancy),
+        };
+        let mut event = self.intern(event);
+        let at = match found {
+            Ok(at) => at,
+            Err(vacancy) => {
+                // A refused event makes nobody a customer.
+                if let Err(refusal) = convert(&mut event, rules) {
+                    return refused(refusal);
+                }
+                self.customer_count += 1;
+                self.customers.insert(vacancy, (app, customer_id), Customer::default())
+            }
+        };
+        let Some(customer) = self.customers.meet(at) else {
+            return Offer::NeedsHistory(customer_key(app, customer_id));
         };
         let may_be_repeat = customer.may_have(&event.event_id);
         let standing = customer.appendable(&event, rules.zero_payments);
-        let needs_ledger = may_be_repeat || standing.is_none();
-        let stored = match (needs_ledger, history) {
+        let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
-            (true, None) if customer.chunks > 0 => return Offer::NeedsHistory(key),
+            (true, None) if customer.chunks > 0 => {
+                return Offer::NeedsHistory(customer_key(app, customer_id));
+            }
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
         };
         if may_be_repeat {
-            let known = stored.events.iter().chain(&customer.pending);
+            let pending = self.pending.events(customer.pending);
+            let known = stored.events.iter().chain(&pending);
             if let Some(known) = known.into_iter().find(|known| known.event_id == event.event_id) {
                 return Offer::Done(if same_content(known, &event) {
                     Verdict::Repeated
@@ -243,39 +276,24 @@ impl Shard {
         }
         let is_suspended = match standing {
             Some(standing) => {
-                self.append(&key, (app, rules), &event, standing);
+                self.append(at, (app, rules), &event, standing);
                 false
             }
-            None => self.recompute(&key, (app, rules), &event, stored),
+            None => self.recompute((at, customer_id), (app, rules), &event, stored),
         };
-        self.accept(&key, event);
-        Offer::Done(Verdict::Accepted { is_suspended })
-    }
-
-    /// The first event of a customer that no store knows.
-    fn found(
-        &mut self,
-        key: CustomerKey,
-        (app, rules): (AppIx, &AppRules),
-        mut event: LedgerEvent,
-    ) -> Offer {
-        if let Err(refusal) = convert(&mut event, rules) {
-            return refused(refusal);
-        }
-        self.customers.insert(key.clone(), Customer::default());
-        self.customer_count += 1;
-        let is_suspended = self.recompute(&key, (app, rules), &event, History::default());
-        self.accept(&key, event);
+        self.accept(at, &event);
         Offer::Done(Verdict::Accepted { is_suspended })
     }
 
     /// Brings a stored customer into memory; its facts are counted already.
-    fn admit(&mut self, key: &CustomerKey, (app, rules): (AppIx, &AppRules), history: &History) {
-        if history.events.is_empty() {
-            return;
-        }
-        let mut customer = Customer::default();
-        customer.chunks = history.chunks;
+    fn admit(
+        &mut self,
+        vacancy: Vacancy,
+        customer_id: &str,
+        (app, rules): (AppIx, &AppRules),
+        history: &History,
+    ) -> CustomerAt {
+        let mut customer = Customer::stored(history.chunks);
         for event in &history.events {
             customer.remember(event);
         }
@@ -286,17 +304,17 @@ impl Shard {
         let (fold, standings) = facts(&ledger, &mut scribe);
         customer.reset(fold, &ledger, &standings);
         self.delta.clear();
-        self.customers.insert(key.clone(), customer);
+        self.customers.insert(vacancy, (app, customer_id), customer)
     }
 
     fn append(
         &mut self,
-        key: &CustomerKey,
+        at: CustomerAt,
         (app, rules): (AppIx, &AppRules),
-        event: &LedgerEvent,
-        standing: crate::engine::standing::Standing,
+        event: &LedgerEvent<'_>,
+        standing: Standing,
     ) {
-        let Some(customer) = self.customers.get_mut(key) else {
+        let Some(customer) = self.customers.meet(at) else {
             return;
         };
         if standing.is_effective() {
@@ -312,16 +330,17 @@ impl Shard {
     /// Adds `facts(ledger + event) − facts(ledger)`; returns whether the event is suspended.
     fn recompute(
         &mut self,
-        key: &CustomerKey,
+        (at, customer_id): (CustomerAt, &str),
         (app, rules): (AppIx, &AppRules),
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         stored: History,
     ) -> bool {
-        let Some(customer) = self.customers.get_mut(key) else {
+        let Some(customer) = self.customers.meet(at) else {
             return false;
         };
         let mut events = stored.events;
-        events.extend(customer.pending.iter().cloned());
+        let pending = self.pending.events(customer.pending);
+        events.extend(pending.into_iter().map(LedgerEvent::into_owned));
         let mut ledger = Ledger::new(events);
         self.delta.clear();
         let mut scribe =
@@ -330,14 +349,15 @@ impl Shard {
         for (_, sums) in scribe.delta.iter_mut() {
             *sums = sums.negated();
         }
-        ledger.insert(event.clone());
+        ledger.insert(event.clone().into_owned());
         let (fold, standings) = facts(&ledger, &mut scribe);
         customer.reset(fold, &ledger, &standings);
         let waiting = suspended(&ledger, &standings);
-        let is_suspended = waiting.iter().any(|(event_id, _)| *event_id == event.event_id);
-        let before = self.suspended.get(key).map_or(&[][..], Vec::as_slice);
+        let is_suspended = waiting.iter().any(|(event_id, _)| **event_id == *event.event_id);
+        let key = customer_key(app, customer_id);
+        let before = self.suspended.get(&key).map_or(&[][..], Vec::as_slice);
         if waiting != before {
-            self.set_suspended(key, waiting);
+            self.set_suspended(&key, waiting);
         }
         self.spend_delta();
         is_suspended
@@ -374,37 +394,40 @@ impl Shard {
         }
     }
 
-    fn accept(&mut self, key: &CustomerKey, event: LedgerEvent) {
+    fn accept(&mut self, at: CustomerAt, event: &LedgerEvent<'_>) {
         self.newest_event_at = self.newest_event_at.max(Some(event.at));
-        if let Some(customer) = self.customers.get_mut(key) {
-            customer.remember(&event);
-            if customer.pending.is_empty() {
-                self.dirty_customers.push(key.clone());
+        if let Some(customer) = self.customers.meet(at) {
+            customer.remember(event);
+            if customer.pending.is_none() {
+                self.dirty_customers.push(at);
             }
-            customer.pending.push(event);
+            customer.pending = self.pending.push(event, customer.pending);
         }
     }
 
     fn forget(
         &mut self,
-        key: &CustomerKey,
         (app, rules): (AppIx, &AppRules),
         event: &BillingEvent<'_>,
         history: Option<History>,
     ) -> Offer {
-        let customer = self.customers.get(key);
+        let key = customer_key(app, &event.customer_id);
+        let at = self.customers.find(app, &event.customer_id).ok();
+        let customer = at.and_then(|at| self.customers.get(at));
         let is_whole = customer.map_or(self.is_all_resident, |customer| customer.chunks == 0);
         let stored = match history {
             Some(history) => history,
             None if is_whole => History::default(),
-            None => return Offer::NeedsHistory(key.clone()),
+            None => return Offer::NeedsHistory(key),
         };
         let mut events = stored.events;
-        events.extend(self.pending(key).iter().cloned());
+        events.extend(self.pending(app, &event.customer_id));
         if events.iter().any(|known| *known.event_id == *event.event_id) {
             return refused(Refusal::Conflict);
         }
-        self.customers.remove(key);
+        if let Some(at) = at {
+            self.customers.remove(at);
+        }
         if !events.is_empty() {
             self.customer_count = self.customer_count.saturating_sub(1);
         }
@@ -415,11 +438,11 @@ impl Shard {
         for (key, sums) in self.delta.drain(..) {
             self.given.add(key, sums);
         }
-        if self.suspended.contains_key(key) {
-            self.set_suspended(key, Vec::new());
+        if self.suspended.contains_key(&key) {
+            self.set_suspended(&key, Vec::new());
         }
         if stored.chunks > 0 {
-            self.changes.erased.push((key.clone(), stored.chunks));
+            self.changes.erased.push((key, stored.chunks));
         }
         let identity = identity_hash(&event.app_id, &event.customer_id);
         let by = event_hash(&event.event_id);
@@ -432,15 +455,22 @@ impl Shard {
     /// Everything to store since the last call. Must be stored whole, or the shard dropped.
     pub fn take_changes(&mut self) -> Changes {
         let mut changes = std::mem::take(&mut self.changes);
-        for key in self.dirty_customers.drain(..) {
-            if let Some(customer) = self.customers.get_mut(&key) {
-                let events = std::mem::take(&mut customer.pending);
-                changes.history.push((key, customer.chunks, events));
+        changes.pending = std::mem::take(&mut self.pending);
+        for at in self.dirty_customers.drain(..) {
+            // A row whose customer was forgotten may be that of another one by now, met twice here.
+            if let Some((app, id, customer)) = self.customers.named_mut(at)
+                && !customer.pending.is_none()
+            {
+                changes.chunks.push(NewChunk {
+                    customer: customer_key(app, id),
+                    chunk: customer.chunks,
+                    events: std::mem::take(&mut customer.pending),
+                });
                 customer.chunks += 1;
             }
         }
-        changes.facts = self.facts.take_dirty().collect();
-        changes.given = self.given.take_dirty().collect();
+        changes.facts = self.facts.take_changed_pages();
+        changes.given = self.given.take_changed_pages();
         changes.entries = self.dictionary.take_fresh();
         changes
     }
@@ -448,33 +478,18 @@ impl Shard {
     /// Drops customers from memory until about `bytes` are held by them; none may have changes
     /// that are not stored. Returns how many were dropped.
     pub fn evict(&mut self, bytes: usize) -> usize {
-        let mut held = self.customer_memory_bytes();
-        let before = self.customers.len();
+        let held = self.customer_memory_bytes();
         if held <= bytes || !self.dirty_customers.is_empty() {
             return 0;
         }
-        self.customers.retain(|_, customer| {
-            let is_kept = held <= bytes;
-            if !is_kept {
-                held = held.saturating_sub(customer.memory_bytes() + 48);
-            }
-            is_kept
-        });
-        self.is_all_resident = false;
-        before - self.customers.len()
+        let evicted = self.customers.evict(held - bytes);
+        self.is_all_resident &= evicted == 0;
+        evicted
     }
 
-    /// Bytes of memory held by customers, estimated from a sample.
+    /// Bytes of memory held by customers, partly estimated.
     pub fn customer_memory_bytes(&self) -> usize {
-        const SAMPLE: usize = 1000;
-        let sampled = self.customers.len().min(SAMPLE);
-        if sampled == 0 {
-            return 0;
-        }
-        let sample = self.customers.iter().take(sampled);
-        let bytes: usize =
-            sample.map(|(key, customer)| customer.memory_bytes() + key.len() + 48).sum();
-        bytes / sampled * self.customers.len()
+        self.customers.memory_bytes()
     }
 
     /// Bytes of memory held by what can't be dropped, roughly.
@@ -492,13 +507,10 @@ impl Shard {
         for entry in stored.entries {
             self.dictionary.restore(entry)?;
         }
-        for fact in stored.facts {
-            self.facts.add_clean(fact.key, fact.sums);
+        for fact in stored.facts.iter() {
             self.curves.add(&fact.key, fact.sums, &self.dictionary);
         }
-        for fact in stored.given {
-            self.given.add_clean(fact.key, fact.sums);
-        }
+        (self.facts, self.given) = (stored.facts, stored.given);
         self.forgotten = stored.forgotten.into_iter().collect();
         self.suspended = stored.suspended.into_iter().collect();
         self.newest_event_at = stored.newest_event_at;
@@ -512,7 +524,7 @@ impl Shard {
     pub fn describe(&self, key: &FactKey) -> String {
         let day = |day: Day| if day == Day::MIN { "-".to_owned() } else { day.to_string() };
         let dims = match key.kind {
-            FactKind::Payer => self.dictionary.describe_signature(key.dims),
+            kind if kind.has_signature() => self.dictionary.describe_signature(key.dims),
             FactKind::Timeline | FactKind::UnrefundedTimeline => {
                 self.dictionary.describe_path(key.dims)
             }
@@ -574,18 +586,23 @@ impl Shard {
     }
 
     /// Events of a customer that are accepted but not yet stored, in order of arrival.
-    pub fn pending(&self, key: &CustomerKey) -> &[LedgerEvent] {
-        self.customers.get(key).map_or(&[], |customer| customer.pending.as_slice())
+    pub fn pending(&self, app: AppIx, customer_id: &str) -> Vec<LedgerEvent<'static>> {
+        let found = self.customers.find(app, customer_id).ok();
+        let Some(customer) = found.and_then(|at| self.customers.get(at)) else {
+            return Vec::new();
+        };
+        let events = self.pending.events(customer.pending);
+        events.into_iter().map(LedgerEvent::into_owned).collect()
     }
 }
 
 /// What a store holds of a shard, ledgers aside.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Stored {
     /// Of each kind in the order of their numbers; texts before tuples before signatures and paths.
     pub entries: Vec<Entry>,
-    pub facts: Vec<Fact>,
-    pub given: Vec<Fact>,
+    pub facts: FactTable,
+    pub given: FactTable,
     pub forgotten: Vec<(u128, u128)>,
     pub suspended: Vec<(CustomerKey, SuspendedEvents)>,
     pub newest_event_at: Option<Timestamp>,
@@ -622,7 +639,7 @@ fn event_hash(event_id: &str) -> u128 {
 }
 
 /// Whether two events of one identity say the same; what was derived from them aside.
-fn same_content(known: &LedgerEvent, offered: &LedgerEvent) -> bool {
+fn same_content(known: &LedgerEvent<'_>, offered: &LedgerEvent<'_>) -> bool {
     let mut offered = offered.clone();
     if let (Some(charge), Some(known)) = (&mut offered.charge, &known.charge) {
         charge.reporting = known.reporting;
@@ -631,7 +648,7 @@ fn same_content(known: &LedgerEvent, offered: &LedgerEvent) -> bool {
 }
 
 /// Fills in the amounts in the reporting currency, by the event's own rate or the table's.
-pub fn convert(event: &mut LedgerEvent, rules: &AppRules) -> Result<(), Refusal> {
+pub fn convert(event: &mut LedgerEvent<'_>, rules: &AppRules) -> Result<(), Refusal> {
     let at = event.at;
     let Some(charge) = &mut event.charge else {
         return Ok(());

@@ -86,7 +86,7 @@ impl Standing {
 }
 
 /// Whether the event is a payment under the app's rule for zero amounts, its standing aside.
-pub fn is_paying(event: &LedgerEvent, zero_payments: ZeroPayments) -> bool {
+pub fn is_paying(event: &LedgerEvent<'_>, zero_payments: ZeroPayments) -> bool {
     let is_zero = event.charge.is_none_or(|charge| charge.paid.gross == 0);
     event.kind.is_payment() && (!is_zero || zero_payments == ZeroPayments::Count)
 }
@@ -102,7 +102,7 @@ pub fn standings(ledger: &Ledger, zero_payments: ZeroPayments) -> Vec<Standing> 
     standings
 }
 
-fn apply_voids(events: &[LedgerEvent], standings: &mut [Standing]) {
+fn apply_voids(events: &[LedgerEvent<'_>], standings: &mut [Standing]) {
     if events.iter().all(|event| event.kind != EventKind::Void && !event.is_sandbox) {
         return;
     }
@@ -131,7 +131,7 @@ fn apply_voids(events: &[LedgerEvent], standings: &mut [Standing]) {
 
 /// Payments by transaction id; of several with one id the first in the ledger counts.
 fn find_payments<'a>(
-    events: &'a [LedgerEvent],
+    events: &'a [LedgerEvent<'_>],
     zero_payments: ZeroPayments,
     standings: &mut [Standing],
 ) -> BTreeMap<&'a str, usize> {
@@ -155,7 +155,7 @@ fn find_payments<'a>(
 }
 
 fn link_refunds(
-    events: &[LedgerEvent],
+    events: &[LedgerEvent<'_>],
     payments: &BTreeMap<&str, usize>,
     standings: &mut [Standing],
 ) {
@@ -175,8 +175,8 @@ fn link_refunds(
 }
 
 fn link_refund(
-    events: &[LedgerEvent],
-    refund: &LedgerEvent,
+    events: &[LedgerEvent<'_>],
+    refund: &LedgerEvent<'_>,
     payment: usize,
     refunded: &mut BTreeMap<usize, i64>,
 ) -> Standing {
@@ -211,12 +211,12 @@ pub fn refunded(ledger: &Ledger, standings: &[Standing]) -> Vec<usize> {
 }
 
 /// Whether the event makes its chain exist.
-fn founds_chain(event: &LedgerEvent, standing: Standing) -> bool {
+fn founds_chain(event: &LedgerEvent<'_>, standing: Standing) -> bool {
     matches!(standing, Standing::Payment | Standing::Effective)
         && (event.kind.is_payment() || event.kind == EventKind::TrialStarted)
 }
 
-fn place_statuses(events: &[LedgerEvent], standings: &mut [Standing]) {
+fn place_statuses(events: &[LedgerEvent<'_>], standings: &mut [Standing]) {
     if !events.iter().any(|event| event.kind.is_chain_status()) {
         return;
     }

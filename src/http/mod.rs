@@ -14,10 +14,12 @@
 //! Not here: what an answer is (`metrics_api`), what an event is worth (`engine`), and where
 //! events go ([`Ingest`](crate::stream::Ingest)).
 
+pub mod adapty;
 mod asking;
 pub mod auth;
 pub mod chartmogul;
 mod clock;
+pub mod codat;
 pub mod compat;
 mod freshness;
 mod layers;
@@ -82,13 +84,14 @@ fn free_routes() -> Vec<Route> {
 }
 
 /// The APIs of other vendors.
-const VENDORS: [Vendor; 2] = [chartmogul::VENDOR, zenovay::VENDOR];
+const VENDORS: [Vendor; 4] = [adapty::VENDOR, chartmogul::VENDOR, zenovay::VENDOR, codat::VENDOR];
 
 /// All paths.
 pub fn paths() -> Vec<&'static str> {
     let compatible = VENDORS.iter().flat_map(|vendor| (vendor.routes)());
     let all = limited_routes().into_iter().chain(compatible).chain(free_routes());
-    all.map(|(path, _)| path).collect()
+    // What takes the rest of a vendor's paths only says that nothing is there.
+    all.map(|(path, _)| path).filter(|path| !path.contains("{*")).collect()
 }
 
 /// The API over this state.

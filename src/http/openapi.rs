@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
-use crate::http::{chartmogul, ops, page, zenovay};
+use crate::http::{adapty, chartmogul, codat, ops, page, zenovay};
 
 /// The document; routes and their answers come from the handlers' own descriptions.
 #[derive(OpenApi)]
@@ -34,9 +34,14 @@ use crate::http::{chartmogul, ops, page, zenovay};
         ops::get_metrics,
         ops::get_openapi,
         page::get_page,
+        adapty::post_adapty_ltv,
+        adapty::post_adapty_ltv_bare,
+        adapty::post_adapty_cohort,
+        adapty::post_adapty_cohort_bare,
         chartmogul::get_chartmogul_ping,
         chartmogul::get_chartmogul_metrics,
         zenovay::get_zenovay_ltv,
+        codat::get_codat_metric,
     ),
     modifiers(&Keys),
     security(("bearer" = []), ("api_key" = [])),
@@ -58,10 +63,10 @@ impl Modify for Keys {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
         let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
         let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
         components.add_security_scheme("basic", SecurityScheme::Http(basic));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
     }
 }
 

@@ -1,5 +1,8 @@
 //! What all clients share: where their log lines go, and which of their errors pass by themselves.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel as Level};
 use rdkafka::consumer::ConsumerContext;
@@ -34,6 +37,37 @@ impl ProducerContext for Logged {
         }
     }
 }
+
+/// A client context that also remembers why a broker could not be reached: the errors of the
+/// library only say that it could not.
+#[derive(Clone, Default)]
+pub(in crate::kafka) struct Remembering {
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+impl Remembering {
+    /// The newest failure to reach a broker, in the words of the library.
+    pub(in crate::kafka) fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
+    }
+}
+
+impl ClientContext for Remembering {
+    fn log(&self, level: Level, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            // Without the name of the library's thread.
+            let words = message.split_once("]: ").map_or(message, |(_, words)| words);
+            *self.failure.lock() = Some(words.to_owned());
+        }
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Remembering {}
 
 /// Passes a line of the client library on to our log.
 pub(in crate::kafka) fn log_line(level: Level, facility: &str, message: &str) {

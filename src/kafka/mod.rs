@@ -5,6 +5,7 @@
 //!   group's own.
 //! * [`KafkaSink`] publishes snapshots, dead letters and offsets in one transaction.
 //! * [`Forwarder`] writes events, for ingest and import.
+//! * [`Tail`] follows a topic, to measure how soon its readers see something.
 //! * [`ensure_topics`] creates or checks the topics at start.
 //!
 //! Held by `tests/it/kafka_*.rs` against a real broker.
@@ -16,6 +17,7 @@ mod forward;
 mod settings;
 mod sink;
 mod source;
+mod tail;
 mod topics;
 
 pub use self::assignment::GroupHandle;
@@ -23,4 +25,5 @@ pub use self::forward::{Delivered, Delivery, ForwardError, Forwarder};
 pub use self::settings::{KafkaSettings, SetupError};
 pub use self::sink::KafkaSink;
 pub use self::source::KafkaSource;
+pub use self::tail::{Followed, Tail};
 pub use self::topics::{Topics, ensure_topics};

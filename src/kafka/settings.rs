@@ -216,6 +216,14 @@ impl KafkaSettings {
         Ok(config)
     }
 
+    /// For a consumer of a whole topic that belongs to nobody's group.
+    pub(in crate::kafka) fn follower(&self) -> Result<ClientConfig, SetupError> {
+        let mut config = self.client()?;
+        self.reads(&mut config);
+        self.prefer(&mut config, &["fetch.wait.max.ms"], "10");
+        Ok(config)
+    }
+
     /// For consumers that look at single records, offsets or metadata, outside the group's life.
     pub(in crate::kafka) fn reader(&self) -> Result<ClientConfig, SetupError> {
         let mut config = self.client()?;

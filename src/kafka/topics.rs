@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use tracing::info;
 
-use crate::kafka::client::{Logged, create};
+use crate::kafka::client::{Logged, Remembering, create};
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::kafka::source::patiently;
 
@@ -97,13 +97,13 @@ struct Cluster<'a> {
     settings: &'a KafkaSettings,
     admin: AdminClient<Logged>,
     /// Asked for metadata: a consumer does not create a topic by asking for it.
-    reader: BaseConsumer<Logged>,
+    reader: BaseConsumer<Remembering>,
 }
 
 impl<'a> Cluster<'a> {
     fn new(settings: &'a KafkaSettings) -> Result<Self, SetupError> {
         let admin = create(&settings.client()?, Logged)?;
-        let reader = create(&settings.reader()?, Logged)?;
+        let reader = create(&settings.reader()?, Remembering::default())?;
         Ok(Self { settings, admin, reader })
     }
 
@@ -134,7 +134,8 @@ impl<'a> Cluster<'a> {
     /// Partitions of a topic; `None` if there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<i32>, SetupError> {
         patiently(|| {
-            let metadata = self.reader.fetch_metadata(Some(topic), ATTEMPT)?;
+            let metadata = self.reader.fetch_metadata(Some(topic), ATTEMPT);
+            let metadata = metadata.map_err(|error| self.for_good(error))?;
             let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
                 return Ok(None);
             };
@@ -145,6 +146,17 @@ impl<'a> Cluster<'a> {
             }
         })
         .map_err(|error| self.broker_error(format!("metadata of topic \"{topic}\""), &error))
+    }
+
+    /// The error, or one that asking again does not pass: who is not let in now will not be later.
+    fn for_good(&self, error: KafkaError) -> KafkaError {
+        while let Some(polled) = self.reader.poll(Duration::ZERO) {
+            let code = polled.err().and_then(|error| error.rdkafka_error_code());
+            if matches!(code, Some(Code::Authentication | Code::SSL)) {
+                return KafkaError::Canceled;
+            }
+        }
+        error
     }
 
     fn create(&self, wanted: &Wanted<'_>) -> Result<i32, SetupError> {
@@ -205,7 +217,13 @@ impl<'a> Cluster<'a> {
 
     fn broker_error(&self, action: String, error: &KafkaError) -> SetupError {
         let servers = self.settings.bootstrap_servers.clone();
-        SetupError::Broker { servers, action, reason: error.to_string() }
+        let failure = self.reader.client().context().failure();
+        let reason = match (error, failure) {
+            (KafkaError::Canceled, Some(failure)) => failure,
+            (error, Some(failure)) => format!("{error} ({failure})"),
+            (error, None) => error.to_string(),
+        };
+        SetupError::Broker { servers, action, reason }
     }
 }
 

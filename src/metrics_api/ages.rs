@@ -8,10 +8,13 @@ const USUAL_DAYS: [u32; 22] = [
     2555, 3650,
 ];
 
+/// The greatest payment index of questions that name none: ten years of weeks.
+const PAYMENTS_MAX: u32 = 520;
+
 /// The ages of questions that name none, before those not reached are left out.
 pub fn usual(basis: AgeBasis, width: Width) -> Vec<u32> {
     match (basis, width) {
-        (AgeBasis::Payments, _) => (1..=60).collect(),
+        (AgeBasis::Payments, _) => (1..=PAYMENTS_MAX).collect(),
         (AgeBasis::Days | AgeBasis::ElapsedDays, _) | (AgeBasis::Periods, Width::Day) => {
             USUAL_DAYS.to_vec()
         }

@@ -19,8 +19,9 @@ use crate::engine::facts::{Fact, FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::Selector;
+use crate::metrics_api::flows::Flows;
 use crate::metrics_api::grid::Grid;
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, RefundDating};
+use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, RefundDating};
 
 pub use crate::metrics_api::ltv_answer::{
     LtvAnswer, LtvCohort, LtvGroup, LtvPoint, Note, Sizes, Value, answer,
@@ -31,6 +32,13 @@ pub use crate::metrics_api::ltv_answer::{
 pub struct Tally {
     pub count: i64,
     pub micros: i128,
+}
+
+impl Tally {
+    /// One measure of the sums.
+    pub fn of(sums: &Sums, measure: Measure) -> Self {
+        Self { count: sums.count, micros: measure.of(sums) }
+    }
 }
 
 impl std::ops::AddAssign for Tally {
@@ -48,6 +56,14 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// One measure of the flows.
+    pub fn of(flows: &Flows, measure: Measure) -> Self {
+        Self {
+            payments: Tally::of(&flows.payments, measure),
+            refunds: Tally::of(&flows.refunds, measure),
+        }
+    }
+
     /// Payments less refunds, micro-units.
     pub fn revenue_micros(&self) -> i128 {
         self.payments.micros - self.refunds.micros
@@ -66,23 +82,32 @@ impl std::ops::AddAssign for Flow {
 pub struct LtvRow {
     pub heads: Heads,
     /// By asked age, each what came after the asked age before; last what came after them all.
-    pub flows: Vec<Flow>,
+    /// Ages that nothing has reached may be missing at the end.
+    pub flows: Vec<Flows>,
 }
 
 impl LtvRow {
-    fn new(ages: usize) -> Self {
-        Self { heads: Heads::default(), flows: vec![Flow::default(); ages + 1] }
-    }
-
     /// Whether nothing is in it.
     pub(crate) fn is_zero(&self) -> bool {
-        self.heads == Heads::default() && self.flows.iter().all(|flow| *flow == Flow::default())
+        self.heads == Heads::default() && self.flows.iter().all(|flows| *flows == Flows::default())
     }
 
-    fn add(&mut self, other: &Self) {
+    /// What came at an asked age.
+    pub(crate) fn at(&self, slot: usize) -> Flows {
+        self.flows.get(slot).copied().unwrap_or_default()
+    }
+
+    fn at_mut(&mut self, slot: usize) -> &mut Flows {
+        if self.flows.len() <= slot {
+            self.flows.resize(slot + 1, Flows::default());
+        }
+        &mut self.flows[slot]
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
         self.heads += other.heads;
         if self.flows.len() < other.flows.len() {
-            self.flows.resize(other.flows.len(), Flow::default());
+            self.flows.resize(other.flows.len(), Flows::default());
         }
         for (flow, more) in self.flows.iter_mut().zip(&other.flows) {
             *flow += *more;
@@ -98,7 +123,7 @@ pub struct LtvPartial {
     /// By segment value (empty: unknown); only in segmented questions.
     pub segments: BTreeMap<String, BTreeMap<i32, LtvRow>>,
     /// Unlinked refunds before the customer's first payment: in no cohort.
-    pub unplaced_refunds: Tally,
+    pub unplaced_refunds: Sums,
 }
 
 impl LtvPartial {
@@ -127,10 +152,10 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestio
     for fact in facts.iter() {
         let key = &fact.key;
         if key.app == app && key.zone == question.zone && key.day <= question.until {
-            pass.take(fact);
+            pass.take(&fact);
         }
     }
-    pass.sums.spell_out(dictionary)
+    pass.finish(dictionary)
 }
 
 /// What the curves of a shard say; `None` if only the facts can tell: with filters, on the bases
@@ -141,7 +166,8 @@ pub fn partial_of_curves(
     question: &LtvQuestion,
 ) -> Option<LtvPartial> {
     let by_calendar = matches!(question.age, AgeBasis::Days | AgeBasis::Periods);
-    if !question.filters.is_empty() || !by_calendar || !curves.keeps(question.zone) {
+    let narrowed = !question.filters.is_empty() || !question.any_of.is_empty();
+    if narrowed || !by_calendar || !curves.keeps(question.zone) {
         return None;
     }
     let field = match &question.segment_by {
@@ -164,8 +190,7 @@ pub fn partial_of_curves(
     }
     for (day, refunds) in curves.unplaced_refunds(app, question.zone) {
         if day <= question.until {
-            let tally = sums.tally(&refunds);
-            sums.unplaced_refunds += tally;
+            sums.unplaced_refunds += refunds;
         }
     }
     Some(sums.spell_out(dictionary))
@@ -175,14 +200,13 @@ pub fn partial_of_curves(
 struct LtvSums<'a> {
     question: &'a LtvQuestion,
     slots: AgeSlots,
-    ages: usize,
     buckets: Buckets,
     /// Ordinals of the first and the last cohort wanted.
     wanted: (i32, i32),
     rows: Grid<LtvRow>,
     /// Heads of segmented questions, whatever the segment: a customer may be in several.
     heads: Grid<Heads>,
-    unplaced_refunds: Tally,
+    unplaced_refunds: Sums,
 }
 
 impl<'a> LtvSums<'a> {
@@ -194,12 +218,11 @@ impl<'a> LtvSums<'a> {
         Self {
             question,
             slots: AgeSlots::new(&ages),
-            ages: ages.len(),
             buckets: Buckets::new(width, question.until),
             wanted: (from, to),
             rows: Grid::new(question.segment_by.is_some()),
             heads: Grid::new(false),
-            unplaced_refunds: Tally::default(),
+            unplaced_refunds: Sums::default(),
         }
     }
 
@@ -212,22 +235,23 @@ impl<'a> LtvSums<'a> {
         if anchor_day == Day::MIN || anchor_day > self.question.until {
             return None;
         }
+        if self.question.members == Members::BetweenDates {
+            let is_early = self.question.from.is_some_and(|from| anchor_day < from);
+            if is_early || self.question.to.is_some_and(|to| to < anchor_day) {
+                return None;
+            }
+        }
         let ordinal = self.buckets.ordinal(anchor_day);
         (self.wanted.0 <= ordinal && ordinal <= self.wanted.1).then_some(ordinal)
     }
 
     fn row(&mut self, segment: TextId, cohort: i32) -> &mut LtvRow {
-        let ages = self.ages;
-        self.rows.row(segment, cohort, || LtvRow::new(ages))
+        self.rows.row(segment, cohort, LtvRow::default)
     }
 
-    fn flow(&mut self, segment: TextId, cohort: i32, age: i64) -> &mut Flow {
+    fn flows(&mut self, segment: TextId, cohort: i32, age: i64) -> &mut Flows {
         let slot = self.slots.slot(age);
-        &mut self.row(segment, cohort).flows[slot]
-    }
-
-    fn tally(&self, sums: &Sums) -> Tally {
-        Tally { count: sums.count, micros: self.question.measure.of(sums) }
+        self.row(segment, cohort).at_mut(slot)
     }
 
     /// Calendar age in days or periods.
@@ -256,10 +280,10 @@ impl<'a> LtvSums<'a> {
             Some(segment) => segment.value,
         };
         // Added up apart, so that the row is looked up once and not for every cell.
-        let mut row = LtvRow { heads, ..LtvRow::new(self.ages) };
+        let mut row = LtvRow { heads, ..LtvRow::default() };
         for (day, sums) in cohort.payments.iter().take_while(|(day, _)| *day <= until) {
             let slot = self.slots.slot(self.calendar_age(ordinal, key.day, day));
-            row.flows[slot].payments += self.tally(&sums);
+            row.at_mut(slot).payments += sums;
         }
         for ((day, of), sums) in cohort.refunds.iter().take_while(|((day, _), _)| *day <= until) {
             let counted = match self.question.refunds {
@@ -267,7 +291,7 @@ impl<'a> LtvSums<'a> {
                 RefundDating::AtPurchase => of,
             };
             let slot = self.slots.slot(self.calendar_age(ordinal, key.day, counted));
-            row.flows[slot].refunds += self.tally(&sums);
+            row.at_mut(slot).refunds += sums;
         }
         self.row(value, ordinal).add(&row);
     }
@@ -277,7 +301,7 @@ impl<'a> LtvSums<'a> {
         let mut partial =
             LtvPartial { unplaced_refunds: self.unplaced_refunds, ..LtvPartial::default() };
         for (_, ordinal, heads) in self.heads.into_rows() {
-            let row = LtvRow { heads, ..LtvRow::new(self.ages) };
+            let row = LtvRow { heads, ..LtvRow::default() };
             partial.cohorts.insert(ordinal, row);
         }
         for (segment, ordinal, row) in self.rows.into_rows() {
@@ -294,8 +318,8 @@ impl<'a> LtvSums<'a> {
     }
 }
 
-/// One pass over facts.
-struct FactPass<'a> {
+/// One pass over facts of the question's app and zone through `until`.
+pub(crate) struct FactPass<'a> {
     sums: LtvSums<'a>,
     selector: Selector,
     installs: Selector,
@@ -304,17 +328,27 @@ struct FactPass<'a> {
 }
 
 impl<'a> FactPass<'a> {
-    fn new(dictionary: &Dictionary, question: &'a LtvQuestion) -> Self {
-        let (filters, by) = (&question.filters, question.segment_by.as_ref());
+    pub(crate) fn new(dictionary: &Dictionary, question: &'a LtvQuestion) -> Self {
+        let (narrowing, by) = (question.narrowing(), question.segment_by.as_ref());
         Self {
             sums: LtvSums::new(question),
-            selector: Selector::new(dictionary, filters, by),
-            installs: Selector::for_installs(dictionary, filters, by),
+            selector: Selector::new(dictionary, narrowing, by),
+            installs: Selector::for_installs(dictionary, narrowing, by),
             segments_hold_customers: by.is_none_or(|field| field.narrows_installs()),
         }
     }
 
-    fn take(&mut self, fact: &Fact) {
+    /// The cohort of an anchor day, if it is wanted.
+    pub(crate) fn cohort(&self, anchor_day: Day) -> Option<i32> {
+        self.sums.cohort(anchor_day)
+    }
+
+    /// What has been taken.
+    pub(crate) fn finish(self, dictionary: &Dictionary) -> LtvPartial {
+        self.sums.spell_out(dictionary)
+    }
+
+    pub(crate) fn take(&mut self, fact: &Fact) {
         match fact.key.kind {
             FactKind::Payment => self.take_payment(fact),
             FactKind::Refund => self.take_refund(fact),
@@ -330,14 +364,12 @@ impl<'a> FactPass<'a> {
         let Some(segment) = self.selector.segment(key.dims) else { return };
         let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
         let age = self.age(cohort, key, false);
-        let tally = self.sums.tally(&fact.sums);
-        self.sums.flow(segment, cohort, age).payments += tally;
+        self.sums.flows(segment, cohort, age).payments += fact.sums;
     }
 
     fn take_unplaced(&mut self, fact: &Fact) {
         if self.selector.segment(fact.key.dims).is_some() {
-            let tally = self.sums.tally(&fact.sums);
-            self.sums.unplaced_refunds += tally;
+            self.sums.unplaced_refunds += fact.sums;
         }
     }
 
@@ -347,8 +379,7 @@ impl<'a> FactPass<'a> {
         let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
         let at_purchase = self.sums.question.refunds == RefundDating::AtPurchase;
         let age = self.age(cohort, key, at_purchase && key.other_day != Day::MIN);
-        let tally = self.sums.tally(&fact.sums);
-        self.sums.flow(segment, cohort, age).refunds += tally;
+        self.sums.flows(segment, cohort, age).refunds += fact.sums;
     }
 
     fn anchor_day(&self, key: &FactKey) -> Day {

@@ -7,8 +7,9 @@ use crate::domain::cohort::Anchor;
 use crate::domain::time::Day;
 use crate::engine::curves::Heads;
 use crate::metrics_api::ages::{Aging, Seen, asked};
+use crate::metrics_api::flows::Flows;
 use crate::metrics_api::ltv::{Flow, LtvPartial, LtvRow, Tally};
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, Per};
+use crate::metrics_api::question::{AgeBasis, LtvQuestion};
 use crate::metrics_api::ratio::Ratio;
 
 /// How many of what; what a cohort's revenue can be divided by.
@@ -142,7 +143,7 @@ pub fn answer(question: &LtvQuestion, mut partial: LtvPartial) -> LtvAnswer {
     LtvAnswer {
         overall: maker.group(&partial.cohorts),
         segments: segments.map(|(value, rows)| (value.clone(), maker.group(rows))).collect(),
-        unplaced_refunds: partial.unplaced_refunds,
+        unplaced_refunds: Tally::of(&partial.unplaced_refunds, question.measure),
         seen_through: maker.aging.seen.through,
         notes: notes(question),
         ages: maker.ages,
@@ -157,10 +158,7 @@ fn lend_customers(question: &LtvQuestion, partial: &mut LtvPartial) {
     }
     for rows in partial.segments.values_mut() {
         for (ordinal, whole) in &partial.cohorts {
-            let row = rows.entry(*ordinal).or_insert_with(|| LtvRow {
-                heads: Heads::default(),
-                flows: vec![Flow::default(); whole.flows.len()],
-            });
+            let row = rows.entry(*ordinal).or_default();
             row.heads.customers = whole.heads.customers;
             row.heads.installs = whole.heads.installs;
         }
@@ -169,7 +167,8 @@ fn lend_customers(question: &LtvQuestion, partial: &mut LtvPartial) {
 
 fn notes(question: &LtvQuestion) -> Vec<Note> {
     let mut notes = BTreeSet::new();
-    let fields = question.filters.iter().map(|filter| &filter.field);
+    let filters = question.filters.iter().chain(question.any_of.iter().flatten());
+    let fields = filters.map(|filter| &filter.field);
     let blind = fields.chain(&question.segment_by).any(|field| !field.narrows_installs());
     if blind && question.anchor == Anchor::Install {
         notes.insert(Note::InstallsNotNarrowed);
@@ -219,11 +218,13 @@ impl<'a> Maker<'a> {
 
     fn cohort(&self, ordinal: i32, row: &LtvRow) -> LtvCohort {
         let width = self.question.width;
-        let heads = self.heads(row.heads);
-        let mut flow = Flow::default();
+        let heads = row.heads.of(self.question.per);
+        let measure = self.question.measure;
+        let mut flows = Flows::default();
         let mut points = Vec::with_capacity(self.ages.len());
-        for (age, part) in self.ages.iter().zip(&row.flows) {
-            flow += *part;
+        for (slot, age) in self.ages.iter().enumerate() {
+            flows += row.at(slot);
+            let flow = Flow::of(&flows, measure);
             points.push(self.aging.begun(ordinal, *age).then(|| LtvPoint {
                 value: Value { flow, heads },
                 complete: self.aging.complete(ordinal, *age),
@@ -231,22 +232,14 @@ impl<'a> Maker<'a> {
             }));
         }
         for rest in row.flows.iter().skip(self.ages.len()) {
-            flow += *rest;
+            flows += *rest;
         }
         LtvCohort {
             start: width.first_day(ordinal),
             end: width.end(width.first_day(ordinal)),
             sizes: self.sizes(row.heads),
-            to_date: Value { flow, heads },
+            to_date: Value { flow: Flow::of(&flows, measure), heads },
             points,
-        }
-    }
-
-    fn heads(&self, heads: Heads) -> i64 {
-        match self.question.per {
-            Per::Customer => heads.customers,
-            Per::Payer => heads.payers,
-            Per::Install => heads.installs,
         }
     }
 

@@ -6,10 +6,16 @@
 
 mod ages;
 mod buckets;
+pub mod cohorts;
+mod cohorts_answer;
+pub mod commerce;
+pub mod commerce_periods;
 mod filters;
+pub mod flows;
 mod grid;
 pub mod ltv;
 mod ltv_answer;
+pub mod ltv_table;
 pub mod mrr;
 pub mod mrr_answer;
 mod mrr_days;

@@ -278,7 +278,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn timeline(&mut self, fact: &Fact) {
+    fn timeline(&mut self, fact: Fact) {
         let (path, count) = (fact.key.dims, fact.sums.count);
         if let Some(customers) = self.customers.get_mut(path as usize) {
             *customers += count;
@@ -286,7 +286,7 @@ impl Pass<'_> {
         self.change(fact.key.day, (path, Standing::default()), count);
     }
 
-    fn first_payment(&mut self, fact: &Fact) {
+    fn first_payment(&mut self, fact: Fact) {
         let sums = fact.sums;
         if let Some(flow) = self.days.place(fact.key.day).and_then(|at| self.flows.get_mut(at)) {
             flow.first_payments += sums.count;

@@ -10,11 +10,13 @@ use crate::domain::cohort::{Anchor, Field};
 use crate::domain::dimensions::{Dimension, Dimensions};
 use crate::domain::time::{Day, Width};
 use crate::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
-use crate::engine::dictionary::Dictionary;
+use crate::engine::dictionary::{Dictionary, Mark};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvGroup};
-use crate::metrics_api::question::{AgeBasis, Filter, LtvQuestion, Measure, Per, RefundDating};
-use crate::metrics_api::snapshot::{self, Snapshot, SnapshotKey};
+use crate::metrics_api::question::{
+    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
+};
+use crate::metrics_api::snapshot::{self, Snapshot, SnapshotAges, SnapshotKey};
 
 /// Country, product and an attribute, each perhaps unknown.
 type Words = (&'static str, &'static str, &'static str);
@@ -164,7 +166,7 @@ impl Shard {
     fn add_sums(&mut self, raw: &Raw, times: i64) {
         let tuples: Vec<u32> = raw.tuples.iter().map(|words| self.tuple(*words)).collect();
         let dims = if raw.kind == FactKind::Payer {
-            tuples.iter().fold(0, |set, tuple| self.dictionary.union(set, *tuple))
+            tuples.iter().fold(0, |set, tuple| self.dictionary.union(set, Mark::paid(*tuple, 1)))
         } else {
             tuples[0]
         };
@@ -209,14 +211,18 @@ fn question() -> impl Strategy<Value = LtvQuestion> {
         prop::sample::select(Per::ALL),
     );
     let range = (prop::option::of(any_day()), prop::option::of(any_day()), any_day(), -3..30i32);
-    let zone = 0..2u8;
-    (shape, range, zone, vec(filter, 0..3), prop::option::of(prop::sample::select(fields())))
-        .prop_map(|(shape, (from, to, until, later), zone, filters, segment_by)| {
+    let members = prop::sample::select(vec![Members::WholeCohorts, Members::BetweenDates]);
+    let rest = (0..2u8, members, prop::option::of(prop::sample::select(fields())));
+    let any_of = prop_oneof![3 => Just(Vec::new()), 1 => vec(vec(filter.clone(), 1..3), 1..3)];
+    (shape, range, rest, vec(filter, 0..3), any_of).prop_map(
+        |(shape, (from, to, until, later), rest, filters, any_of)| {
+            let (zone, members, segment_by) = rest;
             let (anchor, width, age, ages, measure, refunds, per) = shape;
             let filter = |(name, values): (&str, Vec<&str>)| Filter {
                 field: name.parse().unwrap(),
                 values: values.into_iter().map(str::to_owned).collect(),
             };
+            let group = |group: Vec<_>| group.into_iter().map(filter).collect();
             LtvQuestion {
                 app: "acme".into(),
                 zone,
@@ -227,14 +233,17 @@ fn question() -> impl Strategy<Value = LtvQuestion> {
                 measure,
                 from: from.map(Day),
                 to: to.map(Day),
+                members,
                 filters: filters.into_iter().map(filter).collect(),
+                any_of: any_of.into_iter().map(group).collect(),
                 segment_by,
                 per,
                 until: Day(until),
                 today: Day(until + later),
                 refunds,
             }
-        })
+        },
+    )
 }
 
 // ---- the second answer
@@ -247,13 +256,15 @@ fn word(field: &Field, words: Words) -> &'static str {
     }
 }
 
-fn kept(filters: &[Filter], raw: &Raw) -> bool {
+fn kept(question: &LtvQuestion, raw: &Raw) -> bool {
     let install = raw.kind == FactKind::Customer;
+    let blind = |filter: &Filter| install && filter.field == Field::Dimension(Dimension::ProductId);
+    let any_of_is_blind = question.any_of.iter().flatten().any(blind);
     raw.tuples.iter().any(|words| {
-        filters.iter().all(|filter| {
-            let product = filter.field == Field::Dimension(Dimension::ProductId);
-            (install && product) || filter.values.contains(word(&filter.field, *words))
-        })
+        let has = |filter: &Filter| filter.values.contains(word(&filter.field, *words));
+        let one = question.any_of.iter().any(|group| group.iter().all(has));
+        question.filters.iter().all(|filter| blind(filter) || has(filter))
+            && (question.any_of.is_empty() || any_of_is_blind || one)
     })
 }
 
@@ -297,7 +308,13 @@ fn second_answer(question: &LtvQuestion, raws: &[Raw], ages: &[u32]) -> Vec<Stri
         .iter()
         .filter(|raw| raw.app == question.app && raw.zone == question.zone && raw.day <= until)
         .filter(|raw| anchor_of(raw) != NONE && anchor_of(raw) <= until)
-        .filter(|raw| kept(&question.filters, raw))
+        .filter(|raw| {
+            let anchor = Day(anchor_of(raw));
+            question.members == Members::WholeCohorts
+                || question.from.is_none_or(|from| from <= anchor)
+                    && question.to.is_none_or(|to| anchor <= to)
+        })
+        .filter(|raw| kept(question, raw))
         .collect();
     let starts: BTreeSet<Day> = counted
         .iter()
@@ -421,7 +438,7 @@ proptest! {
             .iter()
             .filter(|raw| raw.kind == FactKind::UnplacedRefund && raw.app == question.app)
             .filter(|raw| raw.zone == question.zone && raw.day <= question.until.0)
-            .filter(|raw| kept(&question.filters, raw))
+            .filter(|raw| kept(&question, raw))
             .map(|raw| raw.count)
             .sum();
         prop_assert_eq!(answer.unplaced_refunds.count, unplaced);
@@ -460,7 +477,7 @@ proptest! {
 
     #[test]
     fn curves_answer_as_facts_do(raws in vec(raw(), 0..40), question in question()) {
-        let question = LtvQuestion { filters: Vec::new(), ..question };
+        let question = LtvQuestion { filters: Vec::new(), any_of: Vec::new(), ..question };
         let shard = Shard::of(&raws);
         let by_calendar = matches!(question.age, AgeBasis::Days | AgeBasis::Periods);
         let partial = ltv::partial_of_curves(&shard.curves, &shard.dictionary, &question);
@@ -519,10 +536,16 @@ fn touched(shard: &mut Shard) -> BTreeSet<SnapshotKey> {
     snapshot::touched(&shard.curves, &shard.dictionary, &changed, &widths)
 }
 
+/// Neither list is that of questions that name no ages.
+fn published_ages() -> SnapshotAges {
+    SnapshotAges { days: vec![0, 2, 30, 400], periods: vec![0, 1, 5, 12, 24] }
+}
+
 fn take(shard: &Shard, key: &SnapshotKey, until: Day) -> Snapshot {
-    let partial = snapshot::partial(&shard.curves, &shard.dictionary, key, until);
+    let at = (&published_ages(), until);
+    let partial = snapshot::partial(&shard.curves, &shard.dictionary, key, at);
     let empty = snapshot::SnapshotPartial::default();
-    snapshot::snapshot(key.clone(), until, &empty.merge(&partial))
+    snapshot::snapshot(key.clone(), at, &empty.merge(&partial))
 }
 
 fn snapshot_row(snapshot: &Snapshot, measure: Measure, basis: AgeBasis) -> String {
@@ -554,11 +577,16 @@ fn cohort_row(
         anchor: key.anchor,
         width: key.width,
         age,
-        ages: Some(crate::metrics_api::ages::usual(age, key.width)),
+        ages: Some(match age {
+            AgeBasis::Days => published_ages().days,
+            _ => published_ages().periods,
+        }),
         measure,
         from: Some(key.cohort_start),
         to: Some(key.cohort_start),
+        members: Members::WholeCohorts,
         filters: filters.collect(),
+        any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
         until,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::domain::cohort::{Anchor, Field};
 use crate::domain::time::{Day, Width};
+use crate::engine::curves::Heads;
 use crate::engine::facts::Sums;
 
 /// The most ages of one question.
@@ -92,6 +93,17 @@ named!(Measure, Gross = "gross", Proceeds = "proceeds", Net = "net");
 named!(Per, Customer = "customer", Payer = "payer", Install = "install");
 named!(RefundDating, AtRefund = "at_refund", AtPurchase = "at_purchase");
 
+impl Heads {
+    /// How many revenue is divided by.
+    pub fn of(self, per: Per) -> i64 {
+        match per {
+            Per::Customer => self.customers,
+            Per::Payer => self.payers,
+            Per::Install => self.installs,
+        }
+    }
+}
+
 impl Measure {
     /// This measure of the sums, micro-units.
     pub fn of(self, sums: &Sums) -> i128 {
@@ -110,6 +122,31 @@ pub struct Filter {
     pub values: BTreeSet<String>,
 }
 
+/// Which tuples count: all `filters` must match, and of `any_of` at least one group whole, if
+/// there are any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Narrowing<'a> {
+    pub filters: &'a [Filter],
+    pub any_of: &'a [Vec<Filter>],
+}
+
+impl<'a> From<&'a Vec<Filter>> for Narrowing<'a> {
+    fn from(filters: &'a Vec<Filter>) -> Self {
+        Self { filters, any_of: &[] }
+    }
+}
+
+/// Who of the cohorts at the ends of a range is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Members {
+    /// Cohorts are whole, with all their customers, if they begin no earlier than the bucket of
+    /// `from` and no later than `to`.
+    WholeCohorts,
+    /// Customers whose anchor day lies from `from` through `to`; the first and the last cohort may
+    /// be parts of their buckets.
+    BetweenDates,
+}
+
 /// A question about lifetime value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LtvQuestion {
@@ -123,12 +160,14 @@ pub struct LtvQuestion {
     /// `None`: a usual list up to the age reached.
     pub ages: Option<Vec<u32>>,
     pub measure: Measure,
-    /// Cohorts are listed whole, with all their customers, if they begin no earlier than the
-    /// bucket of `from` and no later than `to`. `None`: no bound.
+    /// What the ends mean is in `members`. `None`: no bound.
     pub from: Option<Day>,
     pub to: Option<Day>,
+    pub members: Members,
     /// All must match.
     pub filters: Vec<Filter>,
+    /// At least one of these groups must match whole, if there are any.
+    pub any_of: Vec<Vec<Filter>>,
     pub segment_by: Option<Field>,
     pub per: Per,
     /// The last day whose facts count.
@@ -158,6 +197,11 @@ pub enum InvalidQuestion {
 }
 
 impl LtvQuestion {
+    /// All that narrows it.
+    pub fn narrowing(&self) -> Narrowing<'_> {
+        Narrowing { filters: &self.filters, any_of: &self.any_of }
+    }
+
     /// Refuses what has no answer. Answers of refused questions mean nothing, but never panic.
     pub fn check(&self) -> Result<(), InvalidQuestion> {
         if let (Some(from), Some(to)) = (self.from, self.to)

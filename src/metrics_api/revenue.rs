@@ -139,7 +139,7 @@ pub fn partial(
     for fact in facts.iter() {
         let key = &fact.key;
         if key.app == app && key.zone == question.zone && key.day <= question.until {
-            pass.take(fact);
+            pass.take(&fact);
         }
     }
     for (segment, ordinal, sums) in pass.rows.into_rows() {

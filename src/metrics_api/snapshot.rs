@@ -14,10 +14,11 @@ use crate::domain::cohort::{Anchor, Field};
 use crate::domain::time::{Day, Width};
 use crate::engine::curves::{ChangedCohort, CohortCurves, CohortKey, Heads, SegmentIx};
 use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::Sums;
-use crate::metrics_api::ages::{AgeSlots, Aging, Seen, usual};
+use crate::metrics_api::ages::{AgeSlots, Aging, Seen};
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::question::AgeBasis;
+
+pub use crate::metrics_api::flows::Flows;
 
 /// Value of a segment's field; empty if unknown.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,26 +95,11 @@ fn spell_out(
     }
 }
 
-/// Money in and given back, both positive, in all three measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Flows {
-    pub payments: Sums,
-    /// At their own time.
-    pub refunds: Sums,
-}
-
-impl std::ops::AddAssign for Flows {
-    fn add_assign(&mut self, other: Self) {
-        self.payments += other.payments;
-        self.refunds += other.refunds;
-    }
-}
-
 /// What one shard, or several merged, know of a cohort.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnapshotPartial {
     pub heads: Heads,
-    /// By usual age, each what came after the age before; last what came after them all.
+    /// By published age, each what came after the age before; last what came after them all.
     days: Vec<Flows>,
     periods: Vec<Flows>,
 }
@@ -133,12 +119,21 @@ impl SnapshotPartial {
     }
 }
 
-/// What the curves of a shard say of a cohort, through `until`.
+/// The ages that are published, each list rising.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnapshotAges {
+    /// In calendar days.
+    pub days: Vec<u32>,
+    /// In calendar periods of the cohort's width.
+    pub periods: Vec<u32>,
+}
+
+/// What the curves of a shard say of a cohort at these ages, through `until`.
 pub fn partial(
     curves: &CohortCurves,
     dictionary: &Dictionary,
     key: &SnapshotKey,
-    until: Day,
+    (ages, until): (&SnapshotAges, Day),
 ) -> SnapshotPartial {
     let Some(app) = dictionary.find_app(&key.app) else { return SnapshotPartial::default() };
     let segment = match &key.segment {
@@ -151,7 +146,7 @@ pub fn partial(
     };
     let lends = key.anchor == Anchor::Install
         && key.segment.as_ref().is_some_and(|segment| !segment.field.narrows_installs());
-    let mut sums = SnapshotSums::new(key, until);
+    let mut sums = SnapshotSums::new(key, ages, until);
     let end = key.width.end(key.cohort_start).min(until);
     for day in key.cohort_start.0..=end.0 {
         let whole = CohortKey { app, zone: ZONE, anchor: key.anchor, segment: None, day: Day(day) };
@@ -184,13 +179,12 @@ struct SnapshotSums {
 }
 
 impl SnapshotSums {
-    fn new(key: &SnapshotKey, until: Day) -> Self {
-        let days = usual(AgeBasis::Days, key.width);
-        let periods = usual(AgeBasis::Periods, key.width);
+    fn new(key: &SnapshotKey, ages: &SnapshotAges, until: Day) -> Self {
+        let SnapshotAges { days, periods } = ages;
         Self {
             until,
-            day_slots: AgeSlots::new(&days),
-            period_slots: AgeSlots::new(&periods),
+            day_slots: AgeSlots::new(days),
+            period_slots: AgeSlots::new(periods),
             // A snapshot has few cells: a table would cost more than it saves.
             buckets: Buckets::new(key.width, Day::MIN),
             cohort: key.width.ordinal(key.cohort_start),
@@ -254,29 +248,33 @@ pub struct Snapshot {
     pub heads: Heads,
     /// Everything, whatever the age.
     pub to_date: Flows,
-    /// The usual ages that have begun, by calendar days and by periods of the cohort's width.
+    /// The ages that have begun, by calendar days and by periods of the cohort's width.
     pub ages_days: Vec<SnapshotAge>,
     pub ages_periods: Vec<SnapshotAge>,
 }
 
-/// The snapshot from the merged partials of all shards. `until` is the day of the newest event;
-/// it counts but is not over.
-pub fn snapshot(key: SnapshotKey, until: Day, partial: &SnapshotPartial) -> Snapshot {
+/// The snapshot from the merged partials of all shards, made for the same ages. `until` is the day
+/// of the newest event; it counts but is not over.
+pub fn snapshot(
+    key: SnapshotKey,
+    (ages, until): (&SnapshotAges, Day),
+    partial: &SnapshotPartial,
+) -> Snapshot {
     let seen = Seen::new(until, until);
     let cohort = key.width.ordinal(key.cohort_start);
-    let ages = |basis: AgeBasis, flows: &[Flows]| -> Vec<SnapshotAge> {
+    let curve = |basis: AgeBasis, ages: &[u32], flows: &[Flows]| -> Vec<SnapshotAge> {
         let aging = Aging { basis, width: key.width, seen };
         let mut sum = Flows::default();
-        let mut ages = Vec::new();
-        for (age, flows) in usual(basis, key.width).into_iter().zip(flows) {
+        let mut points = Vec::new();
+        for (&age, flows) in ages.iter().zip(flows) {
             if !aging.begun(cohort, age) {
                 break;
             }
             sum += *flows;
             let complete = aging.complete(cohort, age) == Some(true);
-            ages.push(SnapshotAge { age, flows: sum, complete });
+            points.push(SnapshotAge { age, flows: sum, complete });
         }
-        ages
+        points
     };
     let mut to_date = Flows::default();
     partial.days.iter().for_each(|flows| to_date += *flows);
@@ -284,8 +282,8 @@ pub fn snapshot(key: SnapshotKey, until: Day, partial: &SnapshotPartial) -> Snap
         cohort_end: key.width.end(key.cohort_start),
         heads: partial.heads,
         to_date,
-        ages_days: ages(AgeBasis::Days, &partial.days),
-        ages_periods: ages(AgeBasis::Periods, &partial.periods),
+        ages_days: curve(AgeBasis::Days, &ages.days, &partial.days),
+        ages_periods: curve(AgeBasis::Periods, &ages.periods, &partial.periods),
         key,
     }
 }

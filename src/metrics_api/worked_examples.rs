@@ -6,11 +6,11 @@ use crate::domain::cohort::Anchor;
 use crate::domain::dimensions::{Dimension, Dimensions};
 use crate::domain::money::Amounts;
 use crate::domain::time::{Day, Width};
-use crate::engine::dictionary::{AppIx, Dictionary};
+use crate::engine::dictionary::{AppIx, Dictionary, Mark};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ltv::{LtvAnswer, LtvCohort, answer, partial};
 use crate::metrics_api::question::{
-    AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Per, RefundDating,
+    AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Members, Per, RefundDating,
 };
 use crate::metrics_api::revenue::{self, RevenueQuestion};
 
@@ -51,7 +51,7 @@ impl Shard {
         (key.install_day, key.index) = (customer.install, 1);
         self.facts.add(key, Sums::count(1));
         if first.is_some() {
-            let signature = self.dictionary.union(0, dims);
+            let signature = self.dictionary.union(0, Mark::paid(dims, 1));
             let mut key = FactKey::new(AppIx(0), 0, FactKind::Payer, customer.first, signature);
             (key.install_day, key.first_day) = (customer.install, customer.first);
             self.facts.add(key, Sums::count(1));
@@ -98,7 +98,9 @@ fn question(today: &str) -> LtvQuestion {
         measure: Measure::Gross,
         from: None,
         to: None,
+        members: Members::WholeCohorts,
         filters: Vec::new(),
+        any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
         until: day(today),

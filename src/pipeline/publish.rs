@@ -20,7 +20,9 @@ use crate::domain::money::Currency;
 use crate::domain::time::{Timestamp, Width, Zone};
 use crate::engine::curves::{CurvesConfig, ZonesKept};
 use crate::engine::facts::Sums;
-use crate::metrics_api::snapshot::{self, Snapshot, SnapshotAge, SnapshotKey, SnapshotPartial};
+use crate::metrics_api::snapshot::{
+    self, Snapshot, SnapshotAge, SnapshotAges, SnapshotKey, SnapshotPartial,
+};
 use crate::state::{LiveShard, SharedShard, StateError};
 use crate::stream::{DeadLetter, NextOffset, Partition, Publication};
 use crate::telemetry::Metrics;
@@ -38,6 +40,7 @@ struct AppPlan {
 #[derive(Debug, Clone)]
 pub struct SnapshotPlan {
     apps: BTreeMap<String, AppPlan>,
+    ages: SnapshotAges,
     curves: CurvesConfig,
 }
 
@@ -57,7 +60,11 @@ impl SnapshotPlan {
                 segments.insert(app.id.clone(), app.snapshot_segments.clone());
             }
         }
-        Self { apps, curves: CurvesConfig { zones: ZonesKept::All, segments } }
+        let ages = SnapshotAges {
+            days: config.snapshots.ages_days.clone(),
+            periods: config.snapshots.ages_periods.clone(),
+        };
+        Self { apps, ages, curves: CurvesConfig { zones: ZonesKept::All, segments } }
     }
 
     /// The curves that shards must keep for it.
@@ -184,14 +191,14 @@ impl Publisher {
         let mut encoded = Vec::with_capacity(keys.len());
         for key in keys {
             let Some(plan) = self.plan.apps.get(&key.app) else { continue };
-            let until = plan.zone.day(newest_event_at.unwrap_or_default());
+            let at = (&self.plan.ages, plan.zone.day(newest_event_at.unwrap_or_default()));
             let mut partial = SnapshotPartial::default();
             for live in &guards {
                 let shard = &live.shard;
-                let part = snapshot::partial(&shard.curves, &shard.dictionary, &key, until);
+                let part = snapshot::partial(&shard.curves, &shard.dictionary, &key, at);
                 partial = partial.merge(&part);
             }
-            let snapshot = snapshot::snapshot(key, until, &partial);
+            let snapshot = snapshot::snapshot(key, at, &partial);
             let record = record(snapshot, plan, &version, newest_event_at);
             let name = record.key().to_string();
             match wire::encode(&record, self.framing) {

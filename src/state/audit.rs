@@ -94,7 +94,7 @@ struct LedgerWalk<'a> {
     rules: &'a Rules,
     visit: &'a mut dyn FnMut(&mut FactDelta, u64),
     customer: Vec<u8>,
-    events: Vec<LedgerEvent>,
+    events: Vec<LedgerEvent<'static>>,
     delta: FactDelta,
 }
 
@@ -108,7 +108,11 @@ impl<'a> LedgerWalk<'a> {
         Self { live, rules, visit, customer, events, delta }
     }
 
-    fn chunk(&mut self, customer: &[u8], events: Vec<LedgerEvent>) -> Result<(), StoreError> {
+    fn chunk(
+        &mut self,
+        customer: &[u8],
+        events: Vec<LedgerEvent<'static>>,
+    ) -> Result<(), StoreError> {
         if customer != self.customer {
             self.finish()?;
             self.customer = customer.to_vec();

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use parking_lot::ArcMutexGuard;
 use parking_lot::RawMutex;
 
+use crate::codec::fact_pages::{encode_page, page_key};
 use crate::codec::stored::{
     Anchor, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk, encode_dead_letter,
-    encode_forgotten, encode_position, encode_rules, encode_sums, encode_suspended, fact_key,
+    encode_forgotten, encode_position, encode_rules, encode_suspended,
 };
-use crate::codec::stored_entry::encode_entry;
-use crate::engine::facts::Fact;
-use crate::engine::shard::Changes;
+use crate::codec::stored_entry::encode_entries;
+use crate::engine::facts::FactPage;
+use crate::engine::shard::{Changes, NewChunk};
 use crate::state::{LiveShard, StateError};
 use crate::store::{Batch, Durability, Store, Table};
 use crate::stream::{DeadLetter, NextOffset};
@@ -115,16 +116,19 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
             batch.delete(Table::History, chunk_key(&customer, chunk));
         }
     }
-    for (customer, chunk, events) in changes.history {
+    let mut events = Vec::new();
+    for NewChunk { customer, chunk, events: newest } in changes.chunks {
+        events.clear();
+        events.extend(changes.pending.newest_first(newest));
         let key = chunk_key(&customer, chunk);
-        let value = encode_chunk(&key, &events);
+        let value = encode_chunk(&key, events.iter().rev().copied());
         batch.put(Table::History, key, value);
     }
-    write_facts(batch, Table::Facts, changes.facts);
-    write_facts(batch, Table::Given, changes.given);
-    for entry in changes.entries {
-        let (key, value) = encode_entry(entry);
-        batch.put(Table::Dictionary, key, value);
+    write_facts(batch, Table::Facts, &changes.facts);
+    write_facts(batch, Table::Given, &changes.given);
+    let (first, entries) = changes.entries;
+    for (key, value) in encode_entries(first, &entries) {
+        batch.put(Table::Dictionary, key.to_vec(), value);
     }
     for (customer, events) in changes.suspended {
         if events.is_empty() {
@@ -140,16 +144,14 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
     }
 }
 
-/// Rows of facts with their sums; a zero row goes.
-pub(super) fn write_facts(batch: &mut Batch, table: Table, facts: Vec<Fact>) {
-    for fact in facts {
-        let key = fact_key(&fact.key);
-        if fact.sums.is_zero() {
-            batch.delete(table, key);
-        } else {
-            let value = encode_sums(&key, &fact.sums);
-            batch.put(table, key, value);
+/// Pages of facts; a whole page takes the place of the updates that followed the one before.
+pub(super) fn write_facts(batch: &mut Batch, table: Table, pages: &[FactPage]) {
+    for page in pages {
+        for update in 1..=page.replaces {
+            batch.delete(table, page_key(page.page, update).to_vec());
         }
+        let (key, value) = encode_page(page);
+        batch.put(table, key.to_vec(), value);
     }
 }
 

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::codec::fact_pages::PageReader;
 use crate::codec::stored::{
-    POSITION_KEY, Position, RULES_KEY, StoredError, decode_fact, decode_forgotten, decode_position,
+    POSITION_KEY, Position, RULES_KEY, StoredError, decode_forgotten, decode_position,
     decode_rules, decode_suspended,
 };
-use crate::codec::stored_entry::decode_entry;
+use crate::codec::stored_entry::decode_entries;
 use crate::domain::rules::Rules;
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::CurvesConfig;
-use crate::engine::facts::Fact;
+use crate::engine::dictionary::Entry;
+use crate::engine::facts::FactTable;
 use crate::engine::shard::{Shard, Stored};
 use crate::state::{LiveShard, StateError, corrupt};
 use crate::store::{Store, StoreError, Table};
@@ -77,7 +79,7 @@ fn read_stored(store: &dyn Store, position: &Position) -> Result<Stored, StateEr
         customer_count: position.customer_count,
         ..Stored::default()
     };
-    read(store, Table::Dictionary, decode_entry, &mut stored.entries)?;
+    stored.entries = read_entries(store)?;
     stored.facts = read_facts(store, Table::Facts)?;
     stored.given = read_facts(store, Table::Given)?;
     read(store, Table::Forgotten, decode_forgotten, &mut stored.forgotten)?;
@@ -87,10 +89,23 @@ fn read_stored(store: &dyn Store, position: &Position) -> Result<Stored, StateEr
 }
 
 /// The stored facts of a table.
-pub(super) fn read_facts(store: &dyn Store, table: Table) -> Result<Vec<Fact>, StateError> {
-    let mut facts = Vec::new();
-    read(store, table, decode_fact, &mut facts)?;
-    Ok(facts)
+pub(super) fn read_facts(store: &dyn Store, table: Table) -> Result<FactTable, StateError> {
+    let mut pages = PageReader::default();
+    store.scan(table, &[], &mut |key, value| {
+        pages.row(key, value).map_err(|error| corrupt(table.name(), key, &error))
+    })?;
+    Ok(pages.finish())
+}
+
+/// The stored entries of the dictionary, in the order in which they were made.
+pub(super) fn read_entries(store: &dyn Store) -> Result<Vec<Entry>, StateError> {
+    let mut entries = Vec::new();
+    store.scan(Table::Dictionary, &[], &mut |key, value| {
+        let decoded = decode_entries(entries.len() as u64, key, value);
+        entries.extend(decoded.map_err(|error| corrupt("dictionary", key, &error))?);
+        Ok(())
+    })?;
+    Ok(entries)
 }
 
 fn read<T>(

@@ -218,7 +218,7 @@ impl LiveShard {
         &self,
         app_id: &str,
         customer_id: &str,
-    ) -> Result<Option<Vec<(LedgerEvent, Standing)>>, StateError> {
+    ) -> Result<Option<Vec<(LedgerEvent<'static>, Standing)>>, StateError> {
         let (Some(app), Some(rules)) =
             (self.shard.dictionary.find_app(app_id), self.rules().apps.get(app_id))
         else {
@@ -227,7 +227,7 @@ impl LiveShard {
         let key = customer_key(app, customer_id);
         let _gate = self.commit_gate.lock();
         let mut events = self.history(&key)?.events;
-        events.extend(self.shard.pending(&key).iter().cloned());
+        events.extend(self.shard.pending(app, customer_id));
         if events.is_empty() {
             return Ok(None);
         }

@@ -10,17 +10,18 @@ use crate::codec::stored::{
     POSITION_KEY, RULES_KEY, chunk_customer, decode_chunk, decode_position, encode_chunk,
     encode_position, encode_rules, encode_suspended,
 };
-use crate::codec::stored_entry::{decode_entry, encode_entry};
+use crate::codec::stored_entry::encode_entries;
 use crate::domain::rules::{AppRules, Rules};
 use crate::engine::customer::suspended;
 use crate::engine::dictionary::{AppIx, Dictionary};
-use crate::engine::facts::{Fact, FactKey, Sums};
+use crate::engine::facts::{FactKey, FactTable, Sums};
 use crate::engine::fold::{FactDelta, Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::packed::pack;
 use crate::engine::shard::{convert, split_customer_key};
 use crate::state::commit::write_facts;
-use crate::state::load::{canonical_rules, read_facts, read_rules};
-use crate::state::{StateError, corrupt, describe_key};
+use crate::state::load::{canonical_rules, read_entries, read_facts, read_rules};
+use crate::state::{StateError, corrupt};
 use crate::store::{Batch, Durability, Store, StoreError, Table};
 
 /// What a rebuild has done.
@@ -51,7 +52,7 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
     for app in given.iter().map(|fact| fact.key.app).collect::<BTreeSet<_>>() {
         check_given(app, &run, &stored)?;
     }
-    for fact in given {
+    for fact in given.iter() {
         *run.sums.entry(fact.key).or_default() += fact.sums;
     }
     let mut refused = None;
@@ -100,14 +101,13 @@ fn check_given(
 
 fn read_dictionary(store: &dyn Store) -> Result<Dictionary, StateError> {
     let mut dictionary = Dictionary::default();
-    store.scan(Table::Dictionary, &[], &mut |key, value| {
-        let entry = decode_entry(key, value).map_err(|error| corrupt("dictionary", key, &error))?;
+    for entry in read_entries(store)? {
         dictionary.restore(entry).map_err(|error| StoreError::Corrupt {
             table: "dictionary",
-            key: describe_key(key),
+            key: String::new(),
             message: error.to_string(),
-        })
-    })?;
+        })?;
+    }
     Ok(dictionary)
 }
 
@@ -118,12 +118,12 @@ struct Rebuild<'a> {
     batch: Batch,
     /// The customer whose chunks are being gathered.
     customer: Vec<u8>,
-    chunks: Vec<(Vec<u8>, Vec<LedgerEvent>)>,
+    chunks: Vec<(Vec<u8>, Vec<LedgerEvent<'static>>)>,
     done: Rebuilt,
 }
 
 impl Rebuild<'_> {
-    fn chunk(&mut self, key: &[u8], events: Vec<LedgerEvent>) -> Result<(), StateError> {
+    fn chunk(&mut self, key: &[u8], events: Vec<LedgerEvent<'static>>) -> Result<(), StateError> {
         if chunk_customer(key) != self.customer {
             self.finish_customer()?;
             self.customer = chunk_customer(key).to_vec();
@@ -154,7 +154,15 @@ impl Rebuild<'_> {
                     message: refusal.message(),
                 })?;
             }
-            let value = encode_chunk(&key, &events);
+            let packed: Vec<Vec<u8>> = events
+                .iter()
+                .map(|event| {
+                    let mut bytes = Vec::new();
+                    pack(event, &mut bytes);
+                    bytes
+                })
+                .collect();
+            let value = encode_chunk(&key, packed.iter().map(Vec::as_slice));
             self.batch.put(Table::History, key, value);
             ledger.extend(events);
         }
@@ -186,11 +194,14 @@ impl Rebuild<'_> {
         })?;
         self.sums.retain(|_, sums| !sums.is_zero());
         self.done.facts = u64::try_from(self.sums.len()).unwrap_or(u64::MAX);
-        let facts = self.sums.into_iter().map(|(key, sums)| Fact { key, sums }).collect();
-        write_facts(batch, Table::Facts, facts);
-        for entry in self.dictionary.take_fresh() {
-            let (key, value) = encode_entry(entry);
-            batch.put(Table::Dictionary, key, value);
+        let mut facts = FactTable::default();
+        for (key, sums) in self.sums {
+            facts.add(key, sums);
+        }
+        write_facts(batch, Table::Facts, &facts.take_changed_pages());
+        let (first, entries) = self.dictionary.take_fresh();
+        for (key, value) in encode_entries(first, &entries) {
+            batch.put(Table::Dictionary, key.to_vec(), value);
         }
         if let Some(bytes) = store.get(Table::Meta, POSITION_KEY)? {
             let mut position =

@@ -17,7 +17,7 @@ use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::generator::{Generator, GeneratorSettings, Share};
 use ltvstream::http::Clock;
-use ltvstream::state::{LiveShard, Shards};
+use ltvstream::state::LiveShard;
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::stream::Record;
@@ -385,8 +385,8 @@ async fn amounts_are_in_the_smallest_unit_of_the_currency() {
         let rules = rules_of(&[reporting_in(currency)]);
         let lines = events("a purchase 2024-01-10 1000.00 chain=a period=P3M");
         let lines = [lines.replace("USD", currency)];
-        let shards = shards_of(&rules, &lines, &mut ChaCha8Rng::seed_from_u64(1));
-        let service = Service::over(shards, rules, setup(|_| ()));
+        let stores = stores_of(&rules, &lines, &mut ChaCha8Rng::seed_from_u64(1));
+        let service = Service::new(Setup { rules, stores, ..setup(|_| ()) });
         let range = "start-date=2024-01-31&end-date=2024-01-31";
         let all = service.ask(&format!("/v1/metrics/all?{range}")).await;
         let entry = &all["entries"][0];
@@ -529,8 +529,8 @@ async fn an_account_has_forty_requests_a_second_unless_its_key_has_its_own_limit
 async fn the_vendors_clients_and_its_curl_lines_read_the_worked_figures() {
     let rules = rules_of(&[reporting_in("USD")]);
     let events: Vec<String> = worked().lines().map(str::to_owned).collect();
-    let shards = shards_of(&rules, &events, &mut ChaCha8Rng::seed_from_u64(1));
-    let service = Service::over(shards, rules, with_keys());
+    let stores = stores_of(&rules, &events, &mut ChaCha8Rng::seed_from_u64(1));
+    let service = Service::new(Setup { rules, stores, ..with_keys() });
     let address = service.listen().await;
     assert_eq!(python("chartmogul.py", &[&address, "good"]).await.trim(), "ok");
     assert_eq!(node("chartmogul.js", &[&address, "good"]).await.trim(), "ok");
@@ -543,12 +543,13 @@ async fn the_vendors_clients_and_its_curl_lines_read_the_worked_figures() {
     assert_eq!(column(&answer, "ltv"), [0.0, 12_000.0, 13_095.0, 18_652.0]);
 }
 
-/// Shards that have read the events in another order, some twice, with commits and restarts.
-fn shards_of(rules: &Arc<Rules>, events: &[String], rng: &mut ChaCha8Rng) -> Arc<Shards> {
+/// What two partitions store that have read the events in another order, some twice, with commits
+/// and restarts.
+fn stores_of(rules: &Arc<Rules>, events: &[String], rng: &mut ChaCha8Rng) -> Vec<Arc<MemoryStore>> {
     let mut log = events.to_vec();
     log.extend(events.choose_multiple(rng, events.len() / 8).cloned());
     log.shuffle(rng);
-    let shards = Shards::default();
+    let mut stores = Vec::new();
     for partition in 0..2 {
         let store = Arc::new(MemoryStore::default());
         let open = || {
@@ -578,9 +579,9 @@ fn shards_of(rules: &Arc<Rules>, events: &[String], rng: &mut ChaCha8Rng) -> Arc
             }
         }
         live.commit(Durability::Process).unwrap();
-        shards.insert(open());
+        stores.push(store);
     }
-    Arc::new(shards)
+    stores
 }
 
 /// A question over a business that lives from 2023 to 2025.
@@ -618,7 +619,7 @@ async fn check_business(
     for event in events {
         slow.offer(event, RECORD_TIMESTAMP_US);
     }
-    let shards = shards_of(&rules, events, rng);
+    let stores = stores_of(&rules, events, rng);
     for app in apps {
         let question = any_question(&app.id, rng);
         let zone: chrono_tz::Tz = app.zones[0].parse().unwrap();
@@ -629,8 +630,13 @@ async fn check_business(
         if question.same_month {
             acme.ltv_churn_window = LtvChurnWindow::SameMonth;
         }
-        let setup = Setup { apps: vec![acme], clock: Clock::Frozen(now), ..Setup::default() };
-        let service = Service::over(Arc::clone(&shards), Arc::clone(&rules), setup);
+        let service = Service::new(Setup {
+            rules: Arc::clone(&rules),
+            stores: stores.clone(),
+            apps: vec![acme],
+            clock: Clock::Frozen(now),
+            ..Setup::default()
+        });
         let is_short = ["day", "week"].contains(&question.interval);
         let metrics: Vec<&str> =
             METRICS.into_iter().filter(|metric| !is_short || *metric != "asp").collect();

@@ -9,16 +9,15 @@ use std::time::Duration;
 
 use ltvstream::codec::json_event::to_json;
 use ltvstream::codec::snapshot::{SnapshotRecord, decode};
-use ltvstream::config::{Config, Mode, Sources};
 use ltvstream::domain::cohort::Anchor;
 use ltvstream::domain::time::Width;
 use ltvstream::generator::{Generator, GeneratorSettings, Share};
-use ltvstream::service::Stores;
 use rand::Rng as _;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::reference::{self, Age, AppSettings, CohortQuestion, Facts, Reference, Refunds};
+use crate::reference::{self, Age, AppSettings, CohortQuestion, Reference, Refunds};
+use crate::support::facts::stored;
 use crate::support::kafka::{Writer, create_topic, ends, read_all};
 use crate::support::process::Served;
 use crate::support::unique;
@@ -181,23 +180,7 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
 }
 
 fn check_facts(config: &str, reference: &Reference) {
-    let sources = Sources { file: Some(config.into()), environment: Vec::new(), flags: Vec::new() };
-    let config = Config::load(&sources, Mode::Kafka).unwrap();
-    let stores = Stores::new(&config);
-    let mut facts = Facts::new();
-    for partition in 0..PARTITIONS {
-        let mut live = stores.open_shard(partition, &config).unwrap();
-        assert_eq!(live.audit().unwrap().differences, []);
-        for fact in live.shard.facts.iter() {
-            let sums = facts.entry(live.shard.describe(&fact.key)).or_default();
-            sums.0 += fact.sums.count;
-            sums.1 += fact.sums.gross;
-            sums.2 += fact.sums.proceeds;
-            sums.3 += fact.sums.net;
-        }
-    }
-    facts.retain(|_, sums| *sums != (0, 0, 0, 0));
-    let expected = reference.facts();
+    let (facts, expected) = (stored(config, PARTITIONS), reference.facts());
     assert!(expected.len() > 5_000, "{} facts", expected.len());
     assert!(facts == expected, "facts differ from the reference after the kills");
 }

@@ -31,7 +31,7 @@ fn rules() -> Arc<Rules> {
     rules_of(&random::apps())
 }
 
-/// The rules of apps of the reference.
+/// The rules of apps that the reference knows too.
 pub fn rules_of(apps: &[AppSettings]) -> Arc<Rules> {
     let apps = apps.iter().map(|app| {
         let mut rates = RateTable::default();
@@ -261,7 +261,7 @@ fn an_audit_finds_what_does_not_follow_from_the_ledgers() {
         run.take(offset);
     }
     run.commit();
-    let planted = *run.live.shard.facts.iter().next().unwrap();
+    let planted = run.live.shard.facts.iter().next().unwrap();
     run.live.shard.facts.add(planted.key, planted.sums);
     let audit = run.live.audit().unwrap();
     let [difference] = &audit.differences[..] else {

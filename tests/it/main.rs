@@ -1,13 +1,16 @@
 //! One binary for all integration tests; a module per promise.
 
 mod architecture;
+mod bench;
 mod chartmogul;
 mod cli;
 mod clients;
+mod codat;
 mod codec_avro_reference;
 mod codec_golden;
 mod codec_hostile;
 mod config;
+mod corrupt_input;
 mod crash;
 mod http_auth;
 mod http_errors;
@@ -23,6 +26,7 @@ mod kafka_topics;
 mod law;
 mod oracle;
 mod reference;
+mod secured_kafka;
 mod start;
 mod store_contract;
 mod store_on_disk;

@@ -1,5 +1,6 @@
 //! The JSON of a customer: ledger, chains and sums.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -48,7 +49,7 @@ struct Worth {
 }
 
 impl Worth {
-    fn add(&mut self, event: &LedgerEvent, standing: Standing) {
+    fn add(&mut self, event: &LedgerEvent<'_>, standing: Standing) {
         let Some(charge) = &event.charge else { return };
         let (count, sums) = match standing {
             Standing::Payment => (&mut self.payments, &mut self.paid),
@@ -234,7 +235,7 @@ impl CustomerLedger {
     pub fn new(
         partition: Partition,
         dictionary: &Dictionary,
-        ledger: &[(LedgerEvent, Standing)],
+        ledger: &[(LedgerEvent<'static>, Standing)],
     ) -> Self {
         let mut whole = Self {
             events: Vec::with_capacity(ledger.len()),
@@ -254,9 +255,9 @@ impl CustomerLedger {
 
     fn count(
         &mut self,
-        event: &LedgerEvent,
+        event: &LedgerEvent<'_>,
         standing: Standing,
-        ledger: &[(LedgerEvent, Standing)],
+        ledger: &[(LedgerEvent<'static>, Standing)],
         body: &EventBody,
     ) {
         use crate::domain::event::EventKind as K;
@@ -341,10 +342,10 @@ impl Chain {
 fn event_body(
     partition: Partition,
     dictionary: &Dictionary,
-    (event, standing): (&LedgerEvent, Standing),
-    ledger: &[(LedgerEvent, Standing)],
+    (event, standing): (&LedgerEvent<'_>, Standing),
+    ledger: &[(LedgerEvent<'static>, Standing)],
 ) -> EventBody {
-    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+    let text = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
     let refunded = match standing {
         Standing::LinkedRefund { payment } => ledger.get(payment),
         _ => None,
@@ -374,7 +375,7 @@ fn event_body(
     }
 }
 
-fn own_dimensions(dictionary: &Dictionary, event: &LedgerEvent) -> BTreeMap<String, String> {
+fn own_dimensions(dictionary: &Dictionary, event: &LedgerEvent<'_>) -> BTreeMap<String, String> {
     let tuple = dictionary.tuple(event.own_tuple);
     let fixed = Dimension::ALL.into_iter().filter_map(|dimension| {
         let value = dictionary.text(tuple.values[dimension.index()]);

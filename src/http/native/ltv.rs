@@ -20,7 +20,7 @@ use crate::http::native::question::{
 use crate::http::parameters::{Parameter, Parameters, Shape, document};
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Per, RefundDating};
+use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
 
 /// What the path takes, filters aside.
 pub const PARAMETERS: &[Parameter] = &[
@@ -113,7 +113,9 @@ fn read_question(
         measure: parameters.value("measure")?.unwrap_or(Measure::Gross),
         from: parameters.day("from")?,
         to: parameters.day("to")?,
+        members: Members::WholeCohorts,
         filters: parameters.filters()?,
+        any_of: Vec::new(),
         segment_by: parameters.value::<Field>("segment_by")?,
         per: parameters.value("per")?.unwrap_or(Per::Customer),
         until: parameters.day("until")?.unwrap_or(today),

@@ -27,7 +27,7 @@ use crate::http::compat::{
 use crate::http::freshness::blocking;
 use crate::http::parameters::{Parameter, Shape, document};
 use crate::http::state::HttpState;
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Per, RefundDating};
+use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
 
 use body::answered;
 pub use body::{ZenovayCohort, ZenovayData, ZenovayLtv, ZenovayPeriod, ZenovaySummary};
@@ -194,7 +194,9 @@ fn question(app: &AppRules, width: Width, days: i64, now: Timestamp) -> LtvQuest
         measure: Measure::Gross,
         from: Some(from),
         to: None,
+        members: Members::WholeCohorts,
         filters: Vec::new(),
+        any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
         until: today,

@@ -1,6 +1,5 @@
 //! The facts of one customer, kind by kind as the rules list them.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use chrono::{Datelike, NaiveDate};
@@ -8,7 +7,7 @@ use chrono_tz::Tz;
 
 use super::calendar::{day, slip};
 use super::ledger::Ledger;
-use super::{Facts, Sums, timelines};
+use super::{Facts, Sums, heads, timelines};
 
 /// All facts of a ledger; rows at zero may be among them.
 pub fn of(ledger: &Ledger<'_>) -> Facts {
@@ -71,7 +70,7 @@ impl<'a> Maker<'a> {
             self.events(kind, name);
         }
         self.payments();
-        self.payers();
+        self.heads();
         self.refunds();
         self.timelines();
     }
@@ -131,20 +130,17 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn payers(&mut self) {
-        let ledger = self.ledger;
-        for at in ledger.payments() {
-            let tuples = |until: usize| -> BTreeSet<&str> {
-                ledger.payments().filter(|p| *p < until).map(|p| &*self.texts[p]).collect()
-            };
-            let (old, new) = (tuples(at), tuples(at + 1));
-            let text = |set: &BTreeSet<&str>| set.iter().copied().collect::<Vec<_>>().join(";");
-            let (old_text, new_text) = (text(&old), text(&new));
-            let row = Row { first_day: self.first_day(), ..self.row("Payer", at) };
-            if !old.is_empty() {
-                self.put(&Row { dims: &old_text, ..row }, (-1, 0, 0, 0));
+    fn heads(&mut self) {
+        for change in heads::of(self.ledger, self.texts) {
+            let mut row = Row { index: change.index, ..self.row(change.kind, change.at) };
+            row.dims = &change.dims;
+            if change.kind == "Payer" {
+                row.first_day = self.first_day();
             }
-            self.put(&Row { dims: &new_text, ..row }, (1, 0, 0, 0));
+            if change.kind != "PeriodPayer" {
+                row.slips[0] = self.slips(change.at)[0];
+            }
+            self.put(&row, (change.count, 0, 0, 0));
         }
     }
 
@@ -163,12 +159,29 @@ impl<'a> Maker<'a> {
                 ..self.row("Refund", at)
             };
             if let Some(payment) = ledger.payment_of(at) {
+                self.repeated_refund(at, payment);
                 let [other_install, other_first] = self.slips(payment);
                 row.slips = [install, first, other_install, other_first];
                 row.other_day = Some(self.day_of(payment));
                 row.index = ledger.payment_index(payment);
             }
             self.put(&row, self.money(at));
+        }
+    }
+
+    /// A row for a refund of a payment that had one before.
+    fn repeated_refund(&mut self, at: usize, payment: usize) {
+        let ledger = self.ledger;
+        let mut older = ledger.of_kind("refund").take_while(|older| *older < at);
+        if older.any(|older| ledger.payment_of(older) == Some(payment)) {
+            let other_day = Some(self.day_of(payment));
+            let row = Row {
+                install_day: None,
+                other_day,
+                dims: &self.texts[payment],
+                ..self.row("RepeatedRefund", at)
+            };
+            self.put(&row, (1, 0, 0, 0));
         }
     }
 

@@ -13,9 +13,11 @@ mod calendar;
 mod cdnow;
 mod chartmogul;
 mod cohorts;
+mod commerce;
 mod dims;
 mod event;
 mod facts;
+mod heads;
 mod ledger;
 mod money;
 pub mod random;
@@ -31,6 +33,7 @@ use chrono_tz::Tz;
 pub use calendar::Width;
 pub use chartmogul::MrrQuestion;
 pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
+pub use commerce::Figures as CommerceFigures;
 
 use calendar::DAY_US;
 use event::Event;
@@ -168,6 +171,22 @@ impl Reference {
             }
         }
         reasons
+    }
+
+    /// Orders of a period, first and last day, in the app's first zone, as of an instant (RFC
+    /// 3339); computed from the ledgers.
+    pub fn commerce(
+        &self,
+        app: &str,
+        (start, end): (NaiveDate, NaiveDate),
+        now: &str,
+    ) -> CommerceFigures {
+        let rules = &self.apps[app];
+        let zone = rules.zones[0];
+        let now = calendar::instant(&now.into());
+        let span = commerce::Span { start, end, zone, until: calendar::day(now, zone) };
+        let of_app = self.customers.iter().filter(|((app_id, _), _)| app_id == app);
+        commerce::of(of_app.map(|(_, customer)| Ledger::new(rules, &customer.events)), &span)
     }
 
     /// Cohorts with their cumulative money, by first day; computed from the ledgers.

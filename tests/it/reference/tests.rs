@@ -4,6 +4,7 @@ mod acceptance;
 mod cohorts;
 mod dimensions;
 mod examples;
+mod heads;
 mod rules;
 mod spans;
 

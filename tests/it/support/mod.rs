@@ -1,7 +1,10 @@
 //! What several tests need: a broker's topics, the real binary, and questions to it.
 
+pub mod facts;
 pub mod kafka;
 pub mod process;
+pub mod raw_produce;
+pub mod registry;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -89,19 +89,3 @@ fn names_and_values_are_escaped_and_attributes_are_sorted() {
         ],
     );
 }
-
-#[test]
-fn the_set_of_a_payers_tuples_grows_at_payments() {
-    check(
-        "a ann purchase 2024-01-01T00:00Z paid=1USD country=US
-         b ann purchase 2024-01-02T00:00Z paid=1USD country=DE
-         c ann purchase 2024-01-03T00:00Z paid=1USD country=US",
-        "Payer",
-        &[
-            "2024-01-01|2024-01-01|2024-01-01|-|0|0,0,0,0|duration=Uncategorized,country=US: +1",
-            "2024-01-02|2024-01-01|2024-01-01|-|0|0,0,0,0|duration=Uncategorized,country=DE;\
-             duration=Uncategorized,country=US: +1",
-            "2024-01-02|2024-01-01|2024-01-01|-|0|0,0,0,0|duration=Uncategorized,country=US: -1",
-        ],
-    );
-}

@@ -1,0 +1,122 @@
+//! What one event costs on its way into memory and into a commit, without Kafka: CPU time of the
+//! process per event, by stage, over a generated business.
+//!
+//! Not criterion: a shard grows with every event, so the same work can't be done again and again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ltvstream::codec::envelope::EventFormat;
+use ltvstream::codec::event_codec::{EventCodec, EventEncoding, encode_event};
+use ltvstream::domain::event::BillingEvent;
+use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
+use ltvstream::domain::time::Timestamp;
+use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
+use ltvstream::generator::{Generator, GeneratorSettings};
+use ltvstream::pipeline::decode::Decoder;
+use ltvstream::state::LiveShard;
+use ltvstream::store::rocks::{RocksSettings, RocksShared, RocksStore};
+use ltvstream::store::{Durability, Store};
+use ltvstream::stream::Record;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const EVENTS: usize = 1_000_000;
+const CUSTOMERS: u32 = 250_000;
+const COMMIT_EVENTS: usize = 200_000;
+
+/// CPU time of the process so far, from the kernel's clock ticks of 10 ms.
+fn process_cpu() -> Duration {
+    const TICK_MS: u64 = 10;
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    // Fields 14 and 15, counted from after the command's closing bracket (field 2).
+    let fields = stat.rsplit_once(')').expect("command in brackets").1.split_whitespace();
+    let ticks: u64 =
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+    Duration::from_millis(ticks * TICK_MS)
+}
+
+fn measured(name: &str, work: impl FnOnce()) {
+    let begun = process_cpu();
+    work();
+    let micros = (process_cpu() - begun).as_secs_f64() * 1e6 / EVENTS as f64;
+    println!("{name:<30}{micros:>8.2} µs CPU per event");
+}
+
+fn messages() -> Vec<(Timestamp, Vec<u8>)> {
+    let settings = GeneratorSettings {
+        app_id: "acme".to_owned(),
+        customers: CUSTOMERS,
+        open_ended: true,
+        ..GeneratorSettings::default()
+    };
+    let encoding = EventEncoding::SINGLE_OBJECT;
+    let encoded = |event: BillingEvent<'static>| {
+        let mut bytes = Vec::new();
+        encode_event(&event, encoding, &mut bytes);
+        (event.occurred_at, bytes)
+    };
+    Generator::new(&settings).expect("settings").take(EVENTS).map(encoded).collect()
+}
+
+fn shard(store: Arc<dyn Store>) -> LiveShard {
+    let app = AppRules {
+        id: "acme".to_owned(),
+        reporting_currency: "USD".parse().expect("currency"),
+        reporting_zones: vec!["UTC".parse().expect("zone")],
+        zero_payments: ZeroPayments::Ignore,
+        rates: RateTable::default(),
+    };
+    let rules = Rules {
+        apps: BTreeMap::from([("acme".to_owned(), app)]),
+        future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
+    };
+    let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
+    LiveShard::open(store, 0, (Arc::new(rules), curves)).expect("an empty store opens")
+}
+
+fn main() {
+    let messages = messages();
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let settings = RocksSettings {
+        shared: RocksShared::new(256 << 20, 256 << 20),
+        durability: Durability::Process,
+    };
+    let store: Arc<dyn Store> = Arc::new(RocksStore::open(dir.path(), &settings).expect("store"));
+    let codec = EventCodec::new(EventFormat::AvroSingleObject).expect("codec");
+    let mut decoder = Decoder::new(codec, None);
+    measured("decode", || {
+        for (_, message) in &messages {
+            let decoded = decoder.decode(Some(message)).expect("no registry");
+            assert!(decoded.is_ok(), "generated events are good");
+        }
+    });
+    let mut apply = |shard: &mut LiveShard, first: usize, messages: &[(Timestamp, Vec<u8>)]| {
+        for (offset, (at, message)) in (first as i64..).zip(messages) {
+            let record =
+                Record { partition: 0, offset, timestamp: *at, key: None, value: Some(message) };
+            let decoded = decoder.decode(Some(message)).expect("no registry");
+            shard.apply(&record, decoded.as_ref().map_err(Clone::clone)).expect("store");
+        }
+    };
+    let mut in_memory = shard(Arc::new(ltvstream::store::memory::MemoryStore::default()));
+    measured("decode, apply", || apply(&mut in_memory, 0, &messages));
+    let inner = &in_memory.shard;
+    println!(
+        "{} customers of {} bytes, {} facts of {} bytes with curves and dictionary",
+        inner.customer_count(),
+        inner.customer_memory_bytes() / usize::try_from(inner.customer_count()).unwrap_or(1),
+        inner.facts.len(),
+        inner.fixed_memory_bytes() / inner.facts.len(),
+    );
+    drop(in_memory);
+    let mut live = shard(store);
+    measured("decode, apply, commit", || {
+        for (number, messages) in messages.chunks(COMMIT_EVENTS).enumerate() {
+            apply(&mut live, number * COMMIT_EVENTS, messages);
+            live.commit(Durability::Process).expect("store");
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! What happens to every request before its body is read, and the parts of questions that do not
+//! come from the body.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue};
+
+use crate::domain::rules::AppRules;
+use crate::domain::time::{Day, Zone};
+use crate::http::adapty::request::{Asked, Fault};
+use crate::http::adapty::words::Refusal;
+use crate::http::compat::{Allowance, Given, Visitor, answer_headers, credentials};
+use crate::http::freshness::Freshness;
+use crate::http::state::HttpState;
+
+/// The header that names the zone of dates.
+pub const ZONE_HEADER: &str = "Adapty-Tz";
+
+/// Two requests a second, of all keys of an app together.
+const ALLOWANCE: Allowance = Allowance {
+    vendor: "adapty",
+    requests: NonZeroU32::MIN.saturating_add(1),
+    per: Duration::from_secs(1),
+    calendar: None,
+};
+
+/// The app that is asked about, and what time it is there.
+pub struct Place {
+    pub app: String,
+    /// The app's reporting currency.
+    pub unit: String,
+    /// Index into the app's reporting zones.
+    pub zone: u8,
+    pub today: Day,
+}
+
+/// Lets a request in, counts it, and finds its app and zone.
+pub fn enter(state: &HttpState, headers: &HeaderMap) -> Result<Place, Refusal> {
+    let secret = credentials::of_scheme(headers, "Api-Key");
+    if secret.is_none() && !state.keyring.is_open() {
+        return Err(Refusal::NoCredentials);
+    }
+    let visitor = Visitor::admit(state, secret)?;
+    let app = visitor.only_app()?;
+    visitor.charge(&ALLOWANCE, Some(&app.rules.id))?;
+    let (zone, kept) = zone(headers, app.rules)?;
+    Ok(Place {
+        app: app.rules.id.clone(),
+        unit: app.rules.reporting_currency.to_string(),
+        zone,
+        today: kept.day(state.parts.clock.now()),
+    })
+}
+
+fn zone(headers: &HeaderMap, app: &AppRules) -> Result<(u8, Zone), Refusal> {
+    let kept = &app.reporting_zones;
+    let wanted = headers.get(ZONE_HEADER).map(|name| name.to_str().unwrap_or("").trim());
+    let place = match wanted {
+        None => Some(0),
+        Some(name) => kept.iter().position(|zone| zone.name() == name),
+    };
+    let found = place.and_then(|place| Some((u8::try_from(place).ok()?, *kept.get(place)?)));
+    found.ok_or_else(|| {
+        let names: Vec<&str> = kept.iter().map(Zone::name).collect();
+        let message = format!("the zones kept are {}", names.join(", "));
+        Refusal::Faults(vec![Fault::value(ZONE_HEADER, message)])
+    })
+}
+
+/// Headers of an answer: as of which input it is, and the names of fields without effect.
+pub fn headers<R>(freshness: &Freshness, asked: &Asked<R>) -> HeaderMap {
+    let mut given = Given::default();
+    asked.ignored.iter().for_each(|name| given.ignore(name));
+    answer_headers(freshness, &given)
+}
+
+/// The same, of an answer in CSV.
+pub fn csv_headers(mut headers: HeaderMap) -> HeaderMap {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    headers
+}
