@@ -192,6 +192,8 @@ pub enum InvalidQuestion {
     InstallsWithoutInstallAnchor,
     #[error("a range may not hold more than {0} buckets")]
     TooManyBuckets(usize),
+    #[error("a range may not be longer than {0} days")]
+    RangeTooLong(i32),
 }
 
 impl LtvQuestion {

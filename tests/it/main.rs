@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bench;
+mod chartmogul;
 mod cli;
 mod clients;
 mod codat;

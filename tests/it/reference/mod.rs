@@ -11,6 +11,7 @@
 
 mod calendar;
 mod cdnow;
+mod chartmogul;
 mod cohorts;
 mod commerce;
 mod dims;
@@ -30,6 +31,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 
 pub use calendar::Width;
+pub use chartmogul::MrrQuestion;
 pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
 pub use commerce::Figures as CommerceFigures;
 
