@@ -1,6 +1,7 @@
 //! One binary for all integration tests; a module per promise.
 
 mod architecture;
+mod businesses;
 mod cli;
 mod clients;
 mod codat;

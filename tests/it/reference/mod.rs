@@ -16,6 +16,7 @@ mod commerce;
 mod dims;
 mod event;
 mod facts;
+mod first_purchases;
 mod ledger;
 mod money;
 pub mod random;
@@ -30,6 +31,7 @@ use chrono_tz::Tz;
 pub use calendar::Width;
 pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
 pub use commerce::Figures as CommerceFigures;
+pub use first_purchases::Buyers;
 
 use calendar::DAY_US;
 use event::Event;
@@ -183,6 +185,22 @@ impl Reference {
         let span = commerce::Span { start, end, zone, until: calendar::day(now, zone) };
         let of_app = self.customers.iter().filter(|((app_id, _), _)| app_id == app);
         commerce::of(of_app.map(|(_, customer)| Ledger::new(rules, &customer.events)), &span)
+    }
+
+    /// Cohorts by first purchase, by first day, in the app's first zone, as of an instant (RFC
+    /// 3339); computed from the ledgers.
+    pub fn first_purchases(
+        &self,
+        app: &str,
+        width: Width,
+        now: &str,
+    ) -> BTreeMap<NaiveDate, Buyers> {
+        let rules = &self.apps[app];
+        let zone = rules.zones[0];
+        let until = calendar::day(calendar::instant(&now.into()), zone);
+        let of_app = self.customers.iter().filter(|((app_id, _), _)| app_id == app);
+        let ledgers = of_app.map(|(_, customer)| Ledger::new(rules, &customer.events));
+        first_purchases::of(ledgers, (width, zone, until))
     }
 
     /// Cohorts with their cumulative money, by first day; computed from the ledgers.
