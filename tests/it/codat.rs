@@ -1,31 +1,22 @@
 //! Codat's commerce metrics: figures, periods, words, limits and official clients.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{Days, Months, NaiveDate};
-use ltvstream::codec::json_event;
 use ltvstream::config::{ApiKey, AppSettings, Plan, Scope, hash_of};
 use ltvstream::domain::time::Timestamp;
-use ltvstream::generator::{Generator, GeneratorSettings, Share};
 use ltvstream::http::Clock;
-use ltvstream::store::memory::MemoryStore;
 use rand::Rng as _;
 use rand::SeedableRng as _;
-use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
+use crate::businesses::{Business, app, collisions, subscriptions};
 use crate::clients;
-use crate::http_support::{
-    ACME, Answer, DIRECT_RECORDED_AT, OTHER, Service, Setup, events, settings,
-};
+use crate::http_support::{ACME, Answer, OTHER, Service, Setup, events, settings};
 use crate::law::rules_of;
-use crate::reference;
-use crate::reference::random::{self, Options};
 use crate::reference::{CommerceFigures, Reference};
 
 /// A connection of the company [`ACME`].
@@ -36,15 +27,6 @@ const METRICS: [&str; 5] = ["lifetimeValue", "customerRetention", "orders", "ref
 
 fn path(metric: &str, query: &str) -> String {
     format!("/data/companies/{ACME}/connections/{SHOP}/assess/commerceMetrics/{metric}?{query}")
-}
-
-fn app(id: &str, currency: &str, zones: &[&str]) -> reference::AppSettings {
-    reference::AppSettings {
-        id: id.to_owned(),
-        reporting_currency: currency.to_owned(),
-        zones: zones.iter().map(|zone| (*zone).to_owned()).collect(),
-        ..reference::AppSettings::default()
-    }
 }
 
 /// A shop that reports in GBP.
@@ -477,7 +459,7 @@ struct Question {
 }
 
 impl Question {
-    fn random(rng: &mut ChaCha8Rng, from: NaiveDate, days: u64) -> Self {
+    fn random(rng: &mut ChaCha8Rng, (from, days): (NaiveDate, u64)) -> Self {
         let date = from + Days::new(rng.random_range(0..days));
         let after = date + Days::new(1);
         let (unit, most) =
@@ -525,93 +507,6 @@ impl Question {
     }
 }
 
-/// What a seed is about: apps, and events in the order of their arrival.
-struct Case {
-    apps: Vec<reference::AppSettings>,
-    events: Vec<String>,
-    now: &'static str,
-    first_day: NaiveDate,
-    days: u64,
-}
-
-/// Events made to collide: refunds of every kind, voids, duplicates, two zones.
-fn collisions(seed: u64) -> Case {
-    let mut apps = random::apps();
-    // Days of a zone that is not UTC: the last one comes first.
-    apps.iter_mut().for_each(|app| app.zones.reverse());
-    Case {
-        apps,
-        events: random::events_of(seed, 60, Options::default()),
-        now: if seed.is_multiple_of(2) { "2024-07-01T23:00:00Z" } else { "2026-03-01T03:00:00Z" },
-        first_day: NaiveDate::from_ymd_opt(2023, 6, 1).unwrap(),
-        days: 900,
-    }
-}
-
-/// A subscription business of a few hundred days.
-fn business(seed: u64) -> Case {
-    let settings = GeneratorSettings {
-        app_id: "acme".to_owned(),
-        customers: 25,
-        days: 300,
-        seed,
-        late: Share::from_ppm(200_000),
-        duplicates: Share::from_ppm(100_000),
-        ..GeneratorSettings::default()
-    };
-    let mut generator = Generator::new(&settings).unwrap();
-    let mut events = Vec::new();
-    while let Some(arrival) = generator.next_arrival() {
-        let mut bytes = Vec::new();
-        json_event::encode(&arrival.event, &mut bytes);
-        events.push(String::from_utf8(bytes).unwrap());
-    }
-    Case {
-        apps: vec![app("acme", "USD", &["America/New_York", "UTC"])],
-        events,
-        now: "2024-10-10T02:00:00Z",
-        first_day: NaiveDate::from_ymd_opt(2024, 2, 1).unwrap(),
-        days: 300,
-    }
-}
-
-impl Case {
-    /// Asks before and after the service has been started again over what it stored.
-    async fn check(mut self, seed: u64, seen: &mut Seen) {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut reference = Reference::new(&self.apps);
-        for event in &self.events {
-            reference.offer(event, DIRECT_RECORDED_AT.0);
-        }
-        let again: Vec<String> =
-            self.events.iter().filter(|_| rng.random_ratio(1, 4)).cloned().collect();
-        self.events.extend(again);
-        self.events.shuffle(&mut rng);
-        let stores: Vec<Arc<MemoryStore>> = (0..2).map(|_| Arc::default()).collect();
-        let start = || {
-            Service::new(Setup {
-                rules: rules_of(&self.apps),
-                apps: self.apps.iter().map(|app| settings(&app.id, &app.id)).collect(),
-                stores: stores.clone(),
-                clock: Clock::Frozen(Timestamp::parse_rfc3339(self.now).unwrap()),
-                ..Setup::default()
-            })
-        };
-        let service = start();
-        service.post("application/x-ndjson", self.events.join("\n")).await;
-        let questions: Vec<Question> =
-            (0..3).map(|_| Question::random(&mut rng, self.first_day, self.days)).collect();
-        for service in [service, start()] {
-            for question in &questions {
-                for app in &self.apps {
-                    let period = question.check(&service, &reference, &app.id, self.now).await;
-                    seen.add(&period);
-                }
-            }
-        }
-    }
-}
-
 /// How many answers had something to tell, so that no run compares nothing with nothing.
 #[derive(Default)]
 struct Seen {
@@ -635,12 +530,28 @@ impl Seen {
     }
 }
 
+/// Asks random questions of a business.
+async fn compare(business: &Business, seed: u64, seen: &mut Seen) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let reference = business.reference();
+    let questions: Vec<Question> =
+        (0..3).map(|_| Question::random(&mut rng, business.days)).collect();
+    for service in business.services(seed).await {
+        for question in &questions {
+            for app in &business.apps {
+                let period = question.check(&service, &reference, &app.id, business.now).await;
+                seen.add(&period);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn colliding_events_give_the_figures_of_the_slow_reference() {
     let mut seen = Seen::default();
     for seed in 0..200 {
         println!("seed {seed}");
-        collisions(seed).check(seed, &mut seen).await;
+        compare(&collisions(seed), seed, &mut seen).await;
     }
     seen.assert_all();
 }
@@ -650,7 +561,7 @@ async fn a_generated_business_has_the_figures_of_the_slow_reference() {
     let mut seen = Seen::default();
     for seed in 0..200 {
         println!("seed {seed}");
-        business(seed).check(seed, &mut seen).await;
+        compare(&subscriptions(seed), seed, &mut seen).await;
     }
     seen.assert_all();
 }

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bench;
+mod businesses;
 mod chartmogul;
 mod cli;
 mod clients;

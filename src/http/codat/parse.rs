@@ -1,6 +1,6 @@
 //! Parameters as Codat's clients send them.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::{DateTime, NaiveDateTime};
 
 use crate::domain::time::Day;
 use crate::http::compat::{BadParameter, CompatError, Given};
@@ -146,23 +146,25 @@ fn positive(text: &str) -> Option<u32> {
 
 /// The date as written, whatever the zone.
 fn report_date(text: &str) -> Option<Day> {
-    if text.len() == 10 {
-        let forms = ["%Y-%m-%d", "%d-%m-%Y"];
-        let form = if text.as_bytes()[2] == b'-' { forms[1] } else { forms[0] };
-        return NaiveDate::parse_from_str(text, form).ok().and_then(year_of_four_digits);
-    }
-    let with_zone = DateTime::parse_from_rfc3339(text).map(|at| at.naive_local());
-    let local = || {
+    let (date, time) = text.split_at_checked(10)?;
+    if !time.is_empty() {
         let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
-        forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
-    };
-    with_zone.ok().or_else(local).and_then(|at| year_of_four_digits(at.date()))
-}
-
-/// Keeps years that an event can have.
-fn year_of_four_digits(date: NaiveDate) -> Option<Day> {
-    use chrono::Datelike as _;
-    (1..=9_999).contains(&date.year()).then(|| Day::of(date))
+        let is_local = forms.iter().any(|form| NaiveDateTime::parse_from_str(text, form).is_ok());
+        if !is_local && DateTime::parse_from_rfc3339(text).is_err() {
+            return None;
+        }
+    }
+    let parts: Vec<&str> = date.split('-').collect();
+    if !parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    match parts[..] {
+        [year, month, _] if (year.len(), month.len()) == (4, 2) => date.parse().ok(),
+        [day, month, year] if (day.len(), month.len()) == (2, 2) && time.is_empty() => {
+            format!("{year}-{month}-{day}").parse().ok()
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -192,6 +194,9 @@ mod tests {
             "31-02-2020",
             "+020-09-29",
             "é-a-b-c-d",
+            "2020é0929a",
+            "29-09-2020T00:00:00",
+            "2020-09-29T25:00:00",
             "today",
             "2020-09-29T",
         ] {
