@@ -27,7 +27,8 @@ use crate::reference::{Facts, Reference, Verdict};
 const CASES: u64 = 10_000;
 const EVENTS_MAX: usize = 36;
 
-fn rules() -> Arc<Rules> {
+/// The rules of the reference's apps, as the engine takes them.
+pub fn rules() -> Arc<Rules> {
     let apps = random::apps().into_iter().map(|app| {
         let mut rates = RateTable::default();
         for (day, currency, rate) in &app.rates {
