@@ -15,6 +15,8 @@ use ltvstream::domain::time::{Day, Width};
 use ltvstream::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
 use ltvstream::engine::dictionary::{Dictionary, Mark};
 use ltvstream::engine::facts::{FactKey, FactKind, FactTable, Sums};
+use ltvstream::metrics_api::commerce::{self, CommerceQuestion};
+use ltvstream::metrics_api::commerce_periods::{PeriodUnit, periods};
 use ltvstream::metrics_api::ltv;
 use ltvstream::metrics_api::question::{
     AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
@@ -186,6 +188,12 @@ fn questions(criterion: &mut Criterion) {
             let partial = revenue::partial(facts, dictionary, black_box(&asked));
             revenue::answer(&asked, &partial)
         });
+    });
+    let last = Day(FIRST_DAY + DAYS);
+    let periods = periods(last, PeriodUnit::Month, 1, 24).unwrap_or_default();
+    let asked = CommerceQuestion { app: "acme".into(), zone: 0, periods, until: last };
+    group.bench_function("commerce_24_months_facts", |bencher| {
+        bencher.iter(|| commerce::partial(facts, dictionary, black_box(&asked)));
     });
     let key = snapshot::SnapshotKey {
         app: "acme".into(),

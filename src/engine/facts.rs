@@ -24,6 +24,7 @@ use crate::engine::dictionary::AppIx;
 /// | `Payment` | of the payment | of the customer's payment before, or none | payment index in its chain, from 1 | tuple | payments, amounts |
 /// | `Refund` | of the refund | of the refunded payment, or none if unlinked | of the refunded payment, 0 if unlinked | tuple (the payment's, if linked) | refunds, amounts given back (positive) |
 /// | `UnplacedRefund` | of the refund | none | 0 | tuple | unlinked refunds before the customer's first payment; no anchors |
+/// | `RepeatedRefund` | of the refund | of the refunded payment | 0 | tuple of the payment | refunds of a payment that had one before; no anchors |
 /// | `Payer` | from which the customer has this signature | none | 0 | signature: payments with their lowest index, and refunds | customers with at least one payment; +1 and −1 as the signature changes |
 /// | `Customer` | of the install anchor | none | 1 if placed by an `install` event, 0 if by the first event | tuple of that event | customers |
 /// | `Install` `PaywallView` `TrialStart` `Cancellation` `Uncancellation` `BillingIssue` `GracePeriod` `Expiration` | of the event | none | payments of the chain before it | tuple | events |
@@ -55,11 +56,12 @@ pub enum FactKind {
     PeriodPayer = 17,
     Subscription = 18,
     Starter = 19,
+    RepeatedRefund = 20,
 }
 
 impl FactKind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Payment,
         Self::Refund,
         Self::UnplacedRefund,
@@ -79,6 +81,7 @@ impl FactKind {
         Self::PeriodPayer,
         Self::Subscription,
         Self::Starter,
+        Self::RepeatedRefund,
     ];
 
     /// Whether `dims` of the kind is a signature.

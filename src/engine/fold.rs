@@ -53,6 +53,8 @@ struct PaymentTrace {
     tuple: TupleId,
     /// What it does to marks, if anything.
     step: Option<HeadStep>,
+    /// Whether a refund of it was written already.
+    is_refunded: bool,
 }
 
 /// What is remembered of a customer between two events.
@@ -114,8 +116,9 @@ pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) 
     }
     // A refund has the tuple and index of its payment, which may come later in event time.
     for (place, payment) in late_refunds {
-        if let Some(trace) = traces[payment] {
-            steps.push((place, fold.linked_refund(&ledger.events()[place], trace, scribe)));
+        if let Some(trace) = &mut traces[payment] {
+            steps.push((place, fold.linked_refund(&ledger.events()[place], *trace, scribe)));
+            trace.is_refunded = true;
         }
     }
     steps.sort_by_key(|(place, _)| *place);
@@ -253,7 +256,7 @@ impl Fold {
             }
         }
         self.last_payment_at = Some(event.at);
-        PaymentTrace { at: event.at, chain: place, index, tuple, step }
+        PaymentTrace { at: event.at, chain: place, index, tuple, step, is_refunded: false }
     }
 
     fn linked_refund(
@@ -275,6 +278,11 @@ impl Fold {
                 ..self.placed(scribe, zone, event.at)
             };
             scribe.delta.push((key, Sums::one(amounts)));
+            if payment.is_refunded {
+                let kind = FactKind::RepeatedRefund;
+                let again = scribe.key(zone, kind, key.day, payment.tuple);
+                scribe.delta.push((FactKey { other_day: paid.day, ..again }, Sums::count(1)));
+            }
         }
         let mark = Mark::refunded(payment.tuple);
         HeadStep { at: event.at, chain: Some(payment.chain), mark }

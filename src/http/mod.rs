@@ -18,6 +18,7 @@ pub mod adapty;
 mod asking;
 pub mod auth;
 mod clock;
+pub mod codat;
 pub mod compat;
 mod freshness;
 mod layers;
@@ -82,7 +83,7 @@ fn free_routes() -> Vec<Route> {
 }
 
 /// The APIs of other vendors.
-const VENDORS: [Vendor; 2] = [adapty::VENDOR, zenovay::VENDOR];
+const VENDORS: [Vendor; 3] = [adapty::VENDOR, zenovay::VENDOR, codat::VENDOR];
 
 /// All paths.
 pub fn paths() -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
-use crate::http::{adapty, ops, page, zenovay};
+use crate::http::{adapty, codat, ops, page, zenovay};
 
 /// The document; routes and their answers come from the handlers' own descriptions.
 #[derive(OpenApi)]
@@ -39,6 +39,7 @@ use crate::http::{adapty, ops, page, zenovay};
         adapty::post_adapty_cohort,
         adapty::post_adapty_cohort_bare,
         zenovay::get_zenovay_ltv,
+        codat::get_codat_metric,
     ),
     modifiers(&Keys),
     security(("bearer" = []), ("api_key" = [])),
@@ -60,6 +61,8 @@ impl Modify for Keys {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         let header = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
         let components = document.components.get_or_insert_default();
+        let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
         let about = "`Authorization: Api-Key KEY`, for one app only";

@@ -8,6 +8,8 @@ mod ages;
 mod buckets;
 pub mod cohorts;
 mod cohorts_answer;
+pub mod commerce;
+pub mod commerce_periods;
 mod filters;
 pub mod flows;
 mod grid;

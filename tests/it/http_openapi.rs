@@ -146,6 +146,16 @@ async fn answers_are_as_described() {
     ] {
         check(&document, schema, &service.ask(path).await);
     }
+    let codat = "/data/companies/acme/connections/acme/assess/commerceMetrics/refunds";
+    let year = "reportDate=2026-01-31&periodUnit=Year&periodLength=1&numberOfPeriods=2";
+    let names = format!("{codat}?{year}&includeDisplayNames=true");
+    check(&document, "CodatReport", &service.ask(&names).await);
+    check(&document, "CodatReport", &service.ask(&format!("{codat}?{year}")).await);
+    check(&document, "CodatError", &service.get(codat).await.json());
+    let zenovay = "/api/external/v1/revenue/acme/ltv";
+    check(&document, "ZenovayLtv", &service.ask(zenovay).await);
+    let wrong = service.get(&format!("{zenovay}?range=1y")).await;
+    check(&document, "ZenovayFailure", &wrong.json());
     for path in ["/v1/apps/acme/ltv?x=1", "/nowhere", "/v1/apps/acme/customers/nobody"] {
         check(&document, "Problem", &service.get(path).await.json());
     }

@@ -41,6 +41,9 @@ pub fn settings(id: &str, compat_id: &str) -> AppSettings {
     }
 }
 
+/// When all events are recorded: 2026-12-31T00:00:00Z.
+pub const DIRECT_RECORDED_AT: Timestamp = Timestamp(1_798_675_200_000_000);
+
 /// Applies events at once: customers whose id is even in length go to partition 0, others to 1.
 struct DirectIngest(Arc<Shards>);
 
@@ -56,11 +59,10 @@ impl Ingest for DirectIngest {
             let shard = self.0.get(partition).unwrap();
             let mut shard = shard.write();
             let offset = shard.next_offset().0;
-            let recorded_at = Timestamp::parse_rfc3339("2026-12-31T00:00:00Z").unwrap();
             let record = Record {
                 partition,
                 offset,
-                timestamp: recorded_at,
+                timestamp: DIRECT_RECORDED_AT,
                 key: Some(b"\xff\xfe"),
                 value: Some(&bytes),
             };
@@ -88,7 +90,11 @@ impl Ingest for DirectIngest {
 /// What a test may want otherwise.
 pub struct Setup {
     pub api_keys: Vec<ApiKey>,
+    /// Apps `acme` (USD; UTC, Europe/Berlin) and `other` (USD; UTC).
+    pub rules: Arc<Rules>,
     pub apps: Vec<AppSettings>,
+    /// By partition, perhaps with what an earlier service stored; new ones if empty.
+    pub stores: Vec<Arc<MemoryStore>>,
     pub limits: Limits,
     pub clock: Clock,
     /// Instead of one that applies events.
@@ -101,6 +107,8 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             api_keys: Vec::new(),
+            rules: rules(),
+            stores: Vec::new(),
             apps: vec![settings("acme", ACME), settings("other", OTHER)],
             limits: Limits::default(),
             clock: Clock::Frozen(Timestamp::parse_rfc3339(NOW).unwrap()),
@@ -146,19 +154,22 @@ fn app(id: &str, currency: &str, zones: &[&str]) -> (String, AppRules) {
     (id.to_owned(), rules)
 }
 
+fn rules() -> Arc<Rules> {
+    let apps = [app("acme", "USD", &["UTC", "Europe/Berlin"]), app("other", "USD", &["UTC"])];
+    let future_limit_micros = Rules::FUTURE_LIMIT_MICROS;
+    Arc::new(Rules { apps: BTreeMap::from(apps), future_limit_micros })
+}
+
 impl Service {
-    /// Apps `acme` (USD; UTC, Europe/Berlin) and `other` (USD; UTC).
+    /// Starts it.
     pub fn new(setup: Setup) -> Self {
-        let apps = [app("acme", "USD", &["UTC", "Europe/Berlin"]), app("other", "USD", &["UTC"])];
-        let rules = Arc::new(Rules {
-            apps: BTreeMap::from(apps),
-            future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
-        });
+        let rules = setup.rules;
         let shards = Arc::new(Shards::default());
         for partition in 0..setup.partitions {
             let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
             let settings = (Arc::clone(&rules), curves);
-            let store = Arc::new(MemoryStore::default());
+            let known = setup.stores.get(usize::try_from(partition).unwrap());
+            let store = known.cloned().unwrap_or_default();
             shards.insert(LiveShard::open(store, partition, settings).unwrap());
         }
         let metrics = Arc::new(Metrics::new().unwrap());

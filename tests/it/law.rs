@@ -22,14 +22,18 @@ use rand::seq::SliceRandom as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::reference::random::{self, Options, RECORD_TIMESTAMP_US};
-use crate::reference::{Facts, Reference, Verdict};
+use crate::reference::{AppSettings, Facts, Reference, Verdict};
 
 const CASES: u64 = 10_000;
 const EVENTS_MAX: usize = 36;
 
-/// The rules of the reference's apps, as the engine takes them.
-pub fn rules() -> Arc<Rules> {
-    let apps = random::apps().into_iter().map(|app| {
+fn rules() -> Arc<Rules> {
+    rules_of(&random::apps())
+}
+
+/// The rules of apps that the reference knows too.
+pub fn rules_of(apps: &[AppSettings]) -> Arc<Rules> {
+    let apps = apps.iter().map(|app| {
         let mut rates = RateTable::default();
         for (day, currency, rate) in &app.rates {
             let (currency, day) = (currency.parse().unwrap(), day.parse().unwrap());
@@ -45,7 +49,7 @@ pub fn rules() -> Arc<Rules> {
             },
             rates,
         };
-        (app.id, rules)
+        (app.id.clone(), rules)
     });
     Arc::new(Rules { apps: apps.collect(), future_limit_micros: Rules::FUTURE_LIMIT_MICROS })
 }

@@ -3,8 +3,10 @@
 mod adapty;
 mod adapty_reference;
 mod architecture;
+mod businesses;
 mod cli;
 mod clients;
+mod codat;
 mod codec_avro_reference;
 mod codec_golden;
 mod codec_hostile;

@@ -1,13 +1,18 @@
 //! Zenovay's API: figures, words, limits, and the vendor's own request.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::http::Request;
+use chrono::NaiveDate;
 use ltvstream::config::{ApiKey, Plan, Scope, hash_of};
 use ltvstream::http::{Clock, Limits, Readiness};
 use serde_json::{Value, json};
 
+use crate::businesses::{Business, collisions, subscriptions};
 use crate::clients::run;
 use crate::http_support::{ACME, Answer, OTHER, Service, Setup, events, zenovay};
+use crate::reference::{Buyers, Width};
 
 fn path(rest: &str) -> String {
     format!("/api/external/v1/revenue/{ACME}/ltv{rest}")
@@ -311,6 +316,80 @@ async fn what_no_handler_answers_is_worded_as_the_vendor_does_too() {
     let posted = service.send(Request::post(path("")).body(Body::empty()).unwrap()).await;
     assert_eq!(failure(&posted, 405).0, "GENERIC_ERROR");
     assert_eq!(posted.header("allow"), "GET,HEAD");
+}
+
+// ---- against the slow reference
+
+/// Micro-units over a count in units with two decimals, halves away from zero.
+fn two_decimals(micros: i128, count: i128) -> f64 {
+    let unit = count * 10_000;
+    let cents = (micros.abs() + unit / 2) / unit * micros.signum();
+    format!("{}e-2", cents).parse().unwrap()
+}
+
+/// The data of an answer, and how many cohorts are in it.
+fn expected(
+    cohorts: &BTreeMap<NaiveDate, Buyers>,
+    (width, days): (Width, i64),
+    (today, from): (NaiveDate, NaiveDate),
+) -> (Value, usize) {
+    let listed = || cohorts.range(width.start(from)..);
+    let age = |start: NaiveDate| width.between(start, today);
+    let mean = |period: i64| {
+        let old: Vec<&Buyers> =
+            listed().filter(|(start, _)| age(**start) >= period).map(|(_, it)| it).collect();
+        match old.iter().map(|cohort| cohort.customers).sum() {
+            0 => 0.0,
+            all => two_decimals(old.iter().map(|cohort| cohort.through(period)).sum(), all),
+        }
+    };
+    let shown = listed().map(|(start, cohort)| {
+        let value = |period| two_decimals(cohort.through(period), cohort.customers);
+        let values: Vec<f64> = (0..=age(*start)).map(value).collect();
+        self::cohort(&start.to_string(), i64::try_from(cohort.customers).unwrap(), &values)
+    });
+    let [at_30_days, at_90_days] = if days == 7 { [3, 11] } else { [0, 2] }.map(mean);
+    let data = json!({
+        "cohorts": shown.collect::<Vec<_>>(),
+        "summary": {"average_ltv_30d": at_30_days, "average_ltv_90d": at_90_days},
+    });
+    (data, listed().count())
+}
+
+/// Asks everything that can be asked; how many cohorts there were.
+async fn compare(business: &Business, seed: u64) -> usize {
+    let reference = business.reference();
+    let mut seen = 0;
+    for service in business.services(seed).await {
+        for app in &business.apps {
+            for (granularity, of) in [("monthly", (Width::Month, 30)), ("weekly", (Width::Week, 7))]
+            {
+                let cohorts = reference.first_purchases(&app.id, of.0, business.now);
+                for (range, days) in [("24h", 1), ("7d", 7), ("30d", 30), ("90d", 90)] {
+                    let path = format!(
+                        "/api/external/v1/revenue/{}/ltv?range={range}&granularity={granularity}",
+                        app.id
+                    );
+                    let days =
+                        (business.day_before_now(app, 0), business.day_before_now(app, days));
+                    let (data, count) = expected(&cohorts, of, days);
+                    assert_eq!(service.ask(&path).await["data"], data, "seed {seed}: {path}");
+                    seen += count;
+                }
+            }
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn any_business_has_the_cohorts_of_the_slow_reference() {
+    let mut seen = 0;
+    for seed in 0..200 {
+        seen += compare(&collisions(seed), seed).await;
+        seen += compare(&subscriptions(seed), seed).await;
+    }
+    assert!(seen > 3_000, "too little was compared: {seen}");
 }
 
 /// The request of the vendor's page, its host and key aside, with its three ways to show a key.

@@ -159,12 +159,29 @@ impl<'a> Maker<'a> {
                 ..self.row("Refund", at)
             };
             if let Some(payment) = ledger.payment_of(at) {
+                self.repeated_refund(at, payment);
                 let [other_install, other_first] = self.slips(payment);
                 row.slips = [install, first, other_install, other_first];
                 row.other_day = Some(self.day_of(payment));
                 row.index = ledger.payment_index(payment);
             }
             self.put(&row, self.money(at));
+        }
+    }
+
+    /// A row for a refund of a payment that had one before.
+    fn repeated_refund(&mut self, at: usize, payment: usize) {
+        let ledger = self.ledger;
+        let mut older = ledger.of_kind("refund").take_while(|older| *older < at);
+        if older.any(|older| ledger.payment_of(older) == Some(payment)) {
+            let other_day = Some(self.day_of(payment));
+            let row = Row {
+                install_day: None,
+                other_day,
+                dims: &self.texts[payment],
+                ..self.row("RepeatedRefund", at)
+            };
+            self.put(&row, (1, 0, 0, 0));
         }
     }
 

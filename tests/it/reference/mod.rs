@@ -13,9 +13,11 @@ mod adapty;
 mod calendar;
 mod cdnow;
 mod cohorts;
+mod commerce;
 mod dims;
 mod event;
 mod facts;
+mod first_purchases;
 mod heads;
 mod ledger;
 mod money;
@@ -32,6 +34,8 @@ use chrono_tz::Tz;
 pub use adapty::{AdaptyQuestion, CohortRow, Figures, LtvRow};
 pub use calendar::Width;
 pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
+pub use commerce::Figures as CommerceFigures;
+pub use first_purchases::Buyers;
 
 use calendar::DAY_US;
 use event::Event;
@@ -169,6 +173,38 @@ impl Reference {
             }
         }
         reasons
+    }
+
+    /// Orders of a period, first and last day, in the app's first zone, as of an instant (RFC
+    /// 3339); computed from the ledgers.
+    pub fn commerce(
+        &self,
+        app: &str,
+        (start, end): (NaiveDate, NaiveDate),
+        now: &str,
+    ) -> CommerceFigures {
+        let rules = &self.apps[app];
+        let zone = rules.zones[0];
+        let now = calendar::instant(&now.into());
+        let span = commerce::Span { start, end, zone, until: calendar::day(now, zone) };
+        let of_app = self.customers.iter().filter(|((app_id, _), _)| app_id == app);
+        commerce::of(of_app.map(|(_, customer)| Ledger::new(rules, &customer.events)), &span)
+    }
+
+    /// Cohorts by first purchase, by first day, in the app's first zone, as of an instant (RFC
+    /// 3339); computed from the ledgers.
+    pub fn first_purchases(
+        &self,
+        app: &str,
+        width: Width,
+        now: &str,
+    ) -> BTreeMap<NaiveDate, Buyers> {
+        let rules = &self.apps[app];
+        let zone = rules.zones[0];
+        let until = calendar::day(calendar::instant(&now.into()), zone);
+        let of_app = self.customers.iter().filter(|((app_id, _), _)| app_id == app);
+        let ledgers = of_app.map(|(_, customer)| Ledger::new(rules, &customer.events));
+        first_purchases::of(ledgers, (width, zone, until))
     }
 
     /// Cohorts with their cumulative money, by first day; computed from the ledgers.

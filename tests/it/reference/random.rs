@@ -173,6 +173,7 @@ mod tests {
             "PaywallView",
             "PeriodPayer",
             "Refund",
+            "RepeatedRefund",
             "Starter",
             "Subscription",
             "Timeline",

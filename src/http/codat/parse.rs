@@ -1,0 +1,201 @@
+//! Parameters as Codat's clients send them.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
+
+use crate::domain::time::Day;
+use crate::http::compat::{BadParameter, CompatError, Given};
+use crate::http::parameters::{Parameter, Shape, document};
+use crate::metrics_api::commerce_periods::{
+    InvalidPeriods, PERIODS_MAX, Period, PeriodUnit, REACH_YEARS, periods,
+};
+
+const UNITS: [(&str, PeriodUnit); 4] = [
+    ("Day", PeriodUnit::Day),
+    ("Week", PeriodUnit::Week),
+    ("Month", PeriodUnit::Month),
+    ("Year", PeriodUnit::Year),
+];
+
+const REPORT_DATE: &str = "a date YYYY-MM-DD or DD-MM-YYYY, or a datetime as in RFC 3339";
+const UNIT: &str = "one of Day, Week, Month, Year";
+const POSITIVE: &str = "a whole number above 0";
+const BOOLEAN: &str = "true or false";
+
+/// The names of what the path takes.
+pub const NAMES: [&str; 5] =
+    ["reportDate", "periodUnit", "periodLength", "numberOfPeriods", "includeDisplayNames"];
+
+/// What the path takes.
+const PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "reportDate",
+        shape: Shape::Text(REPORT_DATE),
+        about: "Required: the last day of the latest period, a date YYYY-MM-DD or DD-MM-YYYY or \
+                an RFC 3339 datetime, of which the date as written counts.",
+    },
+    Parameter {
+        name: "periodUnit",
+        shape: Shape::Choice(|| UNITS.iter().map(|(name, _)| *name).collect()),
+        about: "Required: what the length of a period is counted in.",
+    },
+    Parameter {
+        name: "periodLength",
+        shape: Shape::Integer(1, u32::MAX as u64),
+        about: "Required: units in a period.",
+    },
+    Parameter {
+        name: "numberOfPeriods",
+        shape: Shape::Integer(1, PERIODS_MAX as u64),
+        about: "Required: periods in the report.",
+    },
+    Parameter {
+        name: "includeDisplayNames",
+        shape: Shape::Choice(|| vec!["true", "false"]),
+        about: "Whether figures carry the names of their dimensions and measures; false if absent.",
+    },
+];
+
+/// The parameters in the OpenAPI document.
+pub struct CodatParameters;
+
+impl utoipa::IntoParams for CodatParameters {
+    fn into_params(
+        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+    ) -> Vec<utoipa::openapi::path::Parameter> {
+        document(PARAMETERS, false)
+    }
+}
+
+/// What is asked of a metric.
+pub struct Asked {
+    /// Latest first; last the period before them all, which is not shown.
+    pub periods: Vec<Period>,
+    pub has_names: bool,
+}
+
+impl Asked {
+    /// Reads the parameters; all that are wrong are told at once.
+    pub fn read(given: &Given) -> Result<Self, CompatError> {
+        let mut wrong = Vec::new();
+        let date = required(given, &mut wrong, "reportDate", REPORT_DATE, report_date);
+        let unit = required(given, &mut wrong, "periodUnit", UNIT, |text| {
+            UNITS.iter().find(|(name, _)| *name == text).map(|(_, unit)| *unit)
+        });
+        let length = required(given, &mut wrong, "periodLength", POSITIVE, positive);
+        let count = required(given, &mut wrong, "numberOfPeriods", POSITIVE, positive);
+        let has_names = match given.text("includeDisplayNames") {
+            None => Some(false),
+            Some(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            Some(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            Some(text) => {
+                wrong.push(BadParameter::wrong("includeDisplayNames", BOOLEAN, text));
+                None
+            }
+        };
+        let (Some(date), Some(unit), Some(length), Some(count), Some(has_names)) =
+            (date, unit, length, count, has_names)
+        else {
+            return Err(CompatError::BadParameters(wrong));
+        };
+        let periods = periods(date, unit, length, count);
+        let periods = periods.map_err(|error| bad_reach(error, (length, count)))?;
+        Ok(Self { periods, has_names })
+    }
+
+    /// The periods of the report.
+    pub fn shown_periods(&self) -> &[Period] {
+        self.periods.split_last().map_or(&[], |(_, shown)| shown)
+    }
+}
+
+fn bad_reach(error: InvalidPeriods, (length, count): (u32, u32)) -> CompatError {
+    CompatError::bad_parameter(match error {
+        InvalidPeriods::TooMany => {
+            let expected = format!("no more than {PERIODS_MAX}");
+            BadParameter::wrong("numberOfPeriods", expected, &count.to_string())
+        }
+        InvalidPeriods::TooFarBack => {
+            let expected = format!("short enough for a reach of {REACH_YEARS} years");
+            BadParameter::wrong("periodLength", expected, &length.to_string())
+        }
+    })
+}
+
+fn required<T>(
+    given: &Given,
+    wrong: &mut Vec<BadParameter>,
+    name: &str,
+    expected: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let Some(text) = given.text(name).filter(|text| !text.is_empty()) else {
+        wrong.push(BadParameter::missing(name, expected));
+        return None;
+    };
+    let value = parse(text);
+    if value.is_none() {
+        wrong.push(BadParameter::wrong(name, expected, text));
+    }
+    value
+}
+
+fn positive(text: &str) -> Option<u32> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| is_plain && *number > 0)
+}
+
+/// The date as written, whatever the zone.
+fn report_date(text: &str) -> Option<Day> {
+    if text.len() == 10 {
+        let forms = ["%Y-%m-%d", "%d-%m-%Y"];
+        let form = if text.as_bytes()[2] == b'-' { forms[1] } else { forms[0] };
+        return NaiveDate::parse_from_str(text, form).ok().and_then(year_of_four_digits);
+    }
+    let with_zone = DateTime::parse_from_rfc3339(text).map(|at| at.naive_local());
+    let local = || {
+        let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
+        forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+    };
+    with_zone.ok().or_else(local).and_then(|at| year_of_four_digits(at.date()))
+}
+
+/// Keeps years that an event can have.
+fn year_of_four_digits(date: NaiveDate) -> Option<Day> {
+    use chrono::Datelike as _;
+    (1..=9_999).contains(&date.year()).then(|| Day::of(date))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_date_has_many_forms_and_means_the_day_as_written() {
+        for text in [
+            "2020-09-29",
+            "29-09-2020",
+            "2020-09-29T23:59:59Z",
+            "2020-09-29T00:00:00",
+            "2020-09-29T00:00:00.000Z",
+            "2020-09-29T23:30:00-05:00",
+            "2020-09-29T00:30:00+05:00",
+            "2020-09-29 12:00:00",
+            "2020-09-29T12:00",
+        ] {
+            assert_eq!(report_date(text).map(|day| day.to_string()).as_deref(), Some("2020-09-29"));
+        }
+        for text in [
+            "",
+            "2020-9-29",
+            "29/09/2020",
+            "2020-02-30",
+            "31-02-2020",
+            "+020-09-29",
+            "é-a-b-c-d",
+            "today",
+            "2020-09-29T",
+        ] {
+            assert_eq!(report_date(text), None, "{text}");
+        }
+    }
+}
