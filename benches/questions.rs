@@ -13,11 +13,16 @@ use ltvstream::domain::dimensions::{Dimension, Dimensions};
 use ltvstream::domain::money::Amounts;
 use ltvstream::domain::time::{Day, Width};
 use ltvstream::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
-use ltvstream::engine::dictionary::{Dictionary, Mark};
+use ltvstream::engine::dictionary::{AppIx, Dictionary, Mark};
 use ltvstream::engine::facts::{FactKey, FactKind, FactTable, Sums};
+use ltvstream::engine::timelines::{Element, Terms, Timeline};
+use ltvstream::metrics_api::cohorts::{self, Cells, CohortQuestion};
 use ltvstream::metrics_api::commerce::{self, CommerceQuestion};
 use ltvstream::metrics_api::commerce_periods::{PeriodUnit, periods};
 use ltvstream::metrics_api::ltv;
+use ltvstream::metrics_api::ltv_table;
+use ltvstream::metrics_api::mrr::{self, ChurnWindow, Interval, MrrQuestion};
+use ltvstream::metrics_api::mrr_answer;
 use ltvstream::metrics_api::question::{
     AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
 };
@@ -90,13 +95,18 @@ impl Shard {
         let signature = self.dictionary.union(0, Mark::paid(dims, 1));
         let payer = FactKey { kind: FactKind::Payer, day: Day(first), dims: signature, ..key };
         self.add(FactKey { index: 0, ..payer }, Sums::count(1));
+        let starter = FactKey { kind: FactKind::Starter, index: 0, first_day: Day::MIN, ..payer };
+        self.add(starter, Sums::count(1));
         let sums = Sums::one(Amounts { gross: 9_990_000, proceeds: 6_993_000, net: 6_000_000 });
         let mut before = Day::MIN;
+        let mut timeline = Timeline::default();
         for index in 1.. {
             let day = Day(first + 30 * i32::from(index - 1u16) + random.day(3));
             if day.0 > FIRST_DAY + DAYS || random.below(8) == 0 {
+                self.add_timeline(app, timeline);
                 return;
             }
+            timeline = self.renewed(timeline, day, dims);
             let payment = FactKey { kind: FactKind::Payment, day, index, other_day: before, ..key };
             self.add(payment, sums);
             if random.below(20) == 0 {
@@ -104,6 +114,25 @@ impl Shard {
                 self.add(FactKey { kind, day: refunded, index, other_day: day, ..key }, sums);
             }
             before = day;
+        }
+    }
+
+    /// A timeline after a payment for 31 days, of which one in twenty costs more or less.
+    fn renewed(&mut self, timeline: Timeline, day: Day, tuple: u32) -> Timeline {
+        let gross = if day.0 % 20 == 0 { 19_990_000 } else { 9_990_000 };
+        let amounts = Amounts { gross, proceeds: gross, net: gross };
+        let timelines = &mut self.dictionary.timelines;
+        let period = "P1M".parse().expect("a period");
+        let terms = timelines.terms_id(Terms::Paid { amounts, period });
+        let element = Element { chain: 0, tuple, terms };
+        timelines.rewrite(timeline, day, std::iter::once((Day(day.0 + 31), element)))
+    }
+
+    fn add_timeline(&mut self, app: AppIx, timeline: Timeline) {
+        if timeline.path != 0 {
+            let kind = FactKind::Timeline;
+            let key = FactKey::new(app, 0, kind, timeline.lapse, timeline.path);
+            self.add(key, Sums::count(1));
         }
     }
 
@@ -155,12 +184,13 @@ fn questions(criterion: &mut Criterion) {
     let shard = Shard::new();
     let Shard { facts, dictionary, curves } = &shard;
     println!(
-        "{} facts ({} MiB), {} cohorts in curves ({} MiB), {} tuples",
+        "{} facts ({} MiB), {} cohorts in curves ({} MiB), {} tuples, {} paths of timelines",
         facts.len(),
         facts.memory_bytes() >> 20,
         curves.len(),
         curves.memory_bytes() >> 20,
-        dictionary.tuple_count()
+        dictionary.tuple_count(),
+        dictionary.timelines.path_count()
     );
     let mut group = criterion.benchmark_group("million_facts");
     group.sample_size(30);
@@ -195,6 +225,30 @@ fn questions(criterion: &mut Criterion) {
     group.bench_function("commerce_24_months_facts", |bencher| {
         bencher.iter(|| commerce::partial(facts, dictionary, black_box(&asked)));
     });
+    for (name, asked) in [("mrr_months", mrr_months()), ("mrr_filtered_days", mrr_filtered_days())]
+    {
+        group.bench_function(format!("{name}_facts"), |bencher| {
+            bencher.iter(|| {
+                let partial = mrr::partial(facts, dictionary, black_box(&asked));
+                mrr_answer::answer(&asked, &partial)
+            });
+        });
+    }
+    for (name, asked) in [("cohorts_renewals", cohorts(false)), ("cohorts_days", cohorts(true))] {
+        group.bench_function(format!("{name}_facts"), |bencher| {
+            bencher.iter(|| {
+                let partial = cohorts::partial(facts, dictionary, black_box(&asked));
+                cohorts::table(&asked, &partial)
+            });
+        });
+        let asked = LtvQuestion { per: Per::Payer, ..asked.money() };
+        group.bench_function(format!("ltv_{name}_facts"), |bencher| {
+            bencher.iter(|| {
+                let partial = ltv::partial(facts, dictionary, black_box(&asked));
+                ltv_table::table(&asked, &partial)
+            });
+        });
+    }
     let key = snapshot::SnapshotKey {
         app: "acme".into(),
         anchor: Anchor::FirstPurchase,
@@ -212,6 +266,22 @@ fn questions(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Monthly install cohorts, by payments or by days, filtered.
+fn cohorts(by_days: bool) -> CohortQuestion {
+    let days = vec![0, 3, 7, 14, 28, 31, 61, 92, 183, 336, 550, 731];
+    CohortQuestion {
+        app: "acme".into(),
+        zone: 0,
+        width: Width::Month,
+        from: Day(FIRST_DAY),
+        to: Day(FIRST_DAY + DAYS),
+        cells: if by_days { Cells::Days(days) } else { Cells::Payments },
+        filters: filtered().filters,
+        any_of: Vec::new(),
+        today: Day(FIRST_DAY + DAYS),
+    }
+}
+
 fn revenue_question() -> RevenueQuestion {
     RevenueQuestion {
         app: "acme".into(),
@@ -227,6 +297,30 @@ fn revenue_question() -> RevenueQuestion {
         until: Day(FIRST_DAY + DAYS),
         today: Day(FIRST_DAY + DAYS),
         refunds: RefundDating::AtRefund,
+    }
+}
+
+fn mrr_months() -> MrrQuestion {
+    MrrQuestion {
+        app: "acme".into(),
+        zone: 0,
+        interval: Interval::Month,
+        from: Day(FIRST_DAY),
+        to: Day(FIRST_DAY + DAYS),
+        today: Day(FIRST_DAY + DAYS),
+        plans: None,
+        countries: None,
+        without_refunded: false,
+        minor_digits: 2,
+        churn_window: ChurnWindow::TrailingSix,
+    }
+}
+
+fn mrr_filtered_days() -> MrrQuestion {
+    MrrQuestion {
+        interval: Interval::Day,
+        plans: Some(BTreeSet::from(["product_id-1".to_owned(), "product_id-2".to_owned()])),
+        ..mrr_months()
     }
 }
 

@@ -23,6 +23,12 @@ impl Currency {
         // Only ASCII capitals pass `from_str`, so this never falls back.
         std::str::from_utf8(&self.0).unwrap_or("XXX")
     }
+
+    /// How many decimals the currency's smallest unit is: 2 for a cent, 0 for a yen; at most 6.
+    pub fn minor_digits(&self) -> u32 {
+        let known = iso_currency::Currency::from_code(self.as_str());
+        known.and_then(|known| known.exponent()).map_or(2, |digits| u32::from(digits).min(6))
+    }
 }
 
 impl fmt::Debug for Currency {
@@ -178,6 +184,13 @@ mod tests {
 
     fn converted(micros: i64, rate: &str) -> Option<i64> {
         rate.parse::<Rate>().ok().and_then(|rate| rate.convert(micros))
+    }
+
+    #[test]
+    fn a_currency_has_as_many_decimals_as_it_has() {
+        for (code, digits) in [("USD", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4), ("XAU", 2)] {
+            assert_eq!(code.parse::<Currency>().unwrap().minor_digits(), digits, "{code}");
+        }
     }
 
     #[test]

@@ -131,3 +131,168 @@ fn put(zone: usize, kind: FactKind, (timeline, sign): (Timeline, i64), scribe: &
         scribe.delta.push((key, Sums::count(sign)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::money::{Amounts, Currency};
+    use crate::domain::rules::{AppRules, RateTable, ZeroPayments};
+    use crate::engine::dictionary::{AppIx, Dictionary};
+    use crate::engine::fold::FactDelta;
+    use crate::engine::timelines::Terms;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    /// A shard of one app in UTC and Berlin, and what one customer's chain has covered.
+    struct World {
+        rules: AppRules,
+        dictionary: Dictionary,
+        delta: FactDelta,
+        coverage: Coverage,
+        newest: Option<Span>,
+    }
+
+    impl World {
+        fn new(has_refunded: bool) -> Self {
+            let zones = ["UTC", "Europe/Berlin"].map(|zone| zone.parse().unwrap());
+            let rules = AppRules {
+                id: "acme".to_owned(),
+                reporting_currency: Currency::USD,
+                reporting_zones: zones.to_vec(),
+                zero_payments: ZeroPayments::Ignore,
+                rates: RateTable::default(),
+            };
+            let (dictionary, delta) = (Dictionary::default(), FactDelta::new());
+            let coverage = Coverage::new(zones.len(), has_refunded);
+            Self { rules, dictionary, delta, coverage, newest: None }
+        }
+
+        fn cover(&mut self, now: &str) {
+            let spans = self.newest.into_iter().map(|span| (0, span));
+            let mut scribe = Scribe {
+                app: AppIx(0),
+                rules: &self.rules,
+                dictionary: &mut self.dictionary,
+                delta: &mut self.delta,
+            };
+            self.coverage.rewrite(at(now), &spans, &mut scribe);
+        }
+
+        fn pay(&mut self, now: &str, end: &str, (gross, is_refunded): (i64, bool)) {
+            let amounts = Amounts { gross, proceeds: gross, net: gross };
+            let period = "P1M".parse().unwrap();
+            let terms = self.dictionary.timelines.terms_id(Terms::Paid { amounts, period });
+            let span = Span { end: at(end), tuple: 0, terms, is_refunded };
+            if Span::open(&mut self.newest, at(now), span) {
+                self.cover(now);
+            }
+        }
+
+        /// The rows that are left: kind, zone, last day and path.
+        fn rows(&self) -> Vec<String> {
+            let mut sums: std::collections::BTreeMap<FactKey, i64> = Default::default();
+            for (key, row) in &self.delta {
+                *sums.entry(*key).or_default() += row.count;
+            }
+            let rows = sums.into_iter().filter(|(_, count)| *count != 0).map(|(key, count)| {
+                let path = self.dictionary.describe_path(key.dims);
+                format!("{:?} {} {} {path} {count:+}", key.kind, key.zone, key.day)
+            });
+            rows.collect()
+        }
+    }
+
+    #[test]
+    fn a_customer_has_a_timeline_in_each_zone() {
+        let mut world = World::new(false);
+        // In Berlin the next day begins at 23:00Z.
+        world.pay("2024-01-10T23:30:00Z", "2024-02-10T22:30:00Z", (10, false));
+        assert_eq!(
+            world.rows(),
+            [
+                "Timeline 0 2024-02-10 2024-01-10{0 10/10/10 P1M } +1",
+                "Timeline 1 2024-02-10 2024-01-11{0 10/10/10 P1M } +1",
+            ]
+        );
+        // A renewal an hour late: a gap in Berlin, where the day has changed, and none in UTC.
+        world.pay("2024-02-10T23:30:00Z", "2024-03-10T22:30:00Z", (10, false));
+        let berlin = "2024-01-11{0 10/10/10 P1M } 2024-02-10{} 2024-02-11{0 10/10/10 P1M }";
+        assert_eq!(
+            world.rows(),
+            [
+                "Timeline 0 2024-03-10 2024-01-10{0 10/10/10 P1M } +1".to_owned(),
+                format!("Timeline 1 2024-03-10 {berlin} +1"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_renewal_that_changes_nothing_writes_two_rows_a_zone_and_no_entry() {
+        let mut world = World::new(false);
+        world.pay("2024-01-10T09:00:00Z", "2024-02-10T09:00:00Z", (10, false));
+        world.delta.clear();
+        world.dictionary.take_fresh();
+        world.pay("2024-02-10T09:00:00Z", "2024-03-10T09:00:00Z", (10, false));
+        assert_eq!(world.delta.len(), 4);
+        assert_eq!(world.dictionary.take_fresh(), []);
+    }
+
+    #[test]
+    fn the_period_of_a_refunded_payment_is_in_one_timeline_and_not_in_the_other() {
+        let mut world = World::new(true);
+        world.pay("2024-01-10T09:00:00Z", "2024-02-10T09:00:00Z", (10, false));
+        world.pay("2024-02-05T09:00:00Z", "2024-03-05T09:00:00Z", (8, true));
+        let (before, all) =
+            ("2024-01-10{0 10/10/10 P1M }", "2024-01-10{0 10/10/10 P1M } 2024-02-05{0 8/8/8 P1M }");
+        let of_utc = [
+            format!("Timeline 0 2024-03-05 {all} +1"),
+            format!("UnrefundedTimeline 0 2024-02-05 {before} +1"),
+            format!("UnrefundedTimeline 0 2024-03-05 {all} -1"),
+        ];
+        let rows: Vec<String> =
+            world.rows().into_iter().filter(|row| row.contains("Timeline 0")).collect();
+        assert_eq!(rows, of_utc);
+        // Paid again in time: the refunded period stays a gap.
+        world.pay("2024-03-05T09:00:00Z", "2024-04-05T09:00:00Z", (8, false));
+        let gap = format!("{before} 2024-02-05{{}} 2024-03-05{{0 8/8/8 P1M }}");
+        let rows = world.rows();
+        assert!(rows.contains(&format!("UnrefundedTimeline 0 2024-04-05 {gap} +1")), "{rows:#?}");
+    }
+
+    #[test]
+    fn grace_extends_or_brings_back_and_an_expiration_cuts() {
+        let mut world = World::new(false);
+        world.pay("2024-01-10T09:00:00Z", "2024-02-10T09:00:00Z", (10, false));
+        let mut steps = Vec::new();
+        for (now, end) in [
+            ("2024-02-10T09:00:00Z", Some("2024-02-20T09:00:00Z")),
+            ("2024-02-12T09:00:00Z", Some("2024-02-15T09:00:00Z")),
+            ("2024-02-25T09:00:00Z", Some("2024-03-01T09:00:00Z")),
+            ("2024-02-28T09:00:00Z", None),
+            ("2024-02-29T09:00:00Z", None),
+        ] {
+            let span = world.newest.as_mut().unwrap();
+            let is_changed = match end {
+                Some(end) => span.extend(at(now), at(end)),
+                None => span.cut(at(now)),
+            };
+            if is_changed {
+                world.cover(now);
+            }
+            steps.push((is_changed, world.rows()[0].replace("{0 10/10/10 P1M }", "")));
+        }
+        let back = "2024-01-10 2024-02-20{} 2024-02-25 +1";
+        assert_eq!(
+            steps,
+            [
+                (true, "Timeline 0 2024-02-20 2024-01-10 +1".to_owned()),
+                (false, "Timeline 0 2024-02-20 2024-01-10 +1".to_owned()),
+                (true, format!("Timeline 0 2024-03-01 {back}")),
+                (true, format!("Timeline 0 2024-02-28 {back}")),
+                (false, format!("Timeline 0 2024-02-28 {back}")),
+            ]
+        );
+    }
+}

@@ -5,6 +5,8 @@ use crate::http::freshness::{Freshness, gather};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvPartial};
+use crate::metrics_api::mrr::{self, MrrPartial, MrrQuestion};
+use crate::metrics_api::mrr_answer::{self, MrrAnswer};
 use crate::metrics_api::question::LtvQuestion;
 use crate::metrics_api::revenue::{self, RevenueAnswer, RevenuePartial, RevenueQuestion};
 
@@ -36,4 +38,11 @@ pub fn revenue(
     let partial = |shard: &Shard| revenue::partial(&shard.facts, &shard.dictionary, question);
     let (whole, freshness) = merged(state, partial, RevenuePartial::merge)?;
     Ok((revenue::answer(question, &whole), freshness))
+}
+
+/// Recurring revenue by interval.
+pub fn mrr(state: &HttpState, question: &MrrQuestion) -> Result<(MrrAnswer, Freshness), Problem> {
+    let partial = |shard: &Shard| mrr::partial(&shard.facts, &shard.dictionary, question);
+    let (whole, freshness) = merged(state, partial, MrrPartial::merge)?;
+    Ok((mrr_answer::answer(question, &whole), freshness))
 }

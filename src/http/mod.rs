@@ -17,6 +17,7 @@
 pub mod adapty;
 mod asking;
 pub mod auth;
+pub mod chartmogul;
 mod clock;
 pub mod codat;
 pub mod compat;
@@ -83,7 +84,7 @@ fn free_routes() -> Vec<Route> {
 }
 
 /// The APIs of other vendors.
-const VENDORS: [Vendor; 3] = [adapty::VENDOR, zenovay::VENDOR, codat::VENDOR];
+const VENDORS: [Vendor; 4] = [adapty::VENDOR, chartmogul::VENDOR, codat::VENDOR, zenovay::VENDOR];
 
 /// All paths.
 pub fn paths() -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
-use crate::http::{adapty, codat, ops, page, zenovay};
+use crate::http::{adapty, chartmogul, codat, ops, page, zenovay};
 
 /// The document; routes and their answers come from the handlers' own descriptions.
 #[derive(OpenApi)]
@@ -38,6 +38,8 @@ use crate::http::{adapty, codat, ops, page, zenovay};
         adapty::post_adapty_ltv_bare,
         adapty::post_adapty_cohort,
         adapty::post_adapty_cohort_bare,
+        chartmogul::get_chartmogul_ping,
+        chartmogul::get_chartmogul_metrics,
         zenovay::get_zenovay_ltv,
         codat::get_codat_metric,
     ),

@@ -16,6 +16,9 @@ mod grid;
 pub mod ltv;
 mod ltv_answer;
 pub mod ltv_table;
+pub mod mrr;
+pub mod mrr_answer;
+mod mrr_days;
 #[cfg(test)]
 mod naive;
 pub mod question;

@@ -194,6 +194,8 @@ pub enum InvalidQuestion {
     TooManyBuckets(usize),
     #[error("cohorts times days may not be more than {0}; ask fewer days or longer cohorts")]
     TooManyCells(i64),
+    #[error("a range may not be longer than {0} days")]
+    RangeTooLong(i32),
 }
 
 impl LtvQuestion {

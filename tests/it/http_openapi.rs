@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::http_support::{Service, Setup, adapty, events};
+use crate::http_support::{ACME, Service, Setup, adapty, events, settings};
 
 async fn document() -> Value {
     Service::new(Setup::default()).ask("/openapi.json").await
@@ -128,7 +128,8 @@ pub fn check(document: &Value, schema: &str, instance: &Value) {
 #[tokio::test]
 async fn answers_are_as_described() {
     let document = document().await;
-    let service = Service::with(&adapty()).await;
+    let apps = vec![settings("acme", ACME)];
+    let service = Service::fed(Setup { apps, ..Setup::default() }, &adapty()).await;
     let more = events("A refund 2026-01-05 1.00 tx=x\nA void 2026-01-06 - refers_to=A/0");
     let ingest = service.post("application/x-ndjson", format!("{more}{{}}")).await;
     check(&document, "IngestBody", &ingest.json());
@@ -143,6 +144,7 @@ async fn answers_are_as_described() {
         ("/v1/suspended", "SuspendedBody"),
         ("/v1/dead-letters", "DeadLettersBody"),
         ("/readyz", "ReadyBody"),
+        ("/v1/metrics/all?start-date=2026-01-01&end-date=2026-01-31", "ChartMogulMetrics"),
     ] {
         check(&document, schema, &service.ask(path).await);
     }
@@ -156,6 +158,7 @@ async fn answers_are_as_described() {
     check(&document, "ZenovayLtv", &service.ask(zenovay).await);
     let wrong = service.get(&format!("{zenovay}?range=1y")).await;
     check(&document, "ZenovayFailure", &wrong.json());
+    check(&document, "ChartMogulError", &service.get("/v1/metrics/ltv").await.json());
     for path in ["/v1/apps/acme/ltv?x=1", "/nowhere", "/v1/apps/acme/customers/nobody"] {
         check(&document, "Problem", &service.get(path).await.json());
     }

@@ -163,7 +163,7 @@ fn rules() -> Arc<Rules> {
 impl Service {
     /// Starts it.
     pub fn new(setup: Setup) -> Self {
-        let rules = setup.rules;
+        let rules = Arc::clone(&setup.rules);
         let shards = Arc::new(Shards::default());
         for partition in 0..setup.partitions {
             let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
@@ -172,6 +172,11 @@ impl Service {
             let store = known.cloned().unwrap_or_default();
             shards.insert(LiveShard::open(store, partition, settings).unwrap());
         }
+        Self::over(shards, rules, setup)
+    }
+
+    /// A service over shards that are there already.
+    pub fn over(shards: Arc<Shards>, rules: Arc<Rules>, setup: Setup) -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
         let direct: Arc<dyn Ingest> = Arc::new(DirectIngest(Arc::clone(&shards)));
         let router = router(HttpState::new(HttpParts {

@@ -4,6 +4,7 @@ mod adapty;
 mod adapty_reference;
 mod architecture;
 mod businesses;
+mod chartmogul;
 mod cli;
 mod clients;
 mod codat;

@@ -12,6 +12,7 @@
 mod adapty;
 mod calendar;
 mod cdnow;
+mod chartmogul;
 mod cohorts;
 mod commerce;
 mod dims;
@@ -33,6 +34,7 @@ use chrono_tz::Tz;
 
 pub use adapty::{AdaptyQuestion, CohortRow, Figures, LtvRow};
 pub use calendar::Width;
+pub use chartmogul::MrrQuestion;
 pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
 pub use commerce::Figures as CommerceFigures;
 pub use first_purchases::Buyers;

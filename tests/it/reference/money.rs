@@ -41,3 +41,10 @@ pub fn half_even(numerator: i128, denominator: i128) -> i128 {
         up
     }
 }
+
+/// `numerator / denominator` to the nearest integer, halves away from zero. The denominator is
+/// above zero.
+pub fn half_away(numerator: i128, denominator: i128) -> i128 {
+    let nearest = (numerator.abs() * 2 + denominator) / (denominator * 2);
+    if numerator < 0 { -nearest } else { nearest }
+}

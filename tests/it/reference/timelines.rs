@@ -77,7 +77,7 @@ fn terms(ledger: &Ledger<'_>, at: usize) -> String {
 }
 
 /// Whether the linked refunds of a payment give back all of it.
-fn is_refunded(ledger: &Ledger<'_>, payment: usize) -> bool {
+pub fn is_refunded(ledger: &Ledger<'_>, payment: usize) -> bool {
     let refunds = ledger.of_kind("refund").filter(|at| ledger.payment_of(*at) == Some(payment));
     let given_back: Vec<i64> = refunds.map(|at| ledger.events[at].gross()).collect();
     !given_back.is_empty() && given_back.iter().sum::<i64>() == ledger.events[payment].gross()

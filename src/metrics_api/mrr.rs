@@ -1,0 +1,382 @@
+//! Monthly recurring revenue: what the facts of a shard say about running subscriptions.
+//!
+//! A customer is active while a subscription that is paid for, and that the filters keep, runs at
+//! the end of the day; trials make nobody active. Movements are the changes of a customer's MRR
+//! from one day's end to the next, so they are net per customer and day.
+//!
+//! One pass adds customers up by path, and every path passes its customers on to the path before
+//! it: then each change of each path is looked at once, however many customers have it.
+
+use std::collections::BTreeSet;
+
+use crate::domain::dimensions::Dimension;
+use crate::domain::money::div_half_away;
+use crate::domain::time::Day;
+use crate::engine::dictionary::{Dictionary, TupleId};
+use crate::engine::facts::{Fact, FactKind, FactTable};
+use crate::engine::timelines::{PathId, StateId, Terms, TermsId, Timelines};
+use crate::metrics_api::mrr_days::Days;
+pub use crate::metrics_api::mrr_days::{Interval, Stretch};
+use crate::metrics_api::question::InvalidQuestion;
+
+/// The longest range of a question.
+pub const RANGE_DAYS_MAX: i32 = 40_000;
+
+/// Which churn rate divides the revenue of a customer in lifetime value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChurnWindow {
+    /// The mean of the up to six whole months before the entry's month that began with customers.
+    TrailingSix,
+    /// That of the entry's month, up to the entry's date.
+    SameMonth,
+}
+
+/// A question about recurring revenue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MrrQuestion {
+    pub app: String,
+    /// Index into the app's reporting zones; all days are of this zone.
+    pub zone: u8,
+    pub interval: Interval,
+    pub from: Day,
+    /// Later days than `today` are cut off.
+    pub to: Day,
+    /// The day of now.
+    pub today: Day,
+    /// Keeps subscriptions by plan name or product id; `None` keeps all.
+    pub plans: Option<BTreeSet<String>>,
+    /// Keeps subscriptions by ISO 3166-1 alpha-2 code; `None` keeps all.
+    pub countries: Option<BTreeSet<String>>,
+    /// Whether the period of a payment that was refunded in full is left out.
+    pub without_refunded: bool,
+    /// Decimals of the reporting currency: amounts are rounded to its smallest unit.
+    pub minor_digits: u32,
+    pub churn_window: ChurnWindow,
+}
+
+impl MrrQuestion {
+    /// Refuses what has no answer.
+    pub fn check(&self) -> Result<(), InvalidQuestion> {
+        if self.from > self.to {
+            return Err(InvalidQuestion::EmptyRange(self.from, self.to));
+        }
+        let days = i64::from(self.to.min(self.today).0) - i64::from(self.from.0);
+        if days >= i64::from(RANGE_DAYS_MAX) {
+            return Err(InvalidQuestion::RangeTooLong(RANGE_DAYS_MAX));
+        }
+        Ok(())
+    }
+
+    /// The days that it needs.
+    pub(super) fn days(&self) -> Days {
+        Days::new(self.interval, (self.from, self.to), self.today)
+    }
+
+    /// Micro-units in the smallest unit of the currency.
+    pub(super) fn minor_micros(&self) -> i128 {
+        10i128.pow(6 - self.minor_digits.min(6))
+    }
+}
+
+/// Changes of MRR by reason, in smallest units of the currency; losses are negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Movements {
+    /// Of customers who had never been active.
+    pub new_business: i128,
+    pub expansion: i128,
+    pub contraction: i128,
+    pub churn: i128,
+    /// Of customers who had been active before, but not the day before.
+    pub reactivation: i128,
+}
+
+impl Movements {
+    /// The change of MRR.
+    pub fn total(&self) -> i128 {
+        self.new_business + self.expansion + self.contraction + self.churn + self.reactivation
+    }
+}
+
+/// What happened on some days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flow {
+    pub movements: Movements,
+    /// Change of the number of active customers.
+    pub customers: i64,
+    /// Customers lost who were active when the interval asked for, and when the month, began;
+    /// less those of them who came back within it.
+    pub churned: i64,
+    pub churned_of_month: i64,
+    /// First payments of customers, and their amounts in micro-units.
+    pub first_payments: i64,
+    pub first_paid: i128,
+}
+
+/// Adds (`sign` 1) or takes away (`sign` −1) field by field.
+fn add(into: &mut Flow, other: &Flow, sign: i64) {
+    let wide = i128::from(sign);
+    let (to, from) = (&mut into.movements, &other.movements);
+    to.new_business += wide * from.new_business;
+    to.expansion += wide * from.expansion;
+    to.contraction += wide * from.contraction;
+    to.churn += wide * from.churn;
+    to.reactivation += wide * from.reactivation;
+    into.customers += sign * other.customers;
+    into.churned += sign * other.churned;
+    into.churned_of_month += sign * other.churned_of_month;
+    into.first_payments += sign * other.first_payments;
+    into.first_paid += wide * other.first_paid;
+}
+
+impl std::ops::AddAssign for Flow {
+    fn add_assign(&mut self, other: Self) {
+        add(self, &other, 1);
+    }
+}
+
+impl std::ops::SubAssign for Flow {
+    fn sub_assign(&mut self, other: Self) {
+        add(self, &other, -1);
+    }
+}
+
+/// What one shard, or several merged, know of a question: what happened up to each of the days
+/// at whose ends figures are taken, since the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MrrPartial {
+    /// Empty if nothing happened.
+    pub flows: Vec<Flow>,
+}
+
+impl MrrPartial {
+    /// Both together: of shards, which share no customer.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        if self.flows.is_empty() {
+            return other;
+        }
+        for (into, flow) in self.flows.iter_mut().zip(other.flows) {
+            *into += flow;
+        }
+        self
+    }
+}
+
+/// What the facts of a shard say.
+pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestion) -> MrrPartial {
+    let Some(app) = dictionary.find_app(&question.app) else { return MrrPartial::default() };
+    let kept = Kept::new(dictionary, question);
+    let timelines = &dictionary.timelines;
+    let days = question.days();
+    let mut pass = Pass {
+        timelines,
+        standings: standings(timelines, &kept, question),
+        flows: vec![Flow::default(); days.marks().len()],
+        days,
+        customers: vec![0; timelines.path_count()],
+    };
+    for fact in facts.iter() {
+        let key = &fact.key;
+        if key.app != app || key.zone != question.zone {
+            continue;
+        }
+        match key.kind {
+            FactKind::Timeline => pass.timeline(fact),
+            FactKind::UnrefundedTimeline if question.without_refunded => pass.timeline(fact),
+            FactKind::Payment if key.other_day == Day::MIN && kept.keeps(key.dims) => {
+                pass.first_payment(fact);
+            }
+            _ => (),
+        }
+    }
+    pass.look_at_changes();
+    MrrPartial { flows: pass.flows }
+}
+
+/// Which tuples the filters keep.
+struct Kept(Option<Vec<bool>>);
+
+impl Kept {
+    fn new(dictionary: &Dictionary, question: &MrrQuestion) -> Self {
+        let (plans, countries) = (&question.plans, &question.countries);
+        if plans.is_none() && countries.is_none() {
+            return Self(None);
+        }
+        let find = |values: &Option<BTreeSet<String>>| {
+            let values = values.as_ref()?;
+            Some(values.iter().filter_map(|text| dictionary.find_text(text)).collect())
+        };
+        let (plans, countries): (Option<BTreeSet<_>>, Option<BTreeSet<_>>) =
+            (find(plans), find(countries));
+        let tuples = (0..dictionary.tuple_count()).map(|id| {
+            let tuple = dictionary.tuple(TupleId::try_from(id).unwrap_or(0));
+            let has = |values: &BTreeSet<_>, dimension: Dimension| {
+                values.contains(&tuple.values[dimension.index()])
+            };
+            let is_plan = plans.as_ref().is_none_or(|plans| {
+                has(plans, Dimension::PlanName) || has(plans, Dimension::ProductId)
+            });
+            let is_there = countries.as_ref();
+            is_plan && is_there.is_none_or(|countries| has(countries, Dimension::Country))
+        });
+        Self(Some(tuples.collect()))
+    }
+
+    fn keeps(&self, tuple: TupleId) -> bool {
+        self.0.as_ref().is_none_or(|kept| kept.get(tuple as usize).copied().unwrap_or(false))
+    }
+}
+
+/// What a state is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Standing {
+    mrr: i128,
+    is_active: bool,
+}
+
+/// What each state is worth, by its number.
+fn standings(timelines: &Timelines, kept: &Kept, question: &MrrQuestion) -> Vec<Standing> {
+    let monthly: Vec<Option<i128>> = (0..timelines.terms_count())
+        .map(|id| {
+            let terms = timelines.terms(TermsId::try_from(id).unwrap_or(0));
+            monthly(terms, question.minor_micros())
+        })
+        .collect();
+    let states = (0..timelines.state_count()).map(|id| {
+        let mut standing = Standing::default();
+        for element in timelines.state(StateId::try_from(id).unwrap_or(0)) {
+            let worth = monthly.get(element.terms as usize).copied().flatten();
+            if let (Some(worth), true) = (worth, kept.keeps(element.tuple)) {
+                standing.mrr += worth;
+                standing.is_active = true;
+            }
+        }
+        standing
+    });
+    states.collect()
+}
+
+/// What a month of a subscription brings in without tax, rounded to the smallest unit, halves
+/// away from zero; `None` for a trial.
+fn monthly(terms: Terms, minor_micros: i128) -> Option<i128> {
+    let Terms::Paid { amounts, period } = terms else { return None };
+    let (numerator, denominator) = period.per_month();
+    let untaxed =
+        i128::from(amounts.gross) - i128::from(amounts.proceeds) + i128::from(amounts.net);
+    let micros = untaxed * i128::from(numerator);
+    Some(div_half_away(micros, i128::from(denominator) * minor_micros))
+}
+
+struct Pass<'a> {
+    timelines: &'a Timelines,
+    /// By state.
+    standings: Vec<Standing>,
+    days: Days,
+    flows: Vec<Flow>,
+    /// By path: customers whose timelines go on from it, or end with it.
+    customers: Vec<i64>,
+}
+
+impl Pass<'_> {
+    fn timeline(&mut self, fact: &Fact) {
+        let (path, count) = (fact.key.dims, fact.sums.count);
+        if let Some(customers) = self.customers.get_mut(path as usize) {
+            *customers += count;
+        }
+        self.change(fact.key.day, (path, Standing::default()), count);
+    }
+
+    fn first_payment(&mut self, fact: &Fact) {
+        let sums = fact.sums;
+        if let Some(flow) = self.days.place(fact.key.day).and_then(|at| self.flows.get_mut(at)) {
+            flow.first_payments += sums.count;
+            flow.first_paid += sums.gross - sums.proceeds + sums.net;
+        }
+    }
+
+    /// Counts each change of each path, with all customers who have it.
+    fn look_at_changes(&mut self) {
+        // A path has a higher number than the one before it.
+        for path in (1..self.customers.len()).rev() {
+            let count = self.customers[path];
+            if count != 0 {
+                let path = PathId::try_from(path).unwrap_or(PathId::MAX);
+                let change = self.timelines.last_change(path);
+                self.customers[change.before as usize] += count;
+                self.change(change.day, (change.before, self.standing(change.state)), count);
+            }
+        }
+    }
+
+    fn standing(&self, state: StateId) -> Standing {
+        self.standings.get(state as usize).copied().unwrap_or_default()
+    }
+
+    /// Counts that so many customers, who had this path, have this standing from `day` on.
+    fn change(&mut self, day: Day, (before, now): (PathId, Standing), count: i64) {
+        let Some(place) = self.days.place(day) else { return };
+        let was = self.standing(self.timelines.last_change(before).state);
+        let customers = i128::from(count);
+        let worth = customers * (now.mrr - was.mrr);
+        let mut flow = Flow::default();
+        let movements = &mut flow.movements;
+        match (was.is_active, now.is_active) {
+            (false, false) => return,
+            (true, true) if now.mrr >= was.mrr => movements.expansion = worth,
+            (true, true) => movements.contraction = worth,
+            (true, false) => {
+                movements.churn = worth;
+                flow.customers = -count;
+                if let Some([interval, month]) = self.days.starts(day) {
+                    flow.churned = count * self.was_active_before(before, interval);
+                    flow.churned_of_month = count * self.was_active_before(before, month);
+                }
+            }
+            (false, true) => {
+                flow.customers = count;
+                match self.gap(before) {
+                    None => movements.new_business = worth,
+                    Some((gap, last_active)) => {
+                        movements.reactivation = worth;
+                        if let Some([interval, month]) = self.days.starts(day) {
+                            let is_back = |start: Day| {
+                                let within = i64::from(gap >= start);
+                                -count * within * self.was_active_before(last_active, start)
+                            };
+                            flow.churned = is_back(interval);
+                            flow.churned_of_month = is_back(month);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(into) = self.flows.get_mut(place) {
+            *into += flow;
+        }
+    }
+
+    /// Since when a path that ends inactive has been so, and the path up to its last active
+    /// state; `None` if there is none.
+    fn gap(&self, mut path: PathId) -> Option<(Day, PathId)> {
+        let mut since = None;
+        while path != 0 {
+            let change = self.timelines.last_change(path);
+            if self.standing(change.state).is_active {
+                return Some((since?, path));
+            }
+            since = Some(change.day);
+            path = change.before;
+        }
+        None
+    }
+
+    /// 1 if a customer with this path was active at the end of the day before `start`, else 0.
+    fn was_active_before(&self, mut path: PathId, start: Day) -> i64 {
+        let mut change = self.timelines.last_change(path);
+        while change.day >= start && path != 0 {
+            path = change.before;
+            change = self.timelines.last_change(path);
+        }
+        i64::from(self.standing(change.state).is_active)
+    }
+}
