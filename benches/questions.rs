@@ -16,9 +16,11 @@ use ltvstream::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
 use ltvstream::engine::dictionary::{AppIx, Dictionary, Mark};
 use ltvstream::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use ltvstream::engine::timelines::{Element, Terms, Timeline};
+use ltvstream::metrics_api::cohorts::{self, Cells, CohortQuestion};
 use ltvstream::metrics_api::commerce::{self, CommerceQuestion};
 use ltvstream::metrics_api::commerce_periods::{PeriodUnit, periods};
 use ltvstream::metrics_api::ltv;
+use ltvstream::metrics_api::ltv_table;
 use ltvstream::metrics_api::mrr::{self, ChurnWindow, Interval, MrrQuestion};
 use ltvstream::metrics_api::mrr_answer;
 use ltvstream::metrics_api::question::{
@@ -93,6 +95,8 @@ impl Shard {
         let signature = self.dictionary.union(0, Mark::paid(dims, 1));
         let payer = FactKey { kind: FactKind::Payer, day: Day(first), dims: signature, ..key };
         self.add(FactKey { index: 0, ..payer }, Sums::count(1));
+        let starter = FactKey { kind: FactKind::Starter, index: 0, first_day: Day::MIN, ..payer };
+        self.add(starter, Sums::count(1));
         let sums = Sums::one(Amounts { gross: 9_990_000, proceeds: 6_993_000, net: 6_000_000 });
         let mut before = Day::MIN;
         let mut timeline = Timeline::default();
@@ -230,6 +234,21 @@ fn questions(criterion: &mut Criterion) {
     group.bench_function("commerce_24_months_facts", |bencher| {
         bencher.iter(|| commerce::partial(facts, dictionary, black_box(&asked)));
     });
+    for (name, asked) in [("cohorts_renewals", cohorts(false)), ("cohorts_days", cohorts(true))] {
+        group.bench_function(format!("{name}_facts"), |bencher| {
+            bencher.iter(|| {
+                let partial = cohorts::partial(facts, dictionary, black_box(&asked));
+                cohorts::table(&asked, &partial)
+            });
+        });
+        let asked = LtvQuestion { per: Per::Payer, ..asked.money() };
+        group.bench_function(format!("ltv_{name}_facts"), |bencher| {
+            bencher.iter(|| {
+                let partial = ltv::partial(facts, dictionary, black_box(&asked));
+                ltv_table::table(&asked, &partial)
+            });
+        });
+    }
     let key = snapshot::SnapshotKey {
         app: "acme".into(),
         anchor: Anchor::FirstPurchase,
@@ -249,6 +268,22 @@ fn questions(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// Monthly install cohorts, by payments or by days, filtered.
+fn cohorts(by_days: bool) -> CohortQuestion {
+    let days = vec![0, 3, 7, 14, 28, 31, 61, 92, 183, 336, 550, 731];
+    CohortQuestion {
+        app: "acme".into(),
+        zone: 0,
+        width: Width::Month,
+        from: Day(FIRST_DAY),
+        to: Day(FIRST_DAY + DAYS),
+        cells: if by_days { Cells::Days(days) } else { Cells::Payments },
+        filters: filtered().filters,
+        any_of: Vec::new(),
+        today: Day(FIRST_DAY + DAYS),
+    }
 }
 
 fn revenue_question() -> RevenueQuestion {

@@ -67,6 +67,9 @@ impl Modify for Keys {
         components.add_security_scheme("basic", SecurityScheme::Http(basic));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         components.add_security_scheme("api_key", SecurityScheme::ApiKey(header));
+        let about = "`Authorization: Api-Key KEY`, for one app only";
+        let adapty = ApiKeyValue::with_description("Authorization", about);
+        components.add_security_scheme("adapty", SecurityScheme::ApiKey(ApiKey::Header(adapty)));
     }
 }
 

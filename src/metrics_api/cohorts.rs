@@ -33,6 +33,9 @@ pub use crate::metrics_api::cohorts_answer::{
     CohortCell, CohortFigures, CohortTable, CohortTableRow, table,
 };
 
+/// The most cells of a range: a hundred years of daily cohorts with the usual days of vendors.
+const CELLS_MAX: i64 = 500_000;
+
 /// Along what cells are counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cells {
@@ -90,11 +93,18 @@ impl CohortQuestion {
         }
     }
 
-    /// Refuses what has no answer.
+    /// Refuses what has no answer, or one that fits nowhere.
     ///
     /// # Errors
-    /// As of the question about money.
+    /// As of the question about money, and if there may be too many cells.
     pub fn check(&self) -> Result<(), InvalidQuestion> {
+        let last = self.width.ordinal(self.to.min(self.today));
+        let cohorts = i64::from(last) - i64::from(self.width.ordinal(self.from)) + 1;
+        if let Cells::Days(days) = &self.cells
+            && cohorts.saturating_mul(i64::try_from(days.len()).unwrap_or(i64::MAX)) > CELLS_MAX
+        {
+            return Err(InvalidQuestion::TooManyCells(CELLS_MAX));
+        }
         self.money().check()
     }
 }

@@ -192,6 +192,8 @@ pub enum InvalidQuestion {
     InstallsWithoutInstallAnchor,
     #[error("a range may not hold more than {0} buckets")]
     TooManyBuckets(usize),
+    #[error("cohorts times days may not be more than {0}; ask fewer days or longer cohorts")]
+    TooManyCells(i64),
     #[error("a range may not be longer than {0} days")]
     RangeTooLong(i32),
 }

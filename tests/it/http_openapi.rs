@@ -111,7 +111,7 @@ async fn the_parameters_are_those_that_are_taken() {
 }
 
 /// Checks an instance against a schema of the document.
-fn check(document: &Value, schema: &str, instance: &Value) {
+pub fn check(document: &Value, schema: &str, instance: &Value) {
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$ref": format!("#/components/schemas/{schema}"),

@@ -163,7 +163,7 @@ fn rules() -> Arc<Rules> {
 impl Service {
     /// Starts it.
     pub fn new(setup: Setup) -> Self {
-        let rules = setup.rules;
+        let rules = Arc::clone(&setup.rules);
         let shards = Arc::new(Shards::default());
         for partition in 0..setup.partitions {
             let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };

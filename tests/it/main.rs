@@ -1,5 +1,7 @@
 //! One binary for all integration tests; a module per promise.
 
+mod adapty;
+mod adapty_reference;
 mod architecture;
 mod bench;
 mod businesses;

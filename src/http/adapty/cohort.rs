@@ -28,10 +28,12 @@ use crate::metrics_api::cohorts::{Cells, CohortPartial, CohortQuestion, partial,
 /// holds what the n-th payment of each subscription brought; along `days` everything up to and
 /// through that many whole days since the install. A refund lowers the cell of its payment, or the
 /// cells from its own day on.
+/// Dates are of the reporting zone that the header `Adapty-Tz` names, else of the first.
 #[utoipa::path(
     post,
     path = "/api/v1/client-api/metrics/cohort/",
     tag = "compatible",
+    security(("adapty" = [])),
     request_body = AdaptyCohortRequest,
     responses(
         (status = 200, description = "A total and a row for each cohort", content(
@@ -66,6 +68,7 @@ pub async fn post_adapty_cohort(
     post,
     path = "/api/v1/client-api/metrics/cohort",
     tag = "compatible",
+    security(("adapty" = [])),
     request_body = AdaptyCohortRequest,
     responses((status = 200, description = "As with the slash", body = AdaptyCohorts)),
 )]

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::adapty::print::{count, per_head, percent, revenue, units};
+use crate::http::adapty::print::{per_head, percent, revenue, units};
 use crate::metrics_api::cohorts::{CohortCell, CohortFigures, CohortTable, CohortTableRow};
 use crate::metrics_api::flows::Flows;
 use crate::metrics_api::question::Measure;
@@ -138,8 +138,8 @@ fn value(cell: &CohortCell, first: &CohortFigures, installs: i64) -> AdaptyCohor
     let [arpu_usd, appu_usd, anrpu_usd] = average(&figures.money, installs);
     let [arppu_usd, apppu_usd, anrppu_usd] = average(&figures.paying_money, figures.paying);
     let [arpas_usd, appas_usd, anrpas_usd] = average(&figures.money, figures.starters);
-    let [first_revenue, first_proceeds, first_net] = money(&first.money);
-    let of_first = |part: i64, whole: i64| percent(count(part), count(whole));
+    let [revenue_relative, proceeds_relative, net_revenue_relative] =
+        each(|measure| percent(revenue(&figures.money, measure), revenue(&first.money, measure)));
     AdaptyCohortValue {
         period: cell.period,
         installs,
@@ -157,11 +157,11 @@ fn value(cell: &CohortCell, first: &CohortFigures, installs: i64) -> AdaptyCohor
         arpas_usd,
         appas_usd,
         anrpas_usd,
-        revenue_relative: percent(revenue_usd, first_revenue),
-        proceeds_relative: percent(proceeds_usd, first_proceeds),
-        net_revenue_relative: percent(net_revenue_usd, first_net),
-        subscriptions_relative: of_first(figures.subscriptions, first.subscriptions),
-        subscribers_relative: of_first(figures.payers, first.payers),
+        revenue_relative,
+        proceeds_relative,
+        net_revenue_relative,
+        subscriptions_relative: percent(figures.subscriptions.into(), first.subscriptions.into()),
+        subscribers_relative: percent(figures.payers.into(), first.payers.into()),
         currently_active_period: cell.is_active,
     }
 }

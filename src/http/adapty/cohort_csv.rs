@@ -47,25 +47,28 @@ impl Figure {
             Self::Amount(amount) => print::text(amount),
         }
     }
-
-    fn double(self) -> f64 {
-        match self {
-            Self::Count(count) => print::count(count),
-            Self::Amount(amount) => amount,
-        }
-    }
 }
 
 fn shown(cell: &AdaptyCohortValue, row: &AdaptyCohort, request: &CohortRequest) -> String {
-    let figure = figure(cell, request);
-    let first = row.values.first().filter(|_| request.value_type == ValueType::Relative);
-    match first.map(|first| self::figure(first, request)) {
-        Some(first) => print::text(print::percent(figure.double(), first.double())),
-        None => figure.text(),
+    if request.value_type == ValueType::Absolute {
+        return absolute(cell, request).text();
     }
+    let first = row.values.first().map_or(Figure::Amount(0.0), |first| absolute(first, request));
+    print::text(match (request.value_field, request.accounting_type) {
+        (ValueField::Subscribers, _) => cell.subscribers_relative,
+        (ValueField::Subscriptions, _) => cell.subscriptions_relative,
+        (ValueField::Revenue, AccountingType::Revenue) => cell.revenue_relative,
+        (ValueField::Revenue, AccountingType::Proceeds) => cell.proceeds_relative,
+        (ValueField::Revenue, AccountingType::NetRevenue) => cell.net_revenue_relative,
+        _ => match (absolute(cell, request), first) {
+            (Figure::Amount(part), Figure::Amount(whole)) => print::percent_of_average(part, whole),
+            // Averages are amounts.
+            _ => 0.0,
+        },
+    })
 }
 
-fn figure(cell: &AdaptyCohortValue, request: &CohortRequest) -> Figure {
+fn absolute(cell: &AdaptyCohortValue, request: &CohortRequest) -> Figure {
     Figure::Amount(match (request.value_field, request.accounting_type) {
         (ValueField::Subscribers, _) => return Figure::Count(cell.subscribers),
         (ValueField::Subscriptions, _) => return Figure::Count(cell.subscriptions),

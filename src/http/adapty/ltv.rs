@@ -29,10 +29,12 @@ use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per,
 /// Customers are grouped by the day, week, month, quarter or year of their install; `date` bounds
 /// the installs, and what these customers paid counts to date. Revenue is net of refunds; the
 /// denominator is the paying customers, refunded ones included.
+/// Dates are of the reporting zone that the header `Adapty-Tz` names, else of the first.
 #[utoipa::path(
     post,
     path = "/api/v1/client-api/metrics/ltv/",
     tag = "compatible",
+    security(("adapty" = [])),
     request_body = AdaptyLtvRequest,
     responses(
         (status = 200, description = "A total and a row for each cohort or segment", content(
@@ -65,6 +67,7 @@ pub async fn post_adapty_ltv(
     post,
     path = "/api/v1/client-api/metrics/ltv",
     tag = "compatible",
+    security(("adapty" = [])),
     request_body = AdaptyLtvRequest,
     responses((status = 200, description = "As with the slash", body = AdaptyLtv)),
 )]

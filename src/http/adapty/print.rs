@@ -17,14 +17,14 @@ pub fn per_head(micros: i128, heads: i64) -> f64 {
     if heads == 0 { 0.0 } else { micros as f64 / (heads as f64 * MICROS) }
 }
 
-/// How much `part` is of `whole`, in percent; 0 of nothing.
-pub fn percent(part: f64, whole: f64) -> f64 {
-    if whole == 0.0 { 0.0 } else { 100.0 * part / whole }
+/// How much `part` is of `whole`, counts or micro-units, in percent; 0 of nothing.
+pub fn percent(part: i128, whole: i128) -> f64 {
+    if whole == 0 { 0.0 } else { (100 * part) as f64 / whole as f64 }
 }
 
-/// A count as a double, for percentages and CSV.
-pub fn count(count: i64) -> f64 {
-    count as f64
+/// The same of averages, which are doubles already.
+pub fn percent_of_average(part: f64, whole: f64) -> f64 {
+    if whole == 0.0 { 0.0 } else { 100.0 * (part / whole) }
 }
 
 /// Payments less refunds, micro-units.
@@ -57,8 +57,10 @@ mod tests {
         assert_eq!(text(per_head(80_000_000, 3)), "26.666666666666668");
         assert_eq!(text(per_head(1, 0)), "0.0");
         assert_eq!(text(units(-100_000)), "-0.1");
-        assert_eq!(text(percent(count(2), count(3))), "66.66666666666667");
-        assert_eq!(text(percent(1.0, 0.0)), "0.0");
+        assert_eq!(text(percent(2, 3)), "66.66666666666667");
+        assert_eq!(text(percent(25_553_356, 25_553_356)), "100.0");
+        assert_eq!(text(percent(1, 0)), "0.0");
+        assert_eq!(text(percent_of_average(25.553356, 25.553356)), "100.0");
         assert_eq!(csv([vec!["a,b".to_owned(), "\"".to_owned()]]), "\"a,b\",\"\"\"\"\n");
     }
 }

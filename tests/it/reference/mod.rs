@@ -9,6 +9,7 @@
 //! * A key of the facts is text made only of what the rules say, so that an engine with other
 //!   numbers for its tuples can be compared.
 
+mod adapty;
 mod calendar;
 mod cdnow;
 mod chartmogul;
@@ -31,6 +32,7 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 
+pub use adapty::{AdaptyQuestion, CohortRow, Figures, LtvRow};
 pub use calendar::Width;
 pub use chartmogul::MrrQuestion;
 pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
