@@ -23,6 +23,9 @@ use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
 use crate::engine::facts::{Fact, FactKey, FactKind, FactPage, FactTable, PAGE_ROWS, Sums};
 
+/// What a fact takes at most as a rule.
+const FACT_BYTES: usize = 32;
+
 /// What follows the kind, as bits beside it.
 const HAS_INSTALL: i64 = 1 << 8;
 const HAS_FIRST: i64 = 1 << 9;
@@ -42,21 +45,22 @@ pub fn page_key(page: u32, update: u32) -> [u8; 8] {
 /// The row of a page or update.
 pub fn encode_page(page: &FactPage) -> ([u8; 8], Vec<u8>) {
     let key = page_key(page.page, page.update);
-    let mut payload = Vec::with_capacity(page.rows.len() * 32);
-    put_long(&mut payload, i64::try_from(page.rows.len()).unwrap_or(0));
-    let (mut next, mut day) = (0, Day(0));
-    for (place, fact) in &page.rows {
-        put_long(&mut payload, i64::from(*place) - next);
-        next = i64::from(*place) + 1;
-        match fact {
-            None => put_long(&mut payload, 0),
-            Some(fact) => {
-                put_fact(&mut payload, fact, day);
-                day = fact.key.day;
+    let value = sealed::seal_written(VERSION, &key, page.rows.len() * FACT_BYTES, |payload| {
+        put_long(payload, i64::try_from(page.rows.len()).unwrap_or(0));
+        let (mut next, mut day) = (0, Day(0));
+        for (place, fact) in &page.rows {
+            put_long(payload, i64::from(*place) - next);
+            next = i64::from(*place) + 1;
+            match fact {
+                None => put_long(payload, 0),
+                Some(fact) => {
+                    put_fact(payload, fact, day);
+                    day = fact.key.day;
+                }
             }
         }
-    }
-    (key, sealed::seal(VERSION, &key, &payload))
+    });
+    (key, value)
 }
 
 fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {

@@ -31,9 +31,19 @@ pub enum SealError {
 
 /// The value to store under `key`: `payload` in layout `version`, with its checksum.
 pub fn seal(version: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(payload.len() + SEAL_BYTES);
+    seal_written(version, key, payload.len(), |sealed| sealed.extend_from_slice(payload))
+}
+
+/// The same of a payload of about so many bytes that `write` appends.
+pub fn seal_written(
+    version: u8,
+    key: &[u8],
+    payload_bytes: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(payload_bytes + SEAL_BYTES);
     sealed.push(version);
-    sealed.extend_from_slice(payload);
+    write(&mut sealed);
     let checksum = checksum(key, &sealed);
     sealed.extend_from_slice(&checksum.to_le_bytes());
     sealed

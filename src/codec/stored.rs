@@ -70,12 +70,19 @@ pub fn chunk_customer(key: &[u8]) -> &[u8] {
 }
 
 /// A chunk of history as its row's value: the number of events, and each of them packed.
-pub fn encode_chunk<'a>(key: &[u8], events: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut payload = postcard::to_stdvec(&events.len()).unwrap_or_default();
-    for event in events {
-        payload.extend_from_slice(event);
-    }
-    sealed::seal(VERSION, key, &payload)
+pub fn encode_chunk<'a>(
+    key: &[u8],
+    events: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> Vec<u8> {
+    // The number takes one byte of nearly all chunks, and no more than ten.
+    let bytes = 10 + events.clone().map(<[u8]>::len).sum::<usize>();
+    sealed::seal_written(VERSION, key, bytes, |payload| {
+        // Writing a number into memory cannot fail; a chunk without one would not decode.
+        payload.extend(postcard::to_stdvec(&events.len()).unwrap_or_default());
+        for event in events {
+            payload.extend_from_slice(event);
+        }
+    })
 }
 
 /// The events of a chunk.

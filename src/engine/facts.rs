@@ -402,6 +402,19 @@ impl FactTable {
         (0..self.rows.len()).filter_map(|row| self.fact(row))
     }
 
+    /// The facts of an app and a zone whose keys are wanted, in no particular order. Of the others
+    /// no more than the key is looked at.
+    pub fn select(
+        &self,
+        (app, zone): (AppIx, u8),
+        is_wanted: impl Fn(&FactKey) -> bool,
+    ) -> impl Iterator<Item = Fact> {
+        let keys = self.rows.iter().map(|row| &row.key).enumerate();
+        let wanted =
+            keys.filter(move |(_, key)| key.zone == zone && key.app == app && is_wanted(key));
+        wanted.filter_map(|(row, _)| self.fact(row))
+    }
+
     /// What has changed since the last call and must be stored; it counts as stored now.
     pub fn take_changed_pages(&mut self) -> Vec<FactPage> {
         let mut dirty = std::mem::take(&mut self.dirty);

@@ -145,6 +145,12 @@ pub struct PendingLog {
 const HEAD_BYTES: usize = 12;
 
 impl PendingLog {
+    /// An empty log with room for as much as this one holds, and this one's content.
+    pub fn take(&mut self) -> Self {
+        let room = Self { bytes: Vec::with_capacity(self.bytes.len()) };
+        std::mem::replace(self, room)
+    }
+
     /// Appends an event of a customer whose newest waiting event is at `before`.
     pub fn push(&mut self, event: &LedgerEvent<'_>, before: PendingAt) -> PendingAt {
         let at = self.bytes.len();

@@ -455,7 +455,7 @@ impl Shard {
     /// Everything to store since the last call. Must be stored whole, or the shard dropped.
     pub fn take_changes(&mut self) -> Changes {
         let mut changes = std::mem::take(&mut self.changes);
-        changes.pending = std::mem::take(&mut self.pending);
+        changes.pending = self.pending.take();
         for at in self.dirty_customers.drain(..) {
             // A row whose customer was forgotten may be that of another one by now, met twice here.
             if let Some((app, id, customer)) = self.customers.named_mut(at)

@@ -11,6 +11,7 @@
 //! Held by `tests/it/kafka_*.rs` against a real broker.
 
 mod assignment;
+mod batch;
 mod client;
 mod fingerprints;
 mod forward;

@@ -21,7 +21,7 @@ use crate::domain::cohort::Anchor;
 use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::{DAY_MICROS, Day, Timestamp, Width};
 use crate::engine::dictionary::{Dictionary, TupleId};
-use crate::engine::facts::{Fact, FactKind, FactTable};
+use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::filters::{MarksSeen, Selector};
 use crate::metrics_api::ltv::{FactPass, LtvPartial};
@@ -215,13 +215,14 @@ pub fn partial(
     let money_question = question.money();
     let mut money = FactPass::new(dictionary, &money_question);
     let mut counts = CountPass::new(dictionary, &money_question);
-    for fact in facts.iter() {
-        let key = &fact.key;
-        if key.app == app && key.zone == question.zone && key.day <= money_question.until {
-            money.take(&fact);
-            if let Some(cohort) = money.cohort(key.install_day) {
-                counts.take(&fact, cohort);
-            }
+    let is_wanted = |key: &FactKey| {
+        let counts = FactPass::counts(key.kind) || CountPass::counts(key.kind);
+        counts && key.day <= money_question.until
+    };
+    for fact in facts.select((app, question.zone), is_wanted) {
+        money.take(&fact);
+        if let Some(cohort) = money.cohort(fact.key.install_day) {
+            counts.take(&fact, cohort);
         }
     }
     CohortPartial { money: money.finish(dictionary), counts: counts.cohorts }
@@ -250,6 +251,12 @@ impl CountPass {
             periods: periods(dictionary),
             cohorts: BTreeMap::new(),
         }
+    }
+
+    /// Whether facts of the kind say anything here.
+    fn counts(kind: FactKind) -> bool {
+        use FactKind::{Payer, Payment, PeriodPayer, Starter, Subscription};
+        matches!(kind, Payment | Payer | PeriodPayer | Subscription | Starter)
     }
 
     fn take(&mut self, fact: &Fact, cohort: i32) {

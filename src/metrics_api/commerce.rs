@@ -164,16 +164,17 @@ pub fn partial(
 ) -> CommercePartial {
     let mut pass = Pass::new(&question.periods);
     if let Some(app) = dictionary.find_app(&question.app) {
-        for fact in facts.iter() {
-            let key = &fact.key;
-            // A refund may come before its order in time.
+        let is_wanted = |key: &FactKey| {
             let newest = match key.kind {
+                // A refund may come before its order in time.
                 FactKind::Refund | FactKind::RepeatedRefund => key.day.max(key.other_day),
-                _ => key.day,
+                FactKind::Payment | FactKind::UnplacedRefund => key.day,
+                _ => return false,
             };
-            if key.app == app && key.zone == question.zone && newest <= question.until {
-                pass.take(&fact);
-            }
+            newest <= question.until
+        };
+        for fact in facts.select((app, question.zone), is_wanted) {
+            pass.take(&fact);
         }
     }
     CommercePartial { periods: pass.sums }

@@ -149,11 +149,9 @@ fn add_rows(rows: &mut BTreeMap<i32, LtvRow>, more: BTreeMap<i32, LtvRow>) {
 pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestion) -> LtvPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return LtvPartial::default() };
     let mut pass = FactPass::new(dictionary, question);
-    for fact in facts.iter() {
-        let key = &fact.key;
-        if key.app == app && key.zone == question.zone && key.day <= question.until {
-            pass.take(&fact);
-        }
+    let is_wanted = |key: &FactKey| key.day <= question.until && FactPass::counts(key.kind);
+    for fact in facts.select((app, question.zone), is_wanted) {
+        pass.take(&fact);
     }
     pass.finish(dictionary)
 }
@@ -346,6 +344,12 @@ impl<'a> FactPass<'a> {
     /// What has been taken.
     pub(crate) fn finish(self, dictionary: &Dictionary) -> LtvPartial {
         self.sums.spell_out(dictionary)
+    }
+
+    /// Whether facts of the kind say anything here.
+    pub(crate) fn counts(kind: FactKind) -> bool {
+        use FactKind::{Customer, Payer, Payment, Refund, UnplacedRefund};
+        matches!(kind, Payment | Refund | UnplacedRefund | Payer | Customer)
     }
 
     pub(crate) fn take(&mut self, fact: &Fact) {

@@ -13,7 +13,7 @@ use crate::domain::dimensions::Dimension;
 use crate::domain::money::div_half_away;
 use crate::domain::time::Day;
 use crate::engine::dictionary::{Dictionary, TupleId};
-use crate::engine::facts::{Fact, FactKind, FactTable};
+use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
 use crate::engine::timelines::{PathId, StateId, Terms, TermsId, Timelines};
 use crate::metrics_api::mrr_days::Days;
 pub use crate::metrics_api::mrr_days::{Interval, Stretch};
@@ -175,18 +175,16 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestio
         days,
         customers: vec![0; timelines.path_count()],
     };
-    for fact in facts.iter() {
-        let key = &fact.key;
-        if key.app != app || key.zone != question.zone {
-            continue;
-        }
-        match key.kind {
-            FactKind::Timeline => pass.timeline(fact),
-            FactKind::UnrefundedTimeline if question.without_refunded => pass.timeline(fact),
-            FactKind::Payment if key.other_day == Day::MIN && kept.keeps(key.dims) => {
-                pass.first_payment(fact);
-            }
-            _ => (),
+    let is_wanted = |key: &FactKey| match key.kind {
+        FactKind::Timeline => true,
+        FactKind::UnrefundedTimeline => question.without_refunded,
+        FactKind::Payment => key.other_day == Day::MIN && kept.keeps(key.dims),
+        _ => false,
+    };
+    for fact in facts.select((app, question.zone), is_wanted) {
+        match fact.key.kind {
+            FactKind::Payment => pass.first_payment(fact),
+            _ => pass.timeline(fact),
         }
     }
     pass.look_at_changes();

@@ -136,11 +136,9 @@ pub fn partial(
         selector: Selector::new(dictionary, &question.filters, question.segment_by.as_ref()),
         rows: Grid::new(question.segment_by.is_some()),
     };
-    for fact in facts.iter() {
-        let key = &fact.key;
-        if key.app == app && key.zone == question.zone && key.day <= question.until {
-            pass.take(&fact);
-        }
+    let is_wanted = |key: &FactKey| key.day <= question.until && Pass::counts(key.kind);
+    for fact in facts.select((app, question.zone), is_wanted) {
+        pass.take(&fact);
     }
     for (segment, ordinal, sums) in pass.rows.into_rows() {
         let value = dictionary.text(segment).to_owned();
@@ -159,6 +157,11 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Whether facts of the kind say anything here.
+    fn counts(kind: FactKind) -> bool {
+        matches!(kind, FactKind::Payment | FactKind::Refund | FactKind::UnplacedRefund)
+    }
+
     fn take(&mut self, fact: &Fact) {
         let key = &fact.key;
         match key.kind {
