@@ -117,7 +117,8 @@ pub struct FactKey {
     pub index: u16,
     /// A tuple, a signature ([`FactKind::has_signature`]) or the path of a timeline.
     pub dims: u32,
-    /// Slip of `day` against the install and the first payment.
+    /// Slip of `day` against the install and the first payment: of payments and refunds both, of
+    /// payers, subscriptions and starters the first.
     pub slip_install: Slip,
     pub slip_first: Slip,
     /// Slip of `other_day` against the install and the first payment; refunds only.
