@@ -514,6 +514,8 @@ fn spread(hash: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn key(dims: u32) -> FactKey {
@@ -527,9 +529,11 @@ mod tests {
         counts
     }
 
+    type Rows = Vec<(u16, Option<Fact>)>;
+
     /// Pages as a store holds them, and the table that is read back from them.
     #[derive(Default)]
-    struct Stored(std::collections::BTreeMap<(u32, u32), Vec<(u16, Option<Fact>)>>);
+    struct Stored(BTreeMap<(u32, u32), Rows>);
 
     impl Stored {
         fn take(&mut self, table: &mut FactTable) {

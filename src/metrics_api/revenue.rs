@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::domain::cohort::Field;
 use crate::domain::time::{Day, Width};
 use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::{Fact, FactKind, FactTable, Sums};
+use crate::engine::facts::{Fact, FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::ages::Seen;
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::Selector;
@@ -323,7 +323,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::facts::FactKey;
 
     const FIRST_DAY: i32 = 20_076;
 
