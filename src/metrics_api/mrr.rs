@@ -312,44 +312,49 @@ impl Pass<'_> {
 
     /// Counts that so many customers, who had this path, have this standing from `day` on.
     fn change(&mut self, day: Day, (before, now): (PathId, Standing), count: i64) {
-        let Some(place) = self.days.place(day) else { return };
         let was = self.standing(self.timelines.last_change(before).state);
-        let customers = i128::from(count);
-        let worth = customers * (now.mrr - was.mrr);
-        let mut flow = Flow::default();
-        let movements = &mut flow.movements;
-        match (was.is_active, now.is_active) {
-            (false, false) => return,
-            (true, true) if now.mrr >= was.mrr => movements.expansion = worth,
-            (true, true) => movements.contraction = worth,
-            (true, false) => {
-                movements.churn = worth;
-                flow.customers = -count;
-                if let Some([interval, month]) = self.days.starts(day) {
-                    flow.churned = count * self.was_active_before(before, interval);
-                    flow.churned_of_month = count * self.was_active_before(before, month);
-                }
-            }
-            (false, true) => {
-                flow.customers = count;
-                match self.gap(before) {
-                    None => movements.new_business = worth,
-                    Some((gap, last_active)) => {
-                        movements.reactivation = worth;
-                        if let Some([interval, month]) = self.days.starts(day) {
-                            let is_back = |start: Day| {
-                                let within = i64::from(gap >= start);
-                                -count * within * self.was_active_before(last_active, start)
-                            };
-                            flow.churned = is_back(interval);
-                            flow.churned_of_month = is_back(month);
-                        }
-                    }
-                }
-            }
+        if was == now {
+            return;
         }
-        if let Some(into) = self.flows.get_mut(place) {
-            *into += flow;
+        let Some(place) = self.days.place(day) else { return };
+        let [churned, churned_of_month] = match (was.is_active, now.is_active) {
+            (true, true) | (false, false) => [0; 2],
+            (true, false) => self.lost(day, before).map(|lost| lost * count),
+            (false, true) => self.back(day, before).map(|back| -back * count),
+        };
+        let is_new = now.is_active && !was.is_active && self.gap(before).is_none();
+        let Some(flow) = self.flows.get_mut(place) else { return };
+        let worth = i128::from(count) * (now.mrr - was.mrr);
+        let movements = &mut flow.movements;
+        let (movement, customers) = match (was.is_active, now.is_active) {
+            (true, true) if now.mrr >= was.mrr => (&mut movements.expansion, 0),
+            (true, true) => (&mut movements.contraction, 0),
+            (true, false) => (&mut movements.churn, -count),
+            (false, _) if is_new => (&mut movements.new_business, count),
+            (false, _) => (&mut movements.reactivation, count),
+        };
+        *movement += worth;
+        flow.customers += customers;
+        flow.churned += churned;
+        flow.churned_of_month += churned_of_month;
+    }
+
+    /// 1 for a customer who has this path and leaves on a day, and was active when the interval,
+    /// and when the month, of that day began; else 0.
+    fn lost(&self, day: Day, path: PathId) -> [i64; 2] {
+        let starts = self.days.starts(day);
+        starts.map_or([0; 2], |starts| starts.map(|start| self.was_active_before(path, start)))
+    }
+
+    /// 1 for a customer who has this path, comes back on a day, and was counted as lost in the
+    /// interval, and in the month, of that day; else 0.
+    fn back(&self, day: Day, path: PathId) -> [i64; 2] {
+        match (self.gap(path), self.days.starts(day)) {
+            (Some((since, last_active)), Some(starts)) => starts.map(|start| {
+                let was_lost = since >= start;
+                i64::from(was_lost) * self.was_active_before(last_active, start)
+            }),
+            _ => [0; 2],
         }
     }
 
