@@ -81,7 +81,9 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidDay(text.to_owned());
-        if text.len() != 10 {
+        // chrono would read a sign as part of the year.
+        let is_digit = |(place, byte): (usize, u8)| byte.is_ascii_digit() || matches!(place, 4 | 7);
+        if text.len() != 10 || !text.bytes().enumerate().all(is_digit) {
             return Err(invalid());
         }
         NaiveDate::parse_from_str(text, "%Y-%m-%d").map(Self::of).map_err(|_| invalid())
@@ -226,6 +228,14 @@ mod tests {
         ] {
             assert_eq!(width.start(day(of)), day(start), "{width:?} {of}");
             assert_eq!(width.end(day(of)), day(end), "{width:?} {of}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_digits_only() {
+        assert_eq!("2024-02-29".parse::<Day>().map(|day| day.to_string()), Ok("2024-02-29".into()));
+        for text in ["+020-02-29", "-001-02-28", "2023-02-29", "2024-2-029", "2024-02-2", ""] {
+            assert_eq!(text.parse::<Day>(), Err(InvalidDay(text.to_owned())));
         }
     }
 

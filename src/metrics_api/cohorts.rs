@@ -24,6 +24,7 @@ use crate::engine::dictionary::{Dictionary, TupleId};
 use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::filters::{MarksSeen, Selector};
+use crate::metrics_api::grid::Grid;
 use crate::metrics_api::ltv::{FactPass, LtvPartial};
 use crate::metrics_api::question::{
     AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Members, Per, RefundDating,
@@ -225,7 +226,8 @@ pub fn partial(
             counts.take(&fact, cohort);
         }
     }
-    CohortPartial { money: money.finish(dictionary), counts: counts.cohorts }
+    let counts = counts.cohorts.into_rows().map(|(_, ordinal, counts)| (ordinal, counts));
+    CohortPartial { money: money.finish(dictionary), counts: counts.collect() }
 }
 
 /// Counts as facts come.
@@ -237,7 +239,7 @@ struct CountPass {
     marks: Vec<MarksSeen>,
     /// By tuple: how long a payment of it lasts.
     periods: Vec<Option<Period>>,
-    cohorts: BTreeMap<i32, CohortCounts>,
+    cohorts: Grid<CohortCounts>,
 }
 
 impl CountPass {
@@ -249,7 +251,7 @@ impl CountPass {
             marks: selector.marks(dictionary),
             selector,
             periods: periods(dictionary),
-            cohorts: BTreeMap::new(),
+            cohorts: Grid::new(false),
         }
     }
 
@@ -277,6 +279,10 @@ impl CountPass {
         self.slots.slot(calendar - i64::from(key.slip_install))
     }
 
+    fn counts(&mut self, cohort: i32) -> &mut CohortCounts {
+        self.cohorts.row(0, cohort, CohortCounts::default)
+    }
+
     fn index_slot(&self, index: u16) -> usize {
         self.slots.slot(i64::from(index.max(1)))
     }
@@ -292,12 +298,13 @@ impl CountPass {
         }
         let slot = if self.by_days { self.day_slot(fact) } else { self.index_slot(key.index) };
         let period = self.periods.get(key.dims as usize).copied().flatten();
-        let counts = self.cohorts.entry(cohort).or_default();
+        let by_days = self.by_days;
+        let counts = self.counts(cohort);
         if key.index == 1 {
             // Each chain begins as what its first payment says.
             counts.chains += count;
         }
-        if self.by_days {
+        if by_days {
             if key.index == 1 {
                 counts.subscriptions.add(slot, count);
             }
@@ -319,11 +326,12 @@ impl CountPass {
         }
         let slot =
             if self.by_days { self.day_slot(fact) } else { self.index_slot(marks.lowest_paid) };
-        let counts = self.cohorts.entry(cohort).or_default();
+        let by_days = self.by_days;
+        let counts = self.counts(cohort);
         if !marks.is_refunded {
             counts.unrefunded.add(slot, count);
         }
-        if !self.by_days && marks.lowest_paid == 1 {
+        if !by_days && marks.lowest_paid == 1 {
             counts.payers.add(slot, count);
         }
     }
@@ -331,7 +339,7 @@ impl CountPass {
     fn take_period_payer(&mut self, fact: &Fact, cohort: i32) {
         if !self.by_days && self.marks(fact).has_any {
             let slot = self.index_slot(fact.key.index);
-            self.cohorts.entry(cohort).or_default().payers.add(slot, fact.sums.count);
+            self.counts(cohort).payers.add(slot, fact.sums.count);
         }
     }
 
@@ -341,7 +349,7 @@ impl CountPass {
             return;
         }
         let slot = self.by_days.then(|| self.day_slot(fact));
-        let counts = self.cohorts.entry(cohort).or_default();
+        let counts = self.counts(cohort);
         counts.chains += count;
         if let Some(slot) = slot.filter(|_| !marks.is_refunded) {
             counts.subscriptions.add(slot, count);
@@ -351,7 +359,7 @@ impl CountPass {
     fn take_starter(&mut self, fact: &Fact, cohort: i32) {
         if self.marks(fact).has_any {
             let slot = if self.by_days { self.day_slot(fact) } else { 0 };
-            self.cohorts.entry(cohort).or_default().starters.add(slot, fact.sums.count);
+            self.counts(cohort).starters.add(slot, fact.sums.count);
         }
     }
 }
