@@ -21,12 +21,10 @@ use crate::stream::{NextOffset, Partition};
 
 /// Header with the next offsets, written as `min_as_of` takes them.
 pub const AS_OF_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-as-of");
-/// Header with the event time of the newest event, on vendors' paths.
+/// Header with the event time of the newest event.
 const NEWEST_EVENT_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-newest-event");
-/// Header with the age of the data in seconds, on vendors' paths.
-const DATA_AGE_SECONDS_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age-seconds");
 /// Header with the age of the data in seconds.
-pub const DATA_AGE_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age");
+const DATA_AGE_SECONDS_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age-seconds");
 
 /// How often a waiting question looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -60,26 +58,12 @@ impl Freshness {
         }
     }
 
-    /// The same as headers.
+    /// The same as headers: `as_of` as `min_as_of` takes it, the newest event and the age of the
+    /// data.
     pub fn headers(&self) -> HeaderMap {
         let offsets = self.as_of.iter().map(|(partition, next)| format!("{partition}:{next}"));
-        let as_of = offsets.collect::<Vec<_>>().join(",");
-        let mut headers = HeaderMap::new();
-        if let Ok(as_of) = HeaderValue::try_from(as_of) {
-            headers.insert(AS_OF_HEADER, as_of);
-        }
-        if let Some(age) = self.data_age_seconds {
-            headers.insert(DATA_AGE_HEADER, HeaderValue::from(age));
-        }
-        headers
-    }
-
-    /// The same as headers of answers whose bodies have no room for it: `as_of` as JSON, the
-    /// newest event and the age of the data.
-    pub fn compat_headers(&self) -> HeaderMap {
-        let as_of = serde_json::to_string(&self.as_of).ok();
         let texts = [
-            (AS_OF_HEADER, as_of),
+            (AS_OF_HEADER, Some(offsets.collect::<Vec<_>>().join(","))),
             (NEWEST_EVENT_HEADER, self.newest_event_at.clone()),
             (DATA_AGE_SECONDS_HEADER, self.data_age_seconds.map(|age| age.to_string())),
         ];
@@ -195,7 +179,7 @@ mod tests {
         let as_of = parse_as_of("0:123, 1:5").unwrap();
         let freshness = Freshness::new(&as_of, Some(Timestamp(1)), Timestamp(2_000_000));
         assert_eq!(freshness.headers()[AS_OF_HEADER], "0:123,1:5");
-        assert_eq!(freshness.headers()[DATA_AGE_HEADER], "1");
+        assert_eq!(freshness.headers()[DATA_AGE_SECONDS_HEADER], "1");
         for text in ["", "1", "0:x", "0:-1", "-1:0", "0:1,0:2", "0:1,"] {
             assert!(parse_as_of(text).is_none(), "{text}");
         }

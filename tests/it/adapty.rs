@@ -50,6 +50,9 @@ async fn fed(mut setup: Setup, events: &str) -> Service {
     let ingest = ApiKey { scopes: [Scope::Ingest].into(), ..key("in", &["acme", "other"]) };
     setup.api_keys.push(ingest);
     let service = Service::new(setup);
+    if events.is_empty() {
+        return service;
+    }
     let request = Request::post("/v1/events")
         .header("content-type", "application/x-ndjson")
         .header("x-api-key", "in");
@@ -390,7 +393,7 @@ async fn answers_say_as_of_what_they_are_and_what_had_no_effect() {
     let answer = post(&service, &format!("{COHORT}?x=1"), &[KEY], &request.to_string()).await;
     let ignored = "colour, filters.compare_date, filters.state, prediction_months, x";
     assert_eq!(answer.header("x-ltvstream-ignored"), ignored);
-    assert_eq!(answer.header("x-ltvstream-as-of"), r#"{"0":13,"1":0}"#);
+    assert_eq!(answer.header("x-ltvstream-as-of"), "0:13,1:0");
     assert!(answer.header("content-type").starts_with("application/json"));
 }
 

@@ -110,7 +110,7 @@ async fn the_worked_example_is_answered_whole() {
         })
     );
     assert!(answer.text.contains("\"value\":420.00"), "{}", answer.text);
-    assert_eq!(answer.header("x-ltvstream-as-of"), r#"{"0":0,"1":6}"#);
+    assert_eq!(answer.header("x-ltvstream-as-of"), "0:0,1:6");
     assert_eq!(ask(&service, "orders", ENDING_MARCH).await, [["6", "180.00", "30.00"]]);
     assert_eq!(
         ask(&service, "customerRetention", ENDING_MARCH).await,

@@ -254,11 +254,11 @@ async fn every_answer_says_as_of_which_input_it_is_and_how_old() {
         assert_eq!(body["newest_event_at"], "2026-03-05T09:00:00Z", "{path}");
         assert_eq!(body["data_age_seconds"], age, "{path}");
         assert_eq!(answer.header("x-ltvstream-as-of"), "0:0,1:7", "{path}");
-        assert_eq!(answer.header("x-ltvstream-data-age"), age.to_string(), "{path}");
+        assert_eq!(answer.header("x-ltvstream-data-age-seconds"), age.to_string(), "{path}");
     }
     let csv = service.get("/v1/apps/acme/ltv?format=csv").await;
     assert_eq!(csv.header("x-ltvstream-as-of"), "0:0,1:7");
-    assert_eq!(csv.header("x-ltvstream-data-age"), age.to_string());
+    assert_eq!(csv.header("x-ltvstream-data-age-seconds"), age.to_string());
     let empty = Service::new(crate::http_support::Setup::default()).ask("/v1/apps/acme/ltv").await;
     assert_eq!(empty["newest_event_at"], Value::Null);
     assert_eq!((&empty["total"], &empty["cohorts"]), (&Value::Null, &json!([])));

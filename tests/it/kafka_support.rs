@@ -167,7 +167,16 @@ pub fn run_until(
 ) {
     let deadline = Instant::now() + LIMIT;
     while !done(members, ledger) {
-        assert!(Instant::now() < deadline, "stuck after {} records", ledger.count());
+        let owned = || -> Vec<_> {
+            members.iter().map(|member| (&member.owned, member.source.lag())).collect()
+        };
+        assert!(
+            Instant::now() < deadline,
+            "stuck after {} records; {:?}; next {:?}",
+            ledger.count(),
+            owned(),
+            ledger.next
+        );
         for member in members.iter_mut() {
             member.step(ledger);
         }

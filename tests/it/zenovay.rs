@@ -101,7 +101,7 @@ async fn the_worked_example_is_answered_number_for_number() {
     assert!(answer.text.contains(r#""cumulative_revenue_per_customer":20.00"#), "{}", answer.text);
     assert!(answer.text.contains(r#""average_ltv_90d":27.50"#), "{}", answer.text);
     assert!(is_uuid(answer.header("x-request-id")));
-    assert_eq!(answer.header("x-ltvstream-as-of"), r#"{"0":0,"1":7}"#);
+    assert_eq!(answer.header("x-ltvstream-as-of"), "0:0,1:7");
     assert_eq!(answer.header("x-ltvstream-newest-event"), "2026-03-05T09:00:00Z");
     assert_eq!(answer.header("x-ltvstream-data-age-seconds"), "972000");
     assert_eq!(answer.header("x-ltvstream-ignored"), "");

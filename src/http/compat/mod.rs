@@ -91,7 +91,7 @@ async fn reword(
 
 /// What every answer with figures carries: as of which input it is, and what was not used.
 pub fn answer_headers(freshness: &Freshness, given: &Given) -> HeaderMap {
-    let mut headers = freshness.compat_headers();
+    let mut headers = freshness.headers();
     let ignored = given.ignored();
     if let Some(names) = ignored.and_then(|names| HeaderValue::try_from(names).ok()) {
         headers.insert(IGNORED_HEADER, names);

@@ -41,7 +41,7 @@ pub const FORMAT: Parameter = Parameter {
     name: "format",
     shape: Shape::Choice(|| Format::NAMES.iter().map(|(name, _)| *name).collect()),
     about: "Form of the answer; json if absent. A CSV answer carries as_of and the age of its \
-            data in the headers X-Ltvstream-As-Of and X-Ltvstream-Data-Age, as every answer does.",
+            data in the headers X-Ltvstream-As-Of and X-Ltvstream-Data-Age-Seconds, as every answer does.",
 };
 
 /// `zone`
