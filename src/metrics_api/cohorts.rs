@@ -217,8 +217,8 @@ pub fn partial(
     let mut money = FactPass::new(dictionary, &money_question);
     let mut counts = CountPass::new(dictionary, &money_question);
     let is_wanted = |key: &FactKey| {
-        let counts = FactPass::counts(key.kind) || CountPass::counts(key.kind);
-        counts && key.day <= money_question.until
+        let concerns = FactPass::concerns(key.kind) || CountPass::concerns(key.kind);
+        concerns && key.day <= money_question.until
     };
     for fact in facts.select((app, question.zone), is_wanted) {
         money.take(&fact);
@@ -256,7 +256,7 @@ impl CountPass {
     }
 
     /// Whether facts of the kind say anything here.
-    fn counts(kind: FactKind) -> bool {
+    fn concerns(kind: FactKind) -> bool {
         use FactKind::{Payer, Payment, PeriodPayer, Starter, Subscription};
         matches!(kind, Payment | Payer | PeriodPayer | Subscription | Starter)
     }

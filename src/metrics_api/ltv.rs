@@ -149,7 +149,7 @@ fn add_rows(rows: &mut BTreeMap<i32, LtvRow>, more: BTreeMap<i32, LtvRow>) {
 pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestion) -> LtvPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return LtvPartial::default() };
     let mut pass = FactPass::new(dictionary, question);
-    let is_wanted = |key: &FactKey| key.day <= question.until && FactPass::counts(key.kind);
+    let is_wanted = |key: &FactKey| key.day <= question.until && FactPass::concerns(key.kind);
     for fact in facts.select((app, question.zone), is_wanted) {
         pass.take(&fact);
     }
@@ -347,7 +347,7 @@ impl<'a> FactPass<'a> {
     }
 
     /// Whether facts of the kind say anything here.
-    pub(crate) fn counts(kind: FactKind) -> bool {
+    pub(crate) fn concerns(kind: FactKind) -> bool {
         use FactKind::{Customer, Payer, Payment, Refund, UnplacedRefund};
         matches!(kind, Payment | Refund | UnplacedRefund | Payer | Customer)
     }

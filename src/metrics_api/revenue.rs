@@ -136,7 +136,7 @@ pub fn partial(
         selector: Selector::new(dictionary, &question.filters, question.segment_by.as_ref()),
         rows: Grid::new(question.segment_by.is_some()),
     };
-    let is_wanted = |key: &FactKey| key.day <= question.until && Pass::counts(key.kind);
+    let is_wanted = |key: &FactKey| key.day <= question.until && Pass::concerns(key.kind);
     for fact in facts.select((app, question.zone), is_wanted) {
         pass.take(&fact);
     }
@@ -158,7 +158,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     /// Whether facts of the kind say anything here.
-    fn counts(kind: FactKind) -> bool {
+    fn concerns(kind: FactKind) -> bool {
         matches!(kind, FactKind::Payment | FactKind::Refund | FactKind::UnplacedRefund)
     }
 
