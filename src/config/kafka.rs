@@ -54,8 +54,6 @@ pub struct KafkaSettings {
     pub topics: TopicSettings,
     /// Memory for records fetched ahead, all partitions together, in KiB.
     pub prefetch_kbytes: u64,
-    /// Take records from the client a thousand at a time.
-    pub consume_batches: bool,
     /// Compare stored fingerprints with the log before reading on.
     pub check_anchors: bool,
     /// Handed to librdkafka as they are.
@@ -115,7 +113,6 @@ impl KafkaSettings {
             avro_schemas: read_schemas(section, folder),
             topics: TopicSettings::read(section),
             prefetch_kbytes: section.integer("prefetch_kbytes", 65_536, 64..=2_097_151),
-            consume_batches: section.boolean("consume_batches", true),
             check_anchors: section.boolean("check_anchors", true),
             properties: read_properties(section),
         };

@@ -43,11 +43,6 @@ impl Assignment {
         self.state.lock().events.pop_front()
     }
 
-    /// Whether there is a decision that was not told yet.
-    pub(in crate::kafka) fn has_event(&self) -> bool {
-        !self.state.lock().events.is_empty()
-    }
-
     /// Whether the group gave us the partition and did not take it back.
     pub(in crate::kafka) fn owns(&self, partition: Partition) -> bool {
         self.state.lock().owned.contains(&partition)

@@ -11,7 +11,6 @@
 //! Held by `tests/it/kafka_*.rs` against a real broker.
 
 mod assignment;
-mod batch;
 mod client;
 mod fingerprints;
 mod forward;

@@ -55,9 +55,6 @@ pub struct KafkaSettings {
     pub properties: BTreeMap<String, String>,
     /// Bound of the records fetched ahead, over all partitions, in KiB.
     pub prefetch_kbytes: u32,
-    /// Whether records are taken from the client a thousand at a time, which costs less, or one
-    /// by one.
-    pub consume_batches: bool,
     /// Whether missing topics are created.
     pub create_topics: bool,
     /// Partitions of an events topic that we create.
@@ -76,7 +73,6 @@ impl Default for KafkaSettings {
             dead_letters_topic: "billing.events.dlq".to_owned(),
             properties: BTreeMap::new(),
             prefetch_kbytes: 64 * 1024,
-            consume_batches: true,
             create_topics: true,
             new_topic_partitions: 8,
             new_topic_replication: -1,
@@ -95,7 +91,6 @@ impl fmt::Debug for KafkaSettings {
             .field("dead_letters_topic", &self.dead_letters_topic)
             .field("properties", &self.properties.keys())
             .field("prefetch_kbytes", &self.prefetch_kbytes)
-            .field("consume_batches", &self.consume_batches)
             .field("create_topics", &self.create_topics)
             .field("new_topic_partitions", &self.new_topic_partitions)
             .field("new_topic_replication", &self.new_topic_replication)

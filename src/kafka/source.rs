@@ -22,7 +22,6 @@ use tracing::{info, warn};
 
 use crate::domain::time::Timestamp;
 use crate::kafka::assignment::{Assignment, GroupConsumer, GroupHandle, settle};
-use crate::kafka::batch::BatchQueue;
 use crate::kafka::client::{create, is_transient};
 use crate::kafka::fingerprints::read_fingerprints;
 use crate::kafka::settings::{KafkaSettings, SetupError};
@@ -38,8 +37,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The events topic as a [`Source`].
 pub struct KafkaSource {
-    /// Where records come, unless they are taken one by one.
-    batches: Option<BatchQueue>,
     consumer: Arc<GroupConsumer>,
     topic: String,
     settings: KafkaSettings,
@@ -77,10 +74,8 @@ impl KafkaSource {
             action: format!("subscription to topic \"{}\"", settings.events_topic),
             reason: error.to_string(),
         })?;
-        let consumer = Arc::new(consumer);
         Ok(Self {
-            batches: settings.consume_batches.then(|| BatchQueue::new(&consumer)).flatten(),
-            consumer,
+            consumer: Arc::new(consumer),
             topic: settings.events_topic.clone(),
             settings: settings.clone(),
             delivering: BTreeMap::new(),
@@ -116,47 +111,30 @@ impl KafkaSource {
         records_max: usize,
         visit: &mut dyn FnMut(Record<'_>),
     ) -> usize {
-        let Some(mut batches) = self.batches.take() else {
-            return self.deliver_singly(timeout, records_max, visit);
-        };
-        // Decisions of the group and errors of no partition come on the consumer's own queue.
-        let mut count = self.deliver_singly(Duration::ZERO, records_max, visit);
-        let mut wait = if count == 0 { timeout } else { Duration::ZERO };
-        while count < records_max
-            && self.may_deliver()
-            && batches.fill(wait, records_max - count) > 0
-        {
-            for fetched in batches.records() {
-                match fetched {
-                    Ok(record) => count += usize::from(self.hand_out(record, visit)),
-                    Err(error) => self.note_error(error),
-                }
-            }
-            wait = Duration::ZERO;
-        }
-        batches.clear();
-        self.batches = Some(batches);
-        count
-    }
-
-    fn deliver_singly(
-        &mut self,
-        timeout: Duration,
-        records_max: usize,
-        visit: &mut dyn FnMut(Record<'_>),
-    ) -> usize {
         let deadline = Instant::now() + timeout;
-        let consumer = Arc::clone(&self.consumer);
         let mut count = 0;
         let mut wait = timeout;
         while count < records_max {
-            match consumer.poll(wait) {
+            match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    count += usize::from(self.hand_out(record_of(&message), visit));
+                    if admit(&mut self.delivering, &message) {
+                        visit(record_of(&message));
+                        count += 1;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(position) = self.delivering.get_mut(&partition) {
+                        position.at_end = true;
+                    }
                 }
                 Some(Err(error)) => {
-                    self.note_error(error);
-                    if !self.may_deliver() {
+                    let concerns_offset = is_offset_error(&error);
+                    self.suspicious |= concerns_offset;
+                    if !concerns_offset && !is_passing(&error) {
+                        self.failure = Some(describe(&self.consumer, &error));
+                    }
+                    // Records after an error wait until the error was answered.
+                    if self.suspicious || self.failure.is_some() {
                         break;
                     }
                 }
@@ -169,34 +147,6 @@ impl KafkaSource {
             };
         }
         count
-    }
-
-    fn hand_out(&mut self, record: Record<'_>, visit: &mut dyn FnMut(Record<'_>)) -> bool {
-        let is_admitted = admit(&mut self.delivering, &record);
-        if is_admitted {
-            visit(record);
-        }
-        is_admitted
-    }
-
-    fn note_error(&mut self, error: KafkaError) {
-        if let KafkaError::PartitionEOF(partition) = error {
-            if let Some(position) = self.delivering.get_mut(&partition) {
-                position.at_end = true;
-            }
-            return;
-        }
-        let concerns_offset = is_offset_error(&error);
-        self.suspicious |= concerns_offset;
-        if !concerns_offset && !is_passing(&error) {
-            self.failure = Some(describe(&self.consumer, &error));
-        }
-    }
-
-    /// Records after an error wait until the error was answered, all of them after a decision of
-    /// the group.
-    fn may_deliver(&self) -> bool {
-        !self.suspicious && self.failure.is_none() && !self.consumer.context().has_event()
     }
 
     /// Finds the partition whose offset the log does not hold. The library tells that there is
@@ -281,9 +231,6 @@ impl Source for KafkaSource {
                 info!(partition, "not started: the partition is no longer ours");
                 continue;
             }
-            if let Some(batches) = &self.batches {
-                batches.forward(&self.topic, *partition);
-            }
             let offset = next.map_or(Offset::Beginning, |next| Offset::Offset(next.0));
             list.add_partition_offset(&self.topic, *partition, offset).map_err(fatal)?;
             let position = Position { next: next.map(|next| next.0), at_end: false, open: true };
@@ -346,9 +293,9 @@ impl Drop for KafkaSource {
 }
 
 /// Advances the position; false if the record must not be handed out.
-fn admit(delivering: &mut BTreeMap<Partition, Position>, record: &Record<'_>) -> bool {
-    let Some(position) = delivering.get_mut(&record.partition) else { return false };
-    let offset = record.offset;
+fn admit(delivering: &mut BTreeMap<Partition, Position>, message: &BorrowedMessage<'_>) -> bool {
+    let Some(position) = delivering.get_mut(&message.partition()) else { return false };
+    let offset = message.offset();
     if !position.open || position.next.is_some_and(|next| offset < next) {
         return false;
     }

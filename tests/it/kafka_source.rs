@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ltvstream::kafka::{KafkaSettings, KafkaSource, Topics};
-use ltvstream::stream::{Fingerprint, NextOffset, Partition, Polled, Record, Source, SourceError};
+use ltvstream::stream::{Fingerprint, NextOffset, Partition, Polled, Source, SourceError};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::bindings::{
     RD_KAFKA_MSG_F_COPY, rd_kafka_producev, rd_kafka_resp_err_t, rd_kafka_vtype_t as vtype,
@@ -200,49 +200,6 @@ fn null_keys_and_values_and_header_keys_that_are_not_utf8_are_delivered() {
     let mut member = Member::join(&settings, &topics);
     run_until(&mut [&mut member], &mut ledger, |_, ledger| ledger.count() == 2);
     assert_eq!(ledger.values[&0], ["null", "v"]);
-}
-
-/// Every record of the topic as a new group gets it: partition and fingerprint.
-fn all_records(
-    (settings, topics): (&KafkaSettings, &Topics),
-    count: usize,
-) -> Vec<(Partition, Fingerprint)> {
-    let (mut source, partitions) = assigned(settings, topics);
-    source
-        .start(&partitions.iter().map(|partition| (*partition, None)).collect::<Vec<_>>())
-        .unwrap();
-    let mut records = Vec::new();
-    let deadline = Instant::now() + LIMIT;
-    while records.len() < count || source.lag().unwrap().iter().any(|(_, lag)| *lag > 0) {
-        assert!(Instant::now() < deadline, "stuck after {} records", records.len());
-        let mut visit = |record: Record<'_>| records.push((record.partition, record.fingerprint()));
-        source.poll(Duration::from_millis(100), 700, &mut visit).unwrap();
-    }
-    // Stable: records of one partition stay in their order.
-    records.sort_by_key(|(partition, _)| *partition);
-    records
-}
-
-#[test]
-fn records_taken_in_batches_are_those_taken_one_by_one() {
-    let (settings, topics) = ready("batches", 3);
-    for partition in 0..3 {
-        write(&settings.events_topic, partition, &numbered("before", 1500));
-    }
-    write_transactions(&settings);
-    let producer = producer(&[]);
-    send_with_odd_header(&producer, &settings.events_topic);
-    let nothing = BaseRecord::<[u8], [u8]>::to(&settings.events_topic).partition(1);
-    producer.send(nothing).map_err(|(error, _)| error).unwrap();
-    producer.flush(LIMIT).unwrap();
-    let taken = |consume_batches: bool| {
-        let group_id = format!("{}-{consume_batches}", settings.group_id);
-        let settings = KafkaSettings { group_id, consume_batches, ..settings.clone() };
-        all_records((&settings, &topics), 4505)
-    };
-    let singly = taken(false);
-    assert_eq!(singly.len(), 4505);
-    assert_eq!(taken(true), singly);
 }
 
 /// The client library's safe interface takes header keys as texts only.
