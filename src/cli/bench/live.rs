@@ -48,6 +48,8 @@ pub struct Plan {
 /// What the phases share.
 struct Running<'a> {
     feeder: &'a Feeder,
+    /// Known to the service.
+    customers: Vec<String>,
     url: String,
     app: &'a AppSettings,
     each: Duration,
@@ -70,7 +72,10 @@ pub fn measure(
     let catch_up_seconds = begun_at.elapsed().as_secs_f64();
     let resident_bytes = served.resident_bytes()?;
     let (url, each) = (served.url.clone(), plan.each);
-    let running = Running { feeder, url, app, each, sums: Mutex::new(vec![sum]) };
+    // Of those sent from now on the service may not know yet.
+    let customers = feeder.customers();
+    let sums = Mutex::new(vec![sum]);
+    let running = Running { feeder, customers, url, app, each, sums };
     let stop = AtomicBool::new(false);
     let (rate_reached, asked) = std::thread::scope(|scope| {
         let fed = scope.spawn(|| feeder.feed_at(plan.rate, &stop));
@@ -241,7 +246,7 @@ impl Running<'_> {
 
     /// Asks one question over and over, by several clients at a time.
     fn ask(&self, path: &str, clients: usize) -> anyhow::Result<Latency> {
-        let customers = self.feeder.customers();
+        let customers = &self.customers;
         let each_client = &|number: usize| -> anyhow::Result<Vec<f64>> {
             let client = Client::new(&self.url, None);
             let (begun_at, mut taken) = (Instant::now(), Vec::new());
