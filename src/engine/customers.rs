@@ -8,10 +8,10 @@ use std::hash::BuildHasher as _;
 
 use compact_str::CompactString;
 use hashbrown::DefaultHashBuilder;
-use hashbrown::HashTable;
 
 use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
+use crate::engine::row_index::RowIndex;
 
 /// Where a customer's row lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +31,6 @@ struct Row {
     customer: Customer,
 }
 
-/// Part of a hash, to tell most rows apart and to grow the index without reading them.
-#[derive(Clone, Copy)]
-struct Entry {
-    hash: u32,
-    at: u32,
-}
-
 /// Rows of a page.
 const PAGE_ROWS: usize = 1024;
 /// Rows whose memory is looked at to estimate that of all.
@@ -46,16 +39,11 @@ const SAMPLE_ROWS: usize = 1000;
 /// Customers by app and id.
 #[derive(Default)]
 pub struct Customers {
-    index: HashTable<Entry>,
+    index: RowIndex,
     hasher: DefaultHashBuilder,
     pages: Vec<Vec<Option<Row>>>,
     free: Vec<u32>,
     hand: usize,
-}
-
-/// All bits of a hash that the index keeps, spread over 64 bits as its tables want them.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 fn place(at: u32) -> (usize, usize) {
@@ -66,15 +54,8 @@ impl Customers {
     /// Finds a customer, or the place where it belongs.
     pub fn find(&self, app: AppIx, id: &str) -> Result<CustomerAt, Vacancy> {
         let hash = self.hasher.hash_one((app, id));
-        let part = u32::try_from(hash >> 32).unwrap_or(0);
-        let is_it = |entry: &Entry| {
-            entry.hash == part
-                && self.row(entry.at).is_some_and(|row| row.app == app && row.id == id)
-        };
-        match self.index.find(spread(part), is_it) {
-            Some(entry) => Ok(CustomerAt(entry.at)),
-            None => Err(Vacancy { hash }),
-        }
+        let is_it = |at| self.row(at).is_some_and(|row| row.app == app && row.id == id);
+        self.index.find(hash, is_it).map(CustomerAt).ok_or(Vacancy { hash })
     }
 
     fn row(&self, at: u32) -> Option<&Row> {
@@ -103,8 +84,7 @@ impl Customers {
             }
             None => self.push(row),
         };
-        let hash = u32::try_from(vacancy.hash >> 32).unwrap_or(0);
-        self.index.insert_unique(spread(hash), Entry { hash, at }, |entry| spread(entry.hash));
+        self.index.insert(vacancy.hash, at);
         CustomerAt(at)
     }
 
@@ -142,10 +122,7 @@ impl Customers {
             return;
         };
         let hash = self.hasher.hash_one((row.app, row.id.as_str()));
-        let part = u32::try_from(hash >> 32).unwrap_or(0);
-        if let Ok(entry) = self.index.find_entry(spread(part), |entry| entry.at == at.0) {
-            entry.remove();
-        }
+        self.index.remove(hash, at.0);
         let (page, row) = place(at.0);
         self.pages[page][row] = None;
         self.free.push(at.0);
@@ -188,7 +165,7 @@ impl Customers {
 
     /// Bytes of memory held by customers; what rows hold elsewhere is estimated from a sample.
     pub fn memory_bytes(&self) -> usize {
-        let rows = self.len() * size_of::<Option<Row>>() + self.index.allocation_size();
+        let rows = self.len() * size_of::<Option<Row>>() + self.index.memory_bytes();
         let places = u32::try_from(self.pages.len() * PAGE_ROWS).unwrap_or(u32::MAX);
         let step = (places as usize).div_ceil(SAMPLE_ROWS).max(1);
         let sampled = (0..places).step_by(step).filter_map(|at| self.row(at));

@@ -10,10 +10,10 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
-use hashbrown::HashTable;
 
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
+use crate::engine::row_index::RowIndex;
 use crate::engine::timelines::{PathId, Terms, TimelineEntry, Timelines};
 
 /// Number of an app within a shard.
@@ -101,7 +101,7 @@ pub struct Dictionary {
     signatures: Vec<Vec<Mark>>,
     signature_ids: HashMap<Vec<Mark>, SignatureId>,
     /// Tuples that events named, by the hash of the texts they named them with.
-    named: HashTable<(u64, TupleId)>,
+    named: RowIndex,
     hasher: DefaultHashBuilder,
     merges: HashMap<[TupleId; 3], TupleId>,
     unions: HashMap<(SignatureId, Mark), SignatureId>,
@@ -121,7 +121,7 @@ impl Default for Dictionary {
             tuple_ids: HashMap::from([(Tuple::default(), 0)]),
             signatures: vec![Vec::new()],
             signature_ids: HashMap::from([(Vec::new(), 0)]),
-            named: HashTable::new(),
+            named: RowIndex::default(),
             hasher: DefaultHashBuilder::default(),
             merges: HashMap::new(),
             unions: HashMap::new(),
@@ -186,15 +186,14 @@ impl Dictionary {
     pub fn tuple_of(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
         // One look-up instead of one for each text: most events name a tuple that is known.
         let hash = self.hasher.hash_one((&dimensions.values, &dimensions.attributes));
-        let is_it = |(_, id): &(u64, TupleId)| self.is_named(*id, dimensions);
-        if let Some((_, id)) = self.named.find(hash, is_it) {
-            return *id;
+        if let Some(id) = self.named.find(hash, |id| self.is_named(id, dimensions)) {
+            return id;
         }
         let id = self.intern_tuple(dimensions);
         if self.named.len() >= MERGES_MAX {
             self.named.clear();
         }
-        self.named.insert_unique(hash, (hash, id), |(hash, _)| *hash);
+        self.named.insert(hash, id);
         id
     }
 
@@ -424,7 +423,7 @@ impl Dictionary {
             + tuples
             + sets
             + timelines
-            + self.named.allocation_size()
+            + self.named.memory_bytes()
             + self.merges.capacity() * 20
             + self.unions.capacity() * 20
     }

@@ -19,6 +19,7 @@ pub mod fold;
 pub mod ledger;
 pub mod packed;
 pub mod refusal;
+pub mod row_index;
 pub mod shard;
 pub mod standing;
 pub mod timelines;

@@ -17,11 +17,11 @@ use std::hash::BuildHasher as _;
 use std::hash::Hash;
 
 use hashbrown::DefaultHashBuilder;
-use hashbrown::HashTable;
 
 use crate::domain::money::Amounts;
 use crate::domain::period::Period;
 use crate::domain::time::Day;
+use crate::engine::row_index::RowIndex;
 
 /// Number of terms; 0 is a trial.
 pub type TermsId = u32;
@@ -88,14 +88,14 @@ impl Default for Timeline {
 /// Values with numbers in order of arrival, found by hash.
 struct Interner<T> {
     values: Vec<T>,
-    ids: HashTable<u32>,
+    ids: RowIndex,
     hasher: DefaultHashBuilder,
 }
 
 impl<T: Hash + Eq> Interner<T> {
     /// With the value of number 0.
     fn new(zero: T) -> Self {
-        let (values, ids) = (Vec::new(), HashTable::new());
+        let (values, ids) = (Vec::new(), RowIndex::default());
         let mut interner = Self { values, ids, hasher: DefaultHashBuilder::default() };
         interner.push(zero);
         interner
@@ -107,21 +107,19 @@ impl<T: Hash + Eq> Interner<T> {
     {
         let values = &self.values;
         let hash = self.hasher.hash_one(value);
-        self.ids.find(hash, |id| values[*id as usize].borrow() == value).copied()
+        self.ids.find(hash, |id| values[id as usize].borrow() == value)
     }
 
     fn push(&mut self, value: T) -> u32 {
         // Memory ends long before four thousand million values.
         let id = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        let (hasher, values) = (&self.hasher, &mut self.values);
-        let hash = hasher.hash_one(&value);
-        values.push(value);
-        self.ids.insert_unique(hash, id, |id| hasher.hash_one(&values[*id as usize]));
+        self.ids.insert(self.hasher.hash_one(&value), id);
+        self.values.push(value);
         id
     }
 
     fn memory_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<T>() + self.ids.allocation_size()
+        self.values.capacity() * size_of::<T>() + self.ids.memory_bytes()
     }
 }
 

@@ -9,10 +9,10 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
-use hashbrown::HashTable;
 
 use crate::engine::dictionary::AppIx;
 use crate::engine::facts::{Fact, FactKey, Sums};
+use crate::engine::row_index::RowIndex;
 
 /// Rows of a page, the unit in which facts are stored.
 pub const PAGE_ROWS: usize = 512;
@@ -75,13 +75,6 @@ impl Row {
     }
 }
 
-/// Part of a key's hash, to tell most rows apart and to grow the index without reading them.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    hash: u32,
-    row: u32,
-}
-
 /// What is stored of a page.
 #[derive(Debug, Clone, Copy, Default)]
 struct PageState {
@@ -99,7 +92,7 @@ struct PageState {
 pub struct FactTable {
     rows: Vec<Row>,
     wide: HashMap<u32, Sums>,
-    index: HashTable<Entry>,
+    index: RowIndex,
     hasher: DefaultHashBuilder,
     free: Vec<u32>,
     dirty: Vec<u32>,
@@ -110,17 +103,12 @@ impl FactTable {
     /// Adds `sums` to the row of `key`.
     pub fn add(&mut self, key: FactKey, sums: Sums) {
         let hash = self.hash(&key);
-        let rows = &self.rows;
-        let is_it = |entry: &Entry| entry.hash == hash && rows[entry.row as usize].key == key;
-        let row = match self.index.find(spread(hash), is_it) {
-            Some(entry) => entry.row,
-            None => {
-                let row = self.take_row(key);
-                self.index
-                    .insert_unique(spread(hash), Entry { hash, row }, |entry| spread(entry.hash));
-                row
-            }
-        };
+        let known = self.index.find(hash, |row| self.rows[row as usize].key == key);
+        let row = known.unwrap_or_else(|| {
+            let row = self.take_row(key);
+            self.index.insert(hash, row);
+            row
+        });
         self.add_to(row, sums);
         let place = &mut self.rows[row as usize];
         if !place.is_dirty {
@@ -161,8 +149,8 @@ impl FactTable {
         }
     }
 
-    fn hash(&self, key: &FactKey) -> u32 {
-        u32::try_from(self.hasher.hash_one(key.words()) >> 32).unwrap_or(0)
+    fn hash(&self, key: &FactKey) -> u64 {
+        self.hasher.hash_one(key.words())
     }
 
     fn fact(&self, row: usize) -> Option<Fact> {
@@ -213,9 +201,7 @@ impl FactTable {
         if !place.is_zero() {
             return;
         }
-        let hash = self.hash(&place.key);
-        if let Ok(entry) = self.index.find_entry(spread(hash), |entry| entry.row == row) {
-            entry.remove();
+        if self.index.remove(self.hash(&place.key), row) {
             self.free.push(row);
         }
     }
@@ -257,8 +243,7 @@ impl FactTable {
             };
             self.rows.push(Row::new(key));
             self.set(row, &sums);
-            let hash = self.hash(&key);
-            self.index.insert_unique(spread(hash), Entry { hash, row }, |entry| spread(entry.hash));
+            self.index.insert(self.hash(&key), row);
         }
         self.pages.push(PageState { is_stored: true, updates, updated_rows });
     }
@@ -276,16 +261,11 @@ impl FactTable {
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
         self.rows.capacity() * size_of::<Row>()
-            + self.index.allocation_size()
+            + self.index.memory_bytes()
             + self.wide.allocation_size()
             + (self.dirty.capacity() + self.free.capacity()) * size_of::<u32>()
             + self.pages.capacity() * size_of::<PageState>()
     }
-}
-
-/// All bits of a hash that the index keeps, spread over 64 bits as its tables want them.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 #[cfg(test)]
