@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use ltvstream::cli::bench::process_cpu;
 use ltvstream::codec::envelope::EventFormat;
 use ltvstream::codec::event_codec::{EventCodec, EventEncoding, encode_event};
 use ltvstream::domain::event::BillingEvent;
@@ -27,21 +27,10 @@ const EVENTS: usize = 1_000_000;
 const CUSTOMERS: u32 = 250_000;
 const COMMIT_EVENTS: usize = 200_000;
 
-/// CPU time of the process so far, from the kernel's clock ticks of 10 ms.
-fn process_cpu() -> Duration {
-    const TICK_MS: u64 = 10;
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    // Fields 14 and 15, counted from after the command's closing bracket (field 2).
-    let fields = stat.rsplit_once(')').expect("command in brackets").1.split_whitespace();
-    let ticks: u64 =
-        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
-    Duration::from_millis(ticks * TICK_MS)
-}
-
 fn measured(name: &str, work: impl FnOnce()) {
-    let begun = process_cpu();
+    let begun = process_cpu().expect("Linux");
     work();
-    let micros = (process_cpu() - begun).as_secs_f64() * 1e6 / EVENTS as f64;
+    let micros = (process_cpu().expect("Linux") - begun).as_secs_f64() * 1e6 / EVENTS as f64;
     println!("{name:<30}{micros:>8.2} µs CPU per event");
 }
 

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use ltvstream::cli::bench::process_cpu;
 use ltvstream::store::rocks::{RocksSettings, RocksShared, RocksStore};
 use ltvstream::store::{Batch, Durability, Store, Table};
 use rand::seq::SliceRandom;
@@ -17,17 +18,6 @@ use rand_chacha::ChaCha8Rng;
 const CUSTOMERS: u32 = 600_000;
 const FACTS: u32 = 400_000;
 const COMMIT_ROWS: usize = 100_000;
-
-/// CPU time of the process so far, from the kernel's clock ticks of 10 ms.
-fn process_cpu() -> Duration {
-    const TICK_MS: u64 = 10;
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-    // Fields 14 and 15, counted from after the command's closing bracket (field 2).
-    let fields = stat.rsplit_once(')').expect("command in brackets").1.split_whitespace();
-    let ticks: u64 =
-        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
-    Duration::from_millis(ticks * TICK_MS)
-}
 
 #[derive(Clone, Copy)]
 enum Order {
@@ -137,12 +127,12 @@ fn commits(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|commits| {
                 let batches: Vec<_> = (0..commits).map(|_| rows.next_commit(order)).collect();
-                let start = process_cpu();
+                let start = process_cpu().expect("Linux");
                 for batch in batches {
                     store.commit(batch, Durability::Process).expect("commit");
                 }
                 settle(&store);
-                process_cpu() - start
+                process_cpu().expect("Linux") - start
             });
         });
     }

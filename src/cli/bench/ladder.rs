@@ -28,6 +28,7 @@ use crate::store::Durability;
 use crate::stream::{Partition, Polled, Record, Source};
 use crate::telemetry::Metrics;
 
+use super::cpu::process_cpu;
 use super::report::{Ladder, Memory, Rung};
 
 /// Records handed over by one poll.
@@ -83,7 +84,7 @@ impl Bench {
         self.settings.group_id = format!("{}-{stage}", self.settings.events_topic);
         let mut source = KafkaSource::new(&self.settings, &self.topics)?;
         let (mut read, mut failure) = (0, None);
-        let mut begun: Option<(f64, Instant)> = None;
+        let mut begun: Option<(Duration, Instant)> = None;
         while read < self.events {
             let polled = source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut |record| {
                 if failure.is_none() {
@@ -97,7 +98,7 @@ impl Bench {
                 Polled::Records(count) => read += u64::try_from(count)?,
                 Polled::Assigned(partitions) => {
                     let starts: Vec<_> = partitions.into_iter().map(|p| (p, None)).collect();
-                    begun = Some((cpu_seconds()?, Instant::now()));
+                    begun = Some((process_cpu()?, Instant::now()));
                     source.start(&starts)?;
                 }
                 Polled::Revoked(partitions) | Polled::Lost(partitions) => {
@@ -106,11 +107,17 @@ impl Bench {
             }
         }
         let (cpu, wall) = begun.context("no partition was assigned")?;
-        Ok(self.rung(stage, cpu, wall, cpu_seconds()?))
+        Ok(self.rung(stage, cpu, wall, process_cpu()?))
     }
 
-    fn rung(&self, stage: &'static str, cpu_begun: f64, begun_at: Instant, cpu: f64) -> Rung {
-        let cpu_micros = (cpu - cpu_begun) * 1e6 / self.events as f64;
+    fn rung(
+        &self,
+        stage: &'static str,
+        cpu_begun: Duration,
+        begun_at: Instant,
+        cpu: Duration,
+    ) -> Rung {
+        let cpu_micros = (cpu - cpu_begun).as_secs_f64() * 1e6 / self.events as f64;
         Rung { stage, cpu_micros, wall_seconds: begun_at.elapsed().as_secs_f64() }
     }
 
@@ -172,13 +179,13 @@ impl Bench {
             Box::new(move |partition: Partition| stores.open_shard(partition, &opening));
         let mut pipeline = Pipeline::new((source, sink), (feed, publisher), open_shard, settings);
         let stop = Arc::new(AtomicBool::new(false));
-        let (cpu, begun_at) = (cpu_seconds()?, Instant::now());
+        let (cpu, begun_at) = (process_cpu()?, Instant::now());
         while records(&shards) < self.events {
             pipeline.turn()?;
         }
         stop.store(true, Ordering::Relaxed);
         pipeline.run(&stop)?;
-        let rung = self.rung("publish", cpu, begun_at, cpu_seconds()?);
+        let rung = self.rung("publish", cpu, begun_at, process_cpu()?);
         Ok((rung, memory(&shards)))
     }
 
@@ -221,17 +228,4 @@ fn memory(shards: &Shards) -> Memory {
         facts,
         bytes_per_fact: fixed as f64 / (facts.max(1)) as f64,
     }
-}
-
-/// CPU time of this process so far, all threads, user and system.
-fn cpu_seconds() -> anyhow::Result<f64> {
-    // Clock ticks are hundredths of a second on every Linux.
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").context("CPU time needs Linux")?;
-    let after_name = stat.rsplit_once(')').context("/proc/self/stat")?.1;
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |at: usize| -> anyhow::Result<f64> {
-        Ok(fields.get(at).context("/proc/self/stat")?.parse::<f64>()?)
-    };
-    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }

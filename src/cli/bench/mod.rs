@@ -5,6 +5,7 @@
 //!   and started again; its sums must be those of what was sent.
 
 mod child;
+mod cpu;
 mod feeder;
 mod known;
 mod ladder;
@@ -18,6 +19,8 @@ use crate::config::{Config, Mode};
 use crate::generator::{Generator, GeneratorSettings};
 use crate::kafka::{KafkaSettings, ensure_topics};
 use crate::service::kafka_settings;
+
+pub use self::cpu::process_cpu;
 
 use self::child::Start;
 use self::feeder::Feeder;
