@@ -21,6 +21,7 @@ pub mod chartmogul;
 mod clock;
 pub mod codat;
 pub mod compat;
+mod csv;
 mod freshness;
 mod layers;
 pub mod money;

@@ -223,6 +223,25 @@ fn normal(field: &Field, value: String) -> String {
     }
 }
 
+/// Makes a type by which the OpenAPI document shows a list of parameters, with `filter.*` beside
+/// them or without.
+macro_rules! documented_parameters {
+    ($type:ident, $parameters:expr, has_filters: $has_filters:expr) => {
+        /// The parameters in the OpenAPI document.
+        pub struct $type;
+
+        impl utoipa::IntoParams for $type {
+            fn into_params(
+                _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+            ) -> Vec<utoipa::openapi::path::Parameter> {
+                $crate::http::parameters::document($parameters, $has_filters)
+            }
+        }
+    };
+}
+
+pub(in crate::http) use documented_parameters;
+
 /// Parameters as the OpenAPI document shows them.
 pub fn document(known: &[Parameter], has_filters: bool) -> Vec<utoipa::openapi::path::Parameter> {
     let mut shown: Vec<_> = known

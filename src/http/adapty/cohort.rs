@@ -13,10 +13,11 @@ use crate::http::adapty::document::AdaptyCohortRequest;
 use crate::http::adapty::request::{
     Asked, CohortRequest, Fault, Format, NO_FIELD, PeriodType, Sent, read_cohort,
 };
-use crate::http::adapty::visit::{Place, csv_headers, enter, headers};
+use crate::http::adapty::visit::{Place, enter, headers};
 use crate::http::adapty::words::{AdaptyError, Refusal};
 use crate::http::asking::merged;
 use crate::http::compat::pairs;
+use crate::http::csv::csv_headers;
 use crate::http::freshness::blocking;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;

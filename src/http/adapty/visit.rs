@@ -4,8 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 
 use crate::domain::rules::AppRules;
 use crate::domain::time::{Day, Zone};
@@ -74,10 +73,4 @@ pub fn headers<R>(freshness: &Freshness, asked: &Asked<R>) -> HeaderMap {
     let mut given = Given::default();
     asked.ignored.iter().for_each(|name| given.ignore(name));
     answer_headers(freshness, &given)
-}
-
-/// The same, of an answer in CSV.
-pub fn csv_headers(mut headers: HeaderMap) -> HeaderMap {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    headers
 }

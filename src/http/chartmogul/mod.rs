@@ -27,7 +27,7 @@ use crate::http::compat::{
     credentials, pairs,
 };
 use crate::http::freshness::blocking;
-use crate::http::parameters::{Parameter, Shape, document};
+use crate::http::parameters::{Parameter, Shape, documented_parameters};
 use crate::http::state::HttpState;
 use crate::metrics_api::mrr::{ChurnWindow, Interval, MrrQuestion};
 use crate::metrics_api::question::InvalidQuestion;
@@ -93,16 +93,7 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-/// The parameters in the OpenAPI document.
-pub struct ChartMogulParameters;
-
-impl utoipa::IntoParams for ChartMogulParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, false)
-    }
-}
+documented_parameters!(ChartMogulParameters, PARAMETERS, has_filters: false);
 
 /// Whether a key is good, as ChartMogul's clients ask.
 #[utoipa::path(

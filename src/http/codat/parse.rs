@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDateTime};
 
 use crate::domain::time::Day;
 use crate::http::compat::{BadParameter, CompatError, Given};
-use crate::http::parameters::{Parameter, Shape, document};
+use crate::http::parameters::{Parameter, Shape, documented_parameters};
 use crate::metrics_api::commerce_periods::{
     InvalidPeriods, PERIODS_MAX, Period, PeriodUnit, REACH_YEARS, periods,
 };
@@ -55,16 +55,7 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-/// The parameters in the OpenAPI document.
-pub struct CodatParameters;
-
-impl utoipa::IntoParams for CodatParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, false)
-    }
-}
+documented_parameters!(CodatParameters, PARAMETERS, has_filters: false);
 
 /// What is asked of a metric.
 pub struct Asked {

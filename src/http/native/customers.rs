@@ -9,7 +9,7 @@ use crate::http::auth::{Caller, Reading};
 use crate::http::freshness::{blocking, gather, wait_for};
 use crate::http::native::customer_body::{CustomerBody, CustomerLedger};
 use crate::http::native::question::MIN_AS_OF_PARAMETER;
-use crate::http::parameters::{Parameter, Parameters, document};
+use crate::http::parameters::{Parameter, Parameters, documented_parameters};
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 use crate::state::LiveShard;
@@ -17,16 +17,7 @@ use crate::state::LiveShard;
 /// What the path takes.
 pub const PARAMETERS: &[Parameter] = &[MIN_AS_OF_PARAMETER];
 
-/// The parameters in the OpenAPI document.
-pub struct CustomerParameters;
-
-impl utoipa::IntoParams for CustomerParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, false)
-    }
-}
+documented_parameters!(CustomerParameters, PARAMETERS, has_filters: false);
 
 /// What a shard knows of a customer.
 enum Known {

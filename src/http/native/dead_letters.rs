@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::http::auth::{Administering, Caller};
 use crate::http::freshness::{Freshness, blocking, gather};
-use crate::http::parameters::{Parameter, Parameters, Shape, document};
+use crate::http::parameters::{Parameter, Parameters, Shape, documented_parameters};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::stream::{DeadLetter, Partition};
@@ -33,16 +33,7 @@ pub const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-/// The parameters in the OpenAPI document.
-pub struct DeadLetterParameters;
-
-impl utoipa::IntoParams for DeadLetterParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, false)
-    }
-}
+documented_parameters!(DeadLetterParameters, PARAMETERS, has_filters: false);
 
 /// Refused records.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -1,10 +1,8 @@
 //! `GET /v1/apps/{app}/ltv`: lifetime value by cohort and age.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 
 use crate::domain::cohort::{Anchor, Field};
 use crate::domain::rules::AppRules;
@@ -15,9 +13,9 @@ use crate::http::freshness::{blocking, wait_for};
 use crate::http::native::ltv_body::{Asked, LtvBody};
 use crate::http::native::ltv_csv::csv_chunks;
 use crate::http::native::question::{
-    FORMAT, Format, MEASURE, MIN_AS_OF_PARAMETER, ZONE, csv_headers, today, zone,
+    FORMAT, Format, MEASURE, MIN_AS_OF_PARAMETER, ZONE, csv_response, today, zone,
 };
-use crate::http::parameters::{Parameter, Parameters, Shape, document};
+use crate::http::parameters::{Parameter, Parameters, Shape, documented_parameters};
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
@@ -84,16 +82,7 @@ pub const PARAMETERS: &[Parameter] = &[
     MIN_AS_OF_PARAMETER,
 ];
 
-/// The parameters in the OpenAPI document.
-pub struct LtvParameters;
-
-impl utoipa::IntoParams for LtvParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, true)
-    }
-}
+documented_parameters!(LtvParameters, PARAMETERS, has_filters: true);
 
 /// Reads the question and what of it must be repeated in the answer.
 fn read_question(
@@ -182,9 +171,6 @@ fn respond(
     let headers = freshness.headers();
     Ok(match format {
         Format::Json => (headers, Json(LtvBody::new(asked, answer, freshness))).into_response(),
-        Format::Csv => {
-            let chunks = csv_chunks(answer).map(Ok::<_, std::io::Error>);
-            (csv_headers(headers), Body::from_stream(stream::iter(chunks))).into_response()
-        }
+        Format::Csv => csv_response(headers, csv_chunks(answer)),
     })
 }

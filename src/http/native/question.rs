@@ -1,11 +1,14 @@
 //! Parameters that several questions share.
 
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 
 use crate::domain::rules::AppRules;
 use crate::domain::time::{Day, Zone};
 use crate::http::clock::Clock;
+use crate::http::csv::csv_headers;
 use crate::http::freshness::MIN_AS_OF;
 use crate::http::parameters::{Parameter, Parameters, Shape};
 use crate::http::problem::{Kind, Problem};
@@ -30,10 +33,13 @@ impl Format {
     }
 }
 
-/// Headers of a CSV answer.
-pub fn csv_headers(mut headers: HeaderMap) -> HeaderMap {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
-    headers
+/// A CSV answer, sent in the pieces in which it is made.
+pub fn csv_response(
+    headers: HeaderMap,
+    chunks: impl Iterator<Item = String> + Send + 'static,
+) -> Response {
+    let chunks = chunks.map(Ok::<_, std::io::Error>);
+    (csv_headers(headers), Body::from_stream(stream::iter(chunks))).into_response()
 }
 
 /// `format`

@@ -1,10 +1,8 @@
 //! `GET /v1/apps/{app}/revenue`: money by calendar bucket, whatever the cohort.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 
 use crate::domain::cohort::Field;
 use crate::domain::rules::AppRules;
@@ -13,10 +11,10 @@ use crate::http::asking;
 use crate::http::auth::{Caller, Reading};
 use crate::http::freshness::{blocking, wait_for};
 use crate::http::native::question::{
-    FORMAT, Format, MEASURE, MIN_AS_OF_PARAMETER, ZONE, csv_headers, today, zone,
+    FORMAT, Format, MEASURE, MIN_AS_OF_PARAMETER, ZONE, csv_response, today, zone,
 };
 use crate::http::native::revenue_body::{AskedRevenue, RevenueBody, csv_chunks};
-use crate::http::parameters::{Parameter, Parameters, Shape, document};
+use crate::http::parameters::{Parameter, Parameters, Shape, documented_parameters};
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 use crate::metrics_api::question::{Measure, RefundDating};
@@ -61,16 +59,7 @@ pub const PARAMETERS: &[Parameter] = &[
     MIN_AS_OF_PARAMETER,
 ];
 
-/// The parameters in the OpenAPI document.
-pub struct RevenueParameters;
-
-impl utoipa::IntoParams for RevenueParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, true)
-    }
-}
+documented_parameters!(RevenueParameters, PARAMETERS, has_filters: true);
 
 fn read_question(
     parameters: &Parameters,
@@ -152,9 +141,6 @@ fn respond(
         Format::Json => {
             (headers, Json(RevenueBody::new(asked, &answer, freshness))).into_response()
         }
-        Format::Csv => {
-            let chunks = csv_chunks(answer, asked.measured()).map(Ok::<_, std::io::Error>);
-            (csv_headers(headers), Body::from_stream(stream::iter(chunks))).into_response()
-        }
+        Format::Csv => csv_response(headers, csv_chunks(answer, asked.measured())),
     })
 }

@@ -11,7 +11,7 @@ use crate::engine::standing::Suspension;
 use crate::http::auth::{Access, Caller, Reading};
 use crate::http::freshness::{Freshness, blocking, gather, wait_for};
 use crate::http::native::question::MIN_AS_OF_PARAMETER;
-use crate::http::parameters::{Parameter, Parameters, Shape, document};
+use crate::http::parameters::{Parameter, Parameters, Shape, documented_parameters};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::state::LiveShard;
@@ -46,16 +46,7 @@ pub const PARAMETERS: &[Parameter] = &[
     MIN_AS_OF_PARAMETER,
 ];
 
-/// The parameters in the OpenAPI document.
-pub struct SuspendedParameters;
-
-impl utoipa::IntoParams for SuspendedParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, false)
-    }
-}
+documented_parameters!(SuspendedParameters, PARAMETERS, has_filters: false);
 
 /// Suspended events.
 #[derive(Debug, Clone, Serialize, ToSchema)]

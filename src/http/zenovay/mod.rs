@@ -25,7 +25,7 @@ use crate::http::compat::{
     is_uuid, pairs,
 };
 use crate::http::freshness::blocking;
-use crate::http::parameters::{Parameter, Shape, document};
+use crate::http::parameters::{Parameter, Shape, documented_parameters};
 use crate::http::state::HttpState;
 use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
 
@@ -78,16 +78,7 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-/// The parameters in the OpenAPI document.
-pub struct ZenovayParameters;
-
-impl utoipa::IntoParams for ZenovayParameters {
-    fn into_params(
-        _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-    ) -> Vec<utoipa::openapi::path::Parameter> {
-        document(PARAMETERS, false)
-    }
-}
+documented_parameters!(ZenovayParameters, PARAMETERS, has_filters: false);
 
 /// Lifetime value as Zenovay's clients read it.
 ///
