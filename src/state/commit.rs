@@ -8,7 +8,7 @@ use parking_lot::RawMutex;
 use crate::codec::fact_pages::{encode_page, page_key};
 use crate::codec::stored::{
     Anchor, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk, encode_dead_letter,
-    encode_forgotten, encode_position, encode_rules, encode_suspended,
+    encode_forgotten, encode_position, encode_suspended,
 };
 use crate::codec::stored_entry::encode_entries;
 use crate::engine::facts::FactPage;
@@ -28,7 +28,7 @@ pub struct PreparedCommit {
     changes: Changes,
     quarantine: Vec<DeadLetter>,
     position: Position,
-    rules: Vec<u8>,
+    rules: Option<Vec<u8>>,
     store: Arc<dyn Store>,
     _gate: ArcMutexGuard<RawMutex, ()>,
 }
@@ -59,7 +59,7 @@ impl LiveShard {
             changes,
             quarantine: std::mem::take(&mut self.quarantine),
             position: self.position.clone(),
-            rules: encode_rules(&self.stored_rules),
+            rules: self.unstored_rules.take(),
             store: Arc::clone(&self.store),
             _gate: gate,
         }
@@ -98,7 +98,9 @@ impl PreparedCommit {
             let (key, value) = encode_dead_letter(letter);
             batch.put(Table::Quarantine, key, value);
         }
-        batch.put(Table::Meta, RULES_KEY.to_vec(), self.rules);
+        if let Some(rules) = self.rules {
+            batch.put(Table::Meta, RULES_KEY.to_vec(), rules);
+        }
         batch.put(Table::Meta, POSITION_KEY.to_vec(), encode_position(&self.position));
         let rows = batch.writes.len();
         self.store.commit(batch, durability)?;

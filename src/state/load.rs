@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::codec::fact_pages::PageReader;
 use crate::codec::stored::{
     POSITION_KEY, Position, RULES_KEY, StoredError, decode_forgotten, decode_position,
-    decode_rules, decode_suspended,
+    decode_rules, decode_suspended, encode_rules,
 };
 use crate::codec::stored_entry::decode_entries;
 use crate::domain::rules::Rules;
@@ -67,7 +67,7 @@ impl LiveShard {
             commit_gate: Arc::new(Mutex::new(())),
             quarantine: Vec::new(),
             last_anchor: None,
-            stored_rules,
+            unstored_rules: Some(encode_rules(&stored_rules)),
             is_dirty: false,
         })
     }

@@ -15,7 +15,6 @@ mod load;
 mod rebuild;
 mod shards;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -104,8 +103,9 @@ pub struct LiveShard {
     commit_gate: Arc<Mutex<()>>,
     quarantine: Vec<DeadLetter>,
     last_anchor: Option<Anchor>,
-    /// The rules to store: those in force, and those of apps that are not configured now.
-    stored_rules: BTreeMap<String, String>,
+    /// The row of rules that the first commit stores: those in force, and those of apps that are
+    /// not configured now. They do not change while a shard is open.
+    unstored_rules: Option<Vec<u8>>,
     is_dirty: bool,
 }
 
