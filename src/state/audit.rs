@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::codec::stored::{chunk_customer, decode_chunk};
-use crate::domain::rules::Rules;
 use crate::engine::facts::{FactKey, Sums};
 use crate::engine::fold::{FactDelta, Scribe, facts};
-use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::ledger::Ledger;
 use crate::engine::shard::split_customer_key;
-use crate::state::{LiveShard, StateError, corrupt, describe_key};
-use crate::store::{StoreError, Table};
+use crate::state::ledgers::each_ledger;
+use crate::state::{LiveShard, StateError, describe_key};
+use crate::store::StoreError;
 
 /// A fact that the ledgers do not explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,69 +76,22 @@ impl LiveShard {
         let gate = Arc::clone(&self.commit_gate);
         let _gate = gate.lock();
         let store = Arc::clone(&self.store);
-        let mut walk = LedgerWalk::new(self, &rules, visit);
-        store.scan(Table::History, &[], &mut |key, value| {
-            let events =
-                decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
-            walk.chunk(chunk_customer(key), events)
-        })?;
-        walk.finish()?;
-        Ok(())
-    }
-}
-
-/// Gathers chunks into ledgers.
-struct LedgerWalk<'a> {
-    live: &'a mut LiveShard,
-    rules: &'a Rules,
-    visit: &'a mut dyn FnMut(&mut FactDelta, u64),
-    customer: Vec<u8>,
-    events: Vec<LedgerEvent<'static>>,
-    delta: FactDelta,
-}
-
-impl<'a> LedgerWalk<'a> {
-    fn new(
-        live: &'a mut LiveShard,
-        rules: &'a Rules,
-        visit: &'a mut dyn FnMut(&mut FactDelta, u64),
-    ) -> Self {
-        let (customer, events, delta) = (Vec::new(), Vec::new(), FactDelta::new());
-        Self { live, rules, visit, customer, events, delta }
-    }
-
-    fn chunk(
-        &mut self,
-        customer: &[u8],
-        events: Vec<LedgerEvent<'static>>,
-    ) -> Result<(), StoreError> {
-        if customer != self.customer {
-            self.finish()?;
-            self.customer = customer.to_vec();
-        }
-        self.events.extend(events);
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), StoreError> {
-        if self.events.is_empty() {
-            return Ok(());
-        }
-        let unknown = |key: &[u8]| StoreError::Corrupt {
-            table: "history",
-            key: describe_key(key),
-            message: "the key names no customer of a configured app".to_owned(),
-        };
-        let (app, _) = split_customer_key(&self.customer).ok_or_else(|| unknown(&self.customer))?;
-        let app_id = self.live.shard.dictionary.app_id(app).to_owned();
-        let rules = self.rules.apps.get(&app_id).ok_or_else(|| unknown(&self.customer))?;
-        let events = std::mem::take(&mut self.events);
-        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-        let dictionary = &mut self.live.shard.dictionary;
-        let mut scribe = Scribe { app, rules, dictionary, delta: &mut self.delta };
-        facts(&Ledger::new(events), &mut scribe);
-        (self.visit)(&mut self.delta, count);
-        self.delta.clear();
-        Ok(())
+        let mut delta = FactDelta::new();
+        each_ledger(&*store, |customer, chunks| {
+            let unknown = || StoreError::Corrupt {
+                table: "history",
+                key: describe_key(customer),
+                message: "the key names no customer of a configured app".to_owned(),
+            };
+            let dictionary = &mut self.shard.dictionary;
+            let (app, _) = split_customer_key(customer).ok_or_else(unknown)?;
+            let rules = rules.apps.get(dictionary.app_id(app)).ok_or_else(unknown)?;
+            let events: Vec<_> = chunks.into_iter().flat_map(|(_, events)| events).collect();
+            let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+            facts(&Ledger::new(events), &mut Scribe { app, rules, dictionary, delta: &mut delta });
+            visit(&mut delta, count);
+            delta.clear();
+            Ok(())
+        })
     }
 }

@@ -11,6 +11,7 @@
 
 mod audit;
 mod commit;
+mod ledgers;
 mod load;
 mod rebuild;
 mod shards;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::stored::{
-    POSITION_KEY, RULES_KEY, chunk_customer, decode_chunk, decode_position, encode_chunk,
-    encode_position, encode_rules, encode_suspended,
+    POSITION_KEY, RULES_KEY, decode_position, encode_chunk, encode_position, encode_rules,
+    encode_suspended,
 };
 use crate::codec::stored_entry::encode_entries;
 use crate::domain::rules::{AppRules, Rules};
@@ -16,10 +16,11 @@ use crate::engine::customer::suspended;
 use crate::engine::dictionary::{AppIx, Dictionary};
 use crate::engine::facts::{FactKey, FactTable, Sums};
 use crate::engine::fold::{FactDelta, Scribe, facts};
-use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::ledger::Ledger;
 use crate::engine::packed::pack;
 use crate::engine::shard::{convert, split_customer_key};
 use crate::state::commit::write_facts;
+use crate::state::ledgers::{Chunks, each_ledger};
 use crate::state::load::{canonical_rules, read_entries, read_facts, read_rules};
 use crate::state::{StateError, corrupt};
 use crate::store::{Batch, Durability, Store, StoreError, Table};
@@ -43,8 +44,6 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
         dictionary: read_dictionary(store)?,
         sums: BTreeMap::new(),
         batch: Batch::default(),
-        customer: Vec::new(),
-        chunks: Vec::new(),
         done: Rebuilt::default(),
     };
     let stored = read_rules(store)?;
@@ -55,17 +54,7 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
     for fact in given.iter() {
         *run.sums.entry(fact.key).or_default() += fact.sums;
     }
-    let mut refused = None;
-    store.scan(Table::History, &[], &mut |key, value| {
-        let events = decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
-        if refused.is_none() {
-            refused = run.chunk(key, events).err();
-        }
-        Ok(())
-    })?;
-    if let Some(refused) = refused.or(run.finish_customer().err()) {
-        return Err(refused);
-    }
+    each_ledger(store, |customer, chunks| run.customer(customer, chunks))?;
     run.commit(store)
 }
 
@@ -116,25 +105,12 @@ struct Rebuild<'a> {
     dictionary: Dictionary,
     sums: BTreeMap<FactKey, Sums>,
     batch: Batch,
-    /// The customer whose chunks are being gathered.
-    customer: Vec<u8>,
-    chunks: Vec<(Vec<u8>, Vec<LedgerEvent<'static>>)>,
     done: Rebuilt,
 }
 
 impl Rebuild<'_> {
-    fn chunk(&mut self, key: &[u8], events: Vec<LedgerEvent<'static>>) -> Result<(), StateError> {
-        if chunk_customer(key) != self.customer {
-            self.finish_customer()?;
-            self.customer = chunk_customer(key).to_vec();
-        }
-        self.chunks.push((key.to_vec(), events));
-        Ok(())
-    }
-
-    fn finish_customer(&mut self) -> Result<(), StateError> {
-        let chunks = std::mem::take(&mut self.chunks);
-        let Some((app, customer_id)) = split_customer_key(&self.customer) else {
+    fn customer(&mut self, key: &[u8], chunks: Chunks) -> Result<(), StateError> {
+        let Some((app, customer_id)) = split_customer_key(key) else {
             return Ok(());
         };
         let app_id = self.dictionary.app_id(app).to_owned();
@@ -178,10 +154,10 @@ impl Rebuild<'_> {
         }
         let waiting = suspended(&ledger, &standings);
         if waiting.is_empty() {
-            self.batch.delete(Table::Suspended, self.customer.clone());
+            self.batch.delete(Table::Suspended, key.to_vec());
         } else {
-            let value = encode_suspended(&self.customer, &waiting);
-            self.batch.put(Table::Suspended, self.customer.clone(), value);
+            let value = encode_suspended(key, &waiting);
+            self.batch.put(Table::Suspended, key.to_vec(), value);
         }
         Ok(())
     }

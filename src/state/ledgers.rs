@@ -1,0 +1,32 @@
+//! The stored ledgers of a shard, one after the other.
+
+use crate::codec::stored::{chunk_customer, decode_chunk};
+use crate::engine::ledger::LedgerEvent;
+use crate::state::{StateError, corrupt};
+use crate::store::{Store, Table};
+
+/// The chunks of a customer, in order, each under its key.
+pub(super) type Chunks = Vec<(Vec<u8>, Vec<LedgerEvent<'static>>)>;
+
+/// Hands every customer's key and chunks to `visit`, in order of the keys, until it fails.
+pub(super) fn each_ledger(
+    store: &dyn Store,
+    mut visit: impl FnMut(&[u8], Chunks) -> Result<(), StateError>,
+) -> Result<(), StateError> {
+    let (mut customer, mut chunks) = (Vec::new(), Chunks::new());
+    let mut outcome = Ok(());
+    store.scan(Table::History, &[], &mut |key, value| {
+        let events = decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
+        if outcome.is_err() {
+            return Ok(());
+        }
+        if chunk_customer(key) != customer && !chunks.is_empty() {
+            outcome = visit(&customer, std::mem::take(&mut chunks));
+        }
+        customer = chunk_customer(key).to_vec();
+        chunks.push((key.to_vec(), events));
+        Ok(())
+    })?;
+    outcome?;
+    if chunks.is_empty() { Ok(()) } else { visit(&customer, chunks) }
+}
