@@ -6,11 +6,11 @@
 //!
 //! ```text
 //! key    page (u32, big endian), update (u32, big endian; 0 is the whole page)
-//! value  sealed: number of rows, then for each
+//! value  sealed: app, zone and kind of all its facts, number of rows, then for each
 //!        places passed over since the row before
-//!        0, or kind and what is present
-//!        app, zone, day (from the row before), the other days (from the day), index, dims,
-//!        slips, count, money
+//!        0, or what is present
+//!        day (from the row before), the other days (from the day), index, dims, slips, count,
+//!        money
 //! ```
 //!
 //! with all numbers as zigzag varints; sums beyond 64 bits take 16 bytes each.
@@ -21,18 +21,19 @@ use crate::codec::sealed;
 use crate::codec::stored::{StoredError, VERSION, open};
 use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
-use crate::engine::facts::{Fact, FactKey, FactKind, FactPage, FactTable, PAGE_ROWS, Sums};
+use crate::engine::facts::{Fact, FactKey, FactKind, FactPage, FactTable, Group, PAGE_ROWS, Sums};
 
 /// What a fact takes at most as a rule.
 const FACT_BYTES: usize = 32;
 
-/// What follows the kind, as bits beside it.
-const HAS_INSTALL: i64 = 1 << 8;
-const HAS_FIRST: i64 = 1 << 9;
-const HAS_OTHER: i64 = 1 << 10;
-const HAS_SLIPS: i64 = 1 << 11;
-const HAS_MONEY: i64 = 1 << 12;
-const IS_WIDE: i64 = 1 << 13;
+/// What is present, as bits.
+const IS_FACT: i64 = 1;
+const HAS_INSTALL: i64 = 1 << 1;
+const HAS_FIRST: i64 = 1 << 2;
+const HAS_OTHER: i64 = 1 << 3;
+const HAS_SLIPS: i64 = 1 << 4;
+const HAS_MONEY: i64 = 1 << 5;
+const IS_WIDE: i64 = 1 << 6;
 
 /// Key of a page's row, or of that of its update of this number.
 pub fn page_key(page: u32, update: u32) -> [u8; 8] {
@@ -45,16 +46,20 @@ pub fn page_key(page: u32, update: u32) -> [u8; 8] {
 /// The row of a page or update.
 pub fn encode_page(page: &FactPage) -> ([u8; 8], Vec<u8>) {
     let key = page_key(page.page, page.update);
-    let value = sealed::seal_written(VERSION, &key, page.rows.len() * FACT_BYTES, |payload| {
-        put_long(payload, i64::try_from(page.rows.len()).unwrap_or(0));
+    let value = sealed::seal_written(VERSION, &key, page.len() * FACT_BYTES, |payload| {
+        let Group { app, zone, kind } = page.group();
+        put_long(payload, i64::from(app.0));
+        put_long(payload, i64::from(zone));
+        put_long(payload, i64::from(kind as u8));
+        put_long(payload, i64::try_from(page.len()).unwrap_or(0));
         let (mut next, mut day) = (0, Day(0));
-        for (place, fact) in &page.rows {
-            put_long(payload, i64::from(*place) - next);
-            next = i64::from(*place) + 1;
+        for (place, fact) in page.rows() {
+            put_long(payload, i64::from(place) - next);
+            next = i64::from(place) + 1;
             match fact {
                 None => put_long(payload, 0),
                 Some(fact) => {
-                    put_fact(payload, fact, day);
+                    put_fact(payload, &fact, day);
                     day = fact.key.day;
                 }
             }
@@ -68,7 +73,7 @@ fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {
     let days =
         [(HAS_INSTALL, key.install_day), (HAS_FIRST, key.first_day), (HAS_OTHER, key.other_day)];
     let small = [sums.gross, sums.proceeds, sums.net].map(i64::try_from);
-    let mut head = i64::from(key.kind as u8);
+    let mut head = IS_FACT;
     for (bit, day) in days {
         head |= if day == Day::MIN { 0 } else { bit };
     }
@@ -79,8 +84,6 @@ fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {
         _ => HAS_MONEY | IS_WIDE,
     };
     put_long(out, head);
-    put_long(out, i64::from(key.app.0));
-    put_long(out, i64::from(key.zone));
     put_long(out, i64::from(key.day.0) - i64::from(day_before.0));
     for (_, day) in days.into_iter().filter(|(_, day)| *day != Day::MIN) {
         put_long(out, i64::from(day.0) - i64::from(key.day.0));
@@ -112,6 +115,8 @@ fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {
 pub struct PageReader {
     table: FactTable,
     pages: u32,
+    /// Of the page that is being read.
+    group: Option<Group>,
     facts: Vec<Option<Fact>>,
     updates: u32,
     updated_rows: usize,
@@ -144,11 +149,15 @@ impl PageReader {
     fn rows(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoredError> {
         let malformed = |_: DecodeError| StoredError::Malformed("page of facts");
         let mut cursor = Cursor::new(open(key, value)?);
+        let group = read_group(&mut cursor).map_err(malformed)?;
+        if *self.group.get_or_insert(group) != group {
+            return Err(StoredError::Malformed("a page of facts and its update are of two kinds"));
+        }
         let count = cursor.long().map_err(malformed)?;
         let (mut place, mut day) = (0, Day(0));
         for _ in 0..count {
             place += cursor.long().map_err(malformed)?;
-            let fact = read_fact(&mut cursor, day).map_err(malformed)?;
+            let fact = read_fact(&mut cursor, group, day).map_err(malformed)?;
             if let Some(fact) = &fact {
                 day = fact.key.day;
             }
@@ -165,8 +174,8 @@ impl PageReader {
     }
 
     fn end_page(&mut self) {
-        if self.pages > 0 {
-            self.table.restore_page(&self.facts, (self.updates, self.updated_rows));
+        if let Some(group) = self.group.take() {
+            self.table.restore_page(group, &self.facts, (self.updates, self.updated_rows));
         }
         self.facts.clear();
         self.updated_rows = 0;
@@ -179,16 +188,26 @@ impl PageReader {
     }
 }
 
-fn read_fact(cursor: &mut Cursor<'_>, day_before: Day) -> Result<Option<Fact>, DecodeError> {
+fn beyond(what: &'static str) -> DecodeError {
+    DecodeError::MalformedAvro(what)
+}
+
+fn read_group(cursor: &mut Cursor<'_>) -> Result<Group, DecodeError> {
+    let app = u16::try_from(cursor.long()?).map_err(|_| beyond("app of facts"))?;
+    let zone = u8::try_from(cursor.long()?).map_err(|_| beyond("zone of facts"))?;
+    let kind = u8::try_from(cursor.long()?).ok().and_then(FactKind::from_stored);
+    Ok(Group { app: AppIx(app), zone, kind: kind.ok_or(beyond("kind of facts"))? })
+}
+
+fn read_fact(
+    cursor: &mut Cursor<'_>,
+    Group { app, zone, kind }: Group,
+    day_before: Day,
+) -> Result<Option<Fact>, DecodeError> {
     let head = cursor.long()?;
     if head == 0 {
         return Ok(None);
     }
-    let beyond = |what: &'static str| DecodeError::MalformedAvro(what);
-    let kind = u8::try_from(head & 0xff).ok().and_then(FactKind::from_stored);
-    let kind = kind.ok_or(beyond("kind of a fact"))?;
-    let app = u16::try_from(cursor.long()?).map_err(|_| beyond("app of a fact"))?;
-    let zone = u8::try_from(cursor.long()?).map_err(|_| beyond("zone of a fact"))?;
     let day_from = |from: Day, cursor: &mut Cursor<'_>| {
         let day = i64::from(from.0).checked_add(cursor.long()?);
         let day = day.and_then(|day| i32::try_from(day).ok());
@@ -217,7 +236,7 @@ fn read_fact(cursor: &mut Cursor<'_>, day_before: Day) -> Result<Option<Fact>, D
         slip_first,
         other_slip_install,
         other_slip_first,
-        ..FactKey::new(AppIx(app), zone, kind, day, dims)
+        ..FactKey::new(app, zone, kind, day, dims)
     };
     Ok(Some(Fact { key, sums: read_sums(cursor, head)? }))
 }

@@ -7,13 +7,17 @@
 //! * No row of [`FactTable::iter`] is zero in all its sums.
 //! * Rows are per reporting zone: a question adds up rows of one zone only.
 
+mod changed;
+mod page;
 mod table;
 
 use crate::domain::money::Amounts;
 use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
 
-pub use self::table::{FactPage, FactTable, PAGE_ROWS};
+pub use self::changed::FactPage;
+pub use self::page::{Group, PAGE_ROWS};
+pub use self::table::{FactRow, FactTable};
 
 /// What a fact counts. The discriminants are part of the stored format.
 ///
@@ -87,6 +91,12 @@ impl FactKind {
         matches!(self, Self::Payer | Self::PeriodPayer | Self::Subscription | Self::Starter)
     }
 
+    /// Whether facts of the kind have money beside their count.
+    pub fn has_money(self) -> bool {
+        use FactKind::{Payment, Refund, RepeatedRefund, TrialConversion, UnplacedRefund};
+        matches!(self, Payment | Refund | UnplacedRefund | RepeatedRefund | TrialConversion)
+    }
+
     /// The kind with this stored number.
     pub fn from_stored(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
@@ -125,43 +135,6 @@ pub struct FactKey {
 }
 
 impl FactKey {
-    /// What stands where no fact is.
-    const VACANT: Self = Self {
-        app: AppIx(0),
-        zone: 0,
-        kind: FactKind::Payment,
-        day: Day::MIN,
-        install_day: Day::MIN,
-        first_day: Day::MIN,
-        other_day: Day::MIN,
-        index: 0,
-        dims: 0,
-        slip_install: 0,
-        slip_first: 0,
-        other_slip_install: 0,
-        other_slip_first: 0,
-    };
-
-    /// All of the key in four words, for hashing at once.
-    fn words(&self) -> [u64; 4] {
-        let pair = |high: Day, low: Day| {
-            u64::from(high.0.cast_unsigned()) << 32 | u64::from(low.0.cast_unsigned())
-        };
-        let slips =
-            [self.slip_install, self.slip_first, self.other_slip_install, self.other_slip_first];
-        let slips = u32::from_le_bytes(slips.map(i8::cast_unsigned));
-        let small = u64::from(self.app.0) << 32
-            | u64::from(self.index) << 16
-            | u64::from(self.zone) << 8
-            | u64::from(self.kind as u8);
-        [
-            pair(self.day, self.install_day),
-            pair(self.first_day, self.other_day),
-            u64::from(self.dims) << 32 | u64::from(slips),
-            small,
-        ]
-    }
-
     /// A key without anchors, without a second day and without slips.
     pub fn new(app: AppIx, zone: u8, kind: FactKind, day: Day, dims: u32) -> Self {
         Self {

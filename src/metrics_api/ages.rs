@@ -45,6 +45,7 @@ impl AgeSlots {
 
     /// Position of the first asked age not below `age`; one past the last if there is none. Ages
     /// before the anchor count as 0.
+    #[inline]
     pub fn slot(&self, age: i64) -> usize {
         let age = usize::try_from(age.max(0)).unwrap_or(usize::MAX);
         usize::from(self.slots.get(age).copied().unwrap_or(self.beyond))

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use crate::domain::cohort::Anchor;
 use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::{DAY_MICROS, Day, Timestamp, Width};
-use crate::engine::dictionary::{Dictionary, TupleId};
-use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
+use crate::engine::dictionary::{AppIx, Dictionary, TupleId};
+use crate::engine::facts::{FactKind, FactRow, FactTable, Group};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::filters::{MarksSeen, Selector};
 use crate::metrics_api::grid::Grid;
@@ -216,16 +216,8 @@ pub fn partial(
     let money_question = question.money();
     let mut money = FactPass::new(dictionary, &money_question);
     let mut counts = CountPass::new(dictionary, &money_question);
-    let is_wanted = |key: &FactKey| {
-        let concerns = FactPass::concerns(key.kind) || CountPass::concerns(key.kind);
-        concerns && key.day <= money_question.until
-    };
-    for fact in facts.select((app, question.zone), is_wanted) {
-        money.take(&fact);
-        if let Some(cohort) = money.cohort(fact.key.install_day) {
-            counts.take(&fact, cohort);
-        }
-    }
+    money.run(facts, app);
+    counts.run(facts, app, &money);
     let counts = counts.cohorts.into_rows().map(|(_, ordinal, counts)| (ordinal, counts));
     CohortPartial { money: money.finish(dictionary), counts: counts.collect() }
 }
@@ -251,29 +243,27 @@ impl CountPass {
             marks: selector.marks(dictionary),
             selector,
             periods: periods(dictionary),
-            cohorts: Grid::new(false),
+            cohorts: Grid::default(),
         }
     }
 
-    /// Whether facts of the kind say anything here.
-    fn concerns(kind: FactKind) -> bool {
-        use FactKind::{Payer, Payment, PeriodPayer, Starter, Subscription};
-        matches!(kind, Payment | Payer | PeriodPayer | Subscription | Starter)
-    }
-
-    fn take(&mut self, fact: &Fact, cohort: i32) {
-        match fact.key.kind {
-            FactKind::Payment => self.take_payment(fact, cohort),
-            FactKind::Payer => self.take_payer(fact, cohort),
-            FactKind::PeriodPayer => self.take_period_payer(fact, cohort),
-            FactKind::Subscription => self.take_subscription(fact, cohort),
-            FactKind::Starter => self.take_starter(fact, cohort),
-            _ => (),
-        }
+    /// Takes in all facts of an app that say anything here; `money` knows the cohorts.
+    fn run(&mut self, facts: &FactTable, app: AppIx, money: &FactPass<'_>) {
+        let LtvQuestion { zone, until, .. } = *money.question();
+        let of = |kind| {
+            let facts = facts.of(Group { app, zone, kind });
+            let facts = facts.filter(move |fact| fact.key.day <= until);
+            facts.filter_map(|fact| Some((fact, money.cohort(fact.key.install_day)?)))
+        };
+        of(FactKind::Payment).for_each(|(fact, cohort)| self.take_payment(&fact, cohort));
+        of(FactKind::Payer).for_each(|(fact, cohort)| self.take_payer(&fact, cohort));
+        of(FactKind::PeriodPayer).for_each(|(fact, cohort)| self.take_period_payer(&fact, cohort));
+        of(FactKind::Subscription).for_each(|(fact, cohort)| self.take_subscription(&fact, cohort));
+        of(FactKind::Starter).for_each(|(fact, cohort)| self.take_starter(&fact, cohort));
     }
 
     /// The cell of a fact's whole days since the install.
-    fn day_slot(&self, fact: &Fact) -> usize {
+    fn day_slot(&self, fact: &FactRow<'_>) -> usize {
         let key = &fact.key;
         let calendar = i64::from(key.day.0) - i64::from(key.install_day.0);
         self.slots.slot(calendar - i64::from(key.slip_install))
@@ -287,15 +277,16 @@ impl CountPass {
         self.slots.slot(i64::from(index.max(1)))
     }
 
-    fn marks(&self, fact: &Fact) -> MarksSeen {
+    fn marks(&self, fact: &FactRow<'_>) -> MarksSeen {
         self.marks.get(fact.key.dims as usize).copied().unwrap_or_default()
     }
 
-    fn take_payment(&mut self, fact: &Fact, cohort: i32) {
-        let (key, count) = (&fact.key, fact.sums.count);
+    fn take_payment(&mut self, fact: &FactRow<'_>, cohort: i32) {
+        let key = &fact.key;
         if self.selector.segment(key.dims).is_none() {
             return;
         }
+        let count = fact.sums().count;
         let slot = if self.by_days { self.day_slot(fact) } else { self.index_slot(key.index) };
         let period = self.periods.get(key.dims as usize).copied().flatten();
         let by_days = self.by_days;
@@ -319,8 +310,8 @@ impl CountPass {
         }
     }
 
-    fn take_payer(&mut self, fact: &Fact, cohort: i32) {
-        let (marks, count) = (self.marks(fact), fact.sums.count);
+    fn take_payer(&mut self, fact: &FactRow<'_>, cohort: i32) {
+        let (marks, count) = (self.marks(fact), fact.sums().count);
         if marks.lowest_paid == 0 {
             return;
         }
@@ -336,15 +327,15 @@ impl CountPass {
         }
     }
 
-    fn take_period_payer(&mut self, fact: &Fact, cohort: i32) {
+    fn take_period_payer(&mut self, fact: &FactRow<'_>, cohort: i32) {
         if !self.by_days && self.marks(fact).has_any {
             let slot = self.index_slot(fact.key.index);
-            self.counts(cohort).payers.add(slot, fact.sums.count);
+            self.counts(cohort).payers.add(slot, fact.sums().count);
         }
     }
 
-    fn take_subscription(&mut self, fact: &Fact, cohort: i32) {
-        let (marks, count) = (self.marks(fact), fact.sums.count);
+    fn take_subscription(&mut self, fact: &FactRow<'_>, cohort: i32) {
+        let (marks, count) = (self.marks(fact), fact.sums().count);
         if marks.lowest_paid == 0 {
             return;
         }
@@ -356,10 +347,10 @@ impl CountPass {
         }
     }
 
-    fn take_starter(&mut self, fact: &Fact, cohort: i32) {
+    fn take_starter(&mut self, fact: &FactRow<'_>, cohort: i32) {
         if self.marks(fact).has_any {
             let slot = if self.by_days { self.day_slot(fact) } else { 0 };
-            self.counts(cohort).starters.add(slot, fact.sums.count);
+            self.counts(cohort).starters.add(slot, fact.sums().count);
         }
     }
 }

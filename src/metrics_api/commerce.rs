@@ -9,8 +9,8 @@
 //! an unlinked one belongs to its own day.
 
 use crate::domain::time::Day;
-use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
+use crate::engine::dictionary::{AppIx, Dictionary};
+use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
 use crate::metrics_api::commerce_periods::Period;
 use crate::metrics_api::ratio::Fraction;
 
@@ -164,18 +164,7 @@ pub fn partial(
 ) -> CommercePartial {
     let mut pass = Pass::new(&question.periods);
     if let Some(app) = dictionary.find_app(&question.app) {
-        let is_wanted = |key: &FactKey| {
-            let newest = match key.kind {
-                // A refund may come before its order in time.
-                FactKind::Refund | FactKind::RepeatedRefund => key.day.max(key.other_day),
-                FactKind::Payment | FactKind::UnplacedRefund => key.day,
-                _ => return false,
-            };
-            newest <= question.until
-        };
-        for fact in facts.select((app, question.zone), is_wanted) {
-            pass.take(&fact);
-        }
+        pass.run(facts, (app, question.zone), question.until);
     }
     CommercePartial { periods: pass.sums }
 }
@@ -208,27 +197,28 @@ impl<'a> Pass<'a> {
         Some((*self.periods.get(place)?, self.sums.get_mut(place)?))
     }
 
-    fn take(&mut self, fact: &Fact) {
-        match fact.key.kind {
-            FactKind::Payment => self.take_payment(fact),
-            FactKind::Refund => self.take_refund(fact),
+    fn run(&mut self, facts: &FactTable, (app, zone): (AppIx, u8), until: Day) {
+        let of = |kind| facts.of(Group { app, zone, kind });
+        let is_seen = |fact: &FactRow<'_>| fact.key.day <= until;
+        // A refund may come before its order in time.
+        let has_order = |fact: &FactRow<'_>| fact.key.day.max(fact.key.other_day) <= until;
+        of(FactKind::Payment).filter(is_seen).for_each(|fact| self.take_payment(&fact));
+        of(FactKind::Refund).filter(has_order).for_each(|fact| self.take_refund(&fact));
+        of(FactKind::UnplacedRefund).filter(is_seen).for_each(|fact| self.take_unlinked(&fact));
+        of(FactKind::RepeatedRefund).filter(has_order).for_each(|fact| {
             // The order was counted with its first refund.
-            FactKind::RepeatedRefund => {
-                if let Some((_, sums)) = self.period(fact.key.other_day) {
-                    sums.refunded_orders -= fact.sums.count;
-                }
+            if let Some((_, sums)) = self.period(fact.key.other_day) {
+                sums.refunded_orders -= fact.sums().count;
             }
-            FactKind::UnplacedRefund => self.take_unlinked(fact),
-            _ => (),
-        }
+        });
     }
 
-    fn take_payment(&mut self, fact: &Fact) {
+    fn take_payment(&mut self, fact: &FactRow<'_>) {
         let FactKey { day, other_day: before, .. } = fact.key;
         let Some((period, sums)) = self.period(day) else { return };
-        let count = fact.sums.count;
+        let Sums { count, gross, .. } = fact.sums();
         sums.orders += count;
-        sums.gross += fact.sums.gross;
+        sums.gross += gross;
         if before == Day::MIN {
             sums.new_customers += count;
         } else if before < period.start {
@@ -238,19 +228,21 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn take_refund(&mut self, fact: &Fact) {
+    fn take_refund(&mut self, fact: &FactRow<'_>) {
         if fact.key.other_day == Day::MIN {
             self.take_unlinked(fact);
         } else if let Some((_, sums)) = self.period(fact.key.other_day) {
-            sums.refunded_orders += fact.sums.count;
-            sums.refunded += fact.sums.gross;
+            let Sums { count, gross, .. } = fact.sums();
+            sums.refunded_orders += count;
+            sums.refunded += gross;
         }
     }
 
-    fn take_unlinked(&mut self, fact: &Fact) {
+    fn take_unlinked(&mut self, fact: &FactRow<'_>) {
         if let Some((_, sums)) = self.period(fact.key.day) {
-            sums.unlinked_refunds += fact.sums.count;
-            sums.unlinked_refunded += fact.sums.gross;
+            let Sums { count, gross, .. } = fact.sums();
+            sums.unlinked_refunds += count;
+            sums.unlinked_refunded += gross;
         }
     }
 }

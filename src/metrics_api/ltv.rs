@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use crate::domain::cohort::Anchor;
 use crate::domain::time::Day;
 use crate::engine::curves::{Cohort, CohortCurves, CohortKey, Heads, SegmentIx};
-use crate::engine::dictionary::{Dictionary, TextId};
-use crate::engine::facts::{Fact, FactKey, FactKind, FactTable, Sums};
+use crate::engine::dictionary::{AppIx, Dictionary, TextId};
+use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::Selector;
@@ -149,10 +149,7 @@ fn add_rows(rows: &mut BTreeMap<i32, LtvRow>, more: BTreeMap<i32, LtvRow>) {
 pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestion) -> LtvPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return LtvPartial::default() };
     let mut pass = FactPass::new(dictionary, question);
-    let is_wanted = |key: &FactKey| key.day <= question.until && FactPass::concerns(key.kind);
-    for fact in facts.select((app, question.zone), is_wanted) {
-        pass.take(&fact);
-    }
+    pass.run(facts, app);
     pass.finish(dictionary)
 }
 
@@ -218,8 +215,8 @@ impl<'a> LtvSums<'a> {
             slots: AgeSlots::new(&ages),
             buckets: Buckets::new(width, question.until),
             wanted: (from, to),
-            rows: Grid::new(question.segment_by.is_some()),
-            heads: Grid::new(false),
+            rows: Grid::default(),
+            heads: Grid::default(),
             unplaced_refunds: Sums::default(),
         }
     }
@@ -336,6 +333,10 @@ impl<'a> FactPass<'a> {
         }
     }
 
+    pub(crate) fn question(&self) -> &'a LtvQuestion {
+        self.sums.question
+    }
+
     /// The cohort of an anchor day, if it is wanted.
     pub(crate) fn cohort(&self, anchor_day: Day) -> Option<i32> {
         self.sums.cohort(anchor_day)
@@ -346,44 +347,52 @@ impl<'a> FactPass<'a> {
         self.sums.spell_out(dictionary)
     }
 
-    /// Whether facts of the kind say anything here.
-    pub(crate) fn concerns(kind: FactKind) -> bool {
-        use FactKind::{Customer, Payer, Payment, Refund, UnplacedRefund};
-        matches!(kind, Payment | Refund | UnplacedRefund | Payer | Customer)
-    }
-
-    pub(crate) fn take(&mut self, fact: &Fact) {
-        match fact.key.kind {
-            FactKind::Payment => self.take_payment(fact),
-            FactKind::Refund => self.take_refund(fact),
-            FactKind::UnplacedRefund => self.take_unplaced(fact),
-            FactKind::Payer => self.take_payers(fact),
-            FactKind::Customer => self.take_customers(fact),
-            _ => (),
+    /// Takes in all facts of an app that say anything here.
+    pub(crate) fn run(&mut self, facts: &FactTable, app: AppIx) {
+        let LtvQuestion { zone, until, .. } = *self.sums.question;
+        let of = |kind| {
+            let facts = facts.of(Group { app, zone, kind });
+            facts.filter(move |fact| fact.key.day <= until)
+        };
+        // Most facts are left out here already.
+        of(FactKind::Payment).for_each(|fact| {
+            if let Some(segment) = self.selector.segment(fact.key.dims) {
+                self.take_payment(&fact, segment);
+            }
+        });
+        of(FactKind::Refund).for_each(|fact| {
+            if let Some(segment) = self.selector.segment(fact.key.dims) {
+                self.take_refund(&fact, segment);
+            }
+        });
+        of(FactKind::UnplacedRefund).for_each(|fact| self.take_unplaced(&fact));
+        of(FactKind::Payer).for_each(|fact| self.take_payers(&fact));
+        if self.sums.question.anchor == Anchor::Install {
+            of(FactKind::Customer).for_each(|fact| self.take_customers(&fact));
         }
     }
 
-    fn take_payment(&mut self, fact: &Fact) {
+    #[inline(never)]
+    fn take_payment(&mut self, fact: &FactRow<'_>, segment: TextId) {
         let key = &fact.key;
-        let Some(segment) = self.selector.segment(key.dims) else { return };
         let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
         let age = self.age(cohort, key, false);
-        self.sums.flows(segment, cohort, age).payments += fact.sums;
+        self.sums.flows(segment, cohort, age).payments += fact.sums();
     }
 
-    fn take_unplaced(&mut self, fact: &Fact) {
+    fn take_unplaced(&mut self, fact: &FactRow<'_>) {
         if self.selector.segment(fact.key.dims).is_some() {
-            self.sums.unplaced_refunds += fact.sums;
+            self.sums.unplaced_refunds += fact.sums();
         }
     }
 
-    fn take_refund(&mut self, fact: &Fact) {
+    #[inline(never)]
+    fn take_refund(&mut self, fact: &FactRow<'_>, segment: TextId) {
         let key = &fact.key;
-        let Some(segment) = self.selector.segment(key.dims) else { return };
         let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
         let at_purchase = self.sums.question.refunds == RefundDating::AtPurchase;
         let age = self.age(cohort, key, at_purchase && key.other_day != Day::MIN);
-        self.sums.flows(segment, cohort, age).refunds += fact.sums;
+        self.sums.flows(segment, cohort, age).refunds += fact.sums();
     }
 
     fn anchor_day(&self, key: &FactKey) -> Day {
@@ -394,6 +403,7 @@ impl<'a> FactPass<'a> {
     }
 
     /// The age of the fact, or of the payment it refunds.
+    #[inline]
     fn age(&self, cohort: i32, key: &FactKey, of_payment: bool) -> i64 {
         let day = if of_payment { key.other_day } else { key.day };
         let calendar = self.sums.calendar_age(cohort, self.anchor_day(key), day);
@@ -412,9 +422,10 @@ impl<'a> FactPass<'a> {
         }
     }
 
-    fn take_payers(&mut self, fact: &Fact) {
+    #[inline(never)]
+    fn take_payers(&mut self, fact: &FactRow<'_>) {
         let Some(cohort) = self.sums.cohort(self.anchor_day(&fact.key)) else { return };
-        let payers = fact.sums.count;
+        let payers = fact.sums().count;
         // Who is anchored by a payment is a customer of that cohort by being a payer.
         let by_payment = self.sums.question.anchor == Anchor::FirstPurchase;
         let heads = Heads { customers: if by_payment { payers } else { 0 }, payers, installs: 0 };
@@ -427,13 +438,10 @@ impl<'a> FactPass<'a> {
         }
     }
 
-    fn take_customers(&mut self, fact: &Fact) {
-        if self.sums.question.anchor != Anchor::Install {
-            return;
-        }
+    fn take_customers(&mut self, fact: &FactRow<'_>) {
         let Some(segment) = self.installs.segment(fact.key.dims) else { return };
         let Some(cohort) = self.sums.cohort(fact.key.install_day) else { return };
-        let customers = fact.sums.count;
+        let customers = fact.sums().count;
         let installs = if fact.key.index == 1 { customers } else { 0 };
         let heads = Heads { customers, payers: 0, installs };
         if self.segments_hold_customers {

@@ -13,7 +13,7 @@ use crate::domain::dimensions::Dimension;
 use crate::domain::money::div_half_away;
 use crate::domain::time::Day;
 use crate::engine::dictionary::{Dictionary, TupleId};
-use crate::engine::facts::{Fact, FactKey, FactKind, FactTable};
+use crate::engine::facts::{FactKind, FactRow, FactTable, Group};
 use crate::engine::timelines::{PathId, StateId, Terms, TermsId, Timelines};
 use crate::metrics_api::mrr_days::Days;
 pub use crate::metrics_api::mrr_days::{Interval, Stretch};
@@ -175,17 +175,13 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestio
         days,
         customers: vec![0; timelines.path_count()],
     };
-    let is_wanted = |key: &FactKey| match key.kind {
-        FactKind::Timeline => true,
-        FactKind::UnrefundedTimeline => question.without_refunded,
-        FactKind::Payment => key.other_day == Day::MIN && kept.keeps(key.dims),
-        _ => false,
-    };
-    for fact in facts.select((app, question.zone), is_wanted) {
-        match fact.key.kind {
-            FactKind::Payment => pass.first_payment(fact),
-            _ => pass.timeline(fact),
-        }
+    let of = |kind| facts.of(Group { app, zone: question.zone, kind });
+    of(FactKind::Payment)
+        .filter(|fact| fact.key.other_day == Day::MIN && kept.keeps(fact.key.dims))
+        .for_each(|fact| pass.first_payment(&fact));
+    of(FactKind::Timeline).for_each(|fact| pass.timeline(&fact));
+    if question.without_refunded {
+        of(FactKind::UnrefundedTimeline).for_each(|fact| pass.timeline(&fact));
     }
     pass.look_at_changes();
     MrrPartial { flows: pass.flows }
@@ -276,16 +272,16 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn timeline(&mut self, fact: Fact) {
-        let (path, count) = (fact.key.dims, fact.sums.count);
+    fn timeline(&mut self, fact: &FactRow<'_>) {
+        let (path, count) = (fact.key.dims, fact.sums().count);
         if let Some(customers) = self.customers.get_mut(path as usize) {
             *customers += count;
         }
         self.change(fact.key.day, (path, Standing::default()), count);
     }
 
-    fn first_payment(&mut self, fact: Fact) {
-        let sums = fact.sums;
+    fn first_payment(&mut self, fact: &FactRow<'_>) {
+        let sums = fact.sums();
         if let Some(flow) = self.days.place(fact.key.day).and_then(|at| self.flows.get_mut(at)) {
             flow.first_payments += sums.count;
             flow.first_paid += sums.gross - sums.proceeds + sums.net;

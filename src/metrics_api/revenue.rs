@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::domain::cohort::Field;
 use crate::domain::time::{Day, Width};
-use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::{Fact, FactKey, FactKind, FactTable, Sums};
+use crate::engine::dictionary::{AppIx, Dictionary};
+use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
 use crate::metrics_api::ages::Seen;
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::Selector;
@@ -134,12 +134,9 @@ pub fn partial(
         last_day: question.last_day(),
         buckets: Buckets::new(question.width, question.until),
         selector: Selector::new(dictionary, &question.filters, question.segment_by.as_ref()),
-        rows: Grid::new(question.segment_by.is_some()),
+        rows: Grid::default(),
     };
-    let is_wanted = |key: &FactKey| key.day <= question.until && Pass::concerns(key.kind);
-    for fact in facts.select((app, question.zone), is_wanted) {
-        pass.take(&fact);
-    }
+    pass.run(facts, app);
     for (segment, ordinal, sums) in pass.rows.into_rows() {
         let value = dictionary.text(segment).to_owned();
         partial.segments.entry(value).or_default().insert(ordinal, sums);
@@ -157,48 +154,47 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Whether facts of the kind say anything here.
-    fn concerns(kind: FactKind) -> bool {
-        matches!(kind, FactKind::Payment | FactKind::Refund | FactKind::UnplacedRefund)
+    fn run(&mut self, facts: &FactTable, app: AppIx) {
+        let RevenueQuestion { zone, until, .. } = *self.question;
+        let of = |kind| {
+            let facts = facts.of(Group { app, zone, kind });
+            facts.filter(move |fact| fact.key.day <= until)
+        };
+        of(FactKind::Payment).for_each(|fact| self.take_payment(&fact));
+        of(FactKind::Refund).for_each(|fact| self.take_refund(&fact));
+        of(FactKind::UnplacedRefund).for_each(|fact| {
+            if let Some(row) = self.row(&fact, fact.key.day) {
+                row.refunds += fact.sums();
+                row.unplaced += fact.sums();
+            }
+        });
     }
 
-    fn take(&mut self, fact: &Fact) {
-        let key = &fact.key;
-        match key.kind {
-            FactKind::Payment => {
-                let before = key.other_day;
-                let bucket_start = self.buckets.start(key.day);
-                let first_day = self.first_day;
-                if let Some(row) = self.row(fact, key.day) {
-                    row.payments += fact.sums;
-                    if before < bucket_start.max(first_day) {
-                        row.payers += fact.sums.count;
-                    }
-                    if before < first_day {
-                        row.range_payers += fact.sums.count;
-                    }
-                }
-            }
-            FactKind::Refund => {
-                let at_purchase = self.question.refunds == RefundDating::AtPurchase;
-                let linked = key.other_day != Day::MIN;
-                let day = if at_purchase && linked { key.other_day } else { key.day };
-                if let Some(row) = self.row(fact, day) {
-                    row.refunds += fact.sums;
-                }
-            }
-            FactKind::UnplacedRefund => {
-                if let Some(row) = self.row(fact, key.day) {
-                    row.refunds += fact.sums;
-                    row.unplaced += fact.sums;
-                }
-            }
-            _ => (),
+    fn take_payment(&mut self, fact: &FactRow<'_>) {
+        let (day, before) = (fact.key.day, fact.key.other_day);
+        let (bucket_start, first_day) = (self.buckets.start(day), self.first_day);
+        let Some(row) = self.row(fact, day) else { return };
+        let sums = fact.sums();
+        row.payments += sums;
+        if before < bucket_start.max(first_day) {
+            row.payers += sums.count;
+        }
+        if before < first_day {
+            row.range_payers += sums.count;
+        }
+    }
+
+    fn take_refund(&mut self, fact: &FactRow<'_>) {
+        let FactKey { day, other_day, .. } = fact.key;
+        let at_purchase = self.question.refunds == RefundDating::AtPurchase;
+        let counted = if at_purchase && other_day != Day::MIN { other_day } else { day };
+        if let Some(row) = self.row(fact, counted) {
+            row.refunds += fact.sums();
         }
     }
 
     /// The row of the fact's segment and of `day`, if they count.
-    fn row(&mut self, fact: &Fact, day: Day) -> Option<&mut RevenueSums> {
+    fn row(&mut self, fact: &FactRow<'_>, day: Day) -> Option<&mut RevenueSums> {
         if day < self.first_day || day > self.last_day {
             return None;
         }

@@ -2,250 +2,242 @@
 //!
 //! Always true
 //! * No row of [`FactTable::iter`] is zero in all its sums, and no two have one key.
+//! * The rows of a page are of one [`Group`].
 //! * The pages handed out so far, each with its updates, hold what the table held at the last
 //!   [`FactTable::take_changed_pages`].
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
 
-use crate::engine::dictionary::AppIx;
+use crate::engine::facts::changed::PageState;
+use crate::engine::facts::page::{Flag, Group, PAGE_ROWS, PackedKey, Page};
 use crate::engine::facts::{Fact, FactKey, Sums};
 use crate::engine::row_index::RowIndex;
 
-/// Rows of a page, the unit in which facts are stored.
-pub const PAGE_ROWS: usize = 512;
-/// A page is stored whole again when so many rows of it have been stored one by one since.
-const PAGE_UPDATES_MAX: usize = PAGE_ROWS / 2;
-
-/// Rows of a page that have changed, to be stored together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FactPage {
-    pub page: u32,
-    /// 0: all rows of the page; else the place among the updates that followed it, from 1.
-    pub update: u32,
-    /// So many updates are replaced by a whole page.
-    pub replaces: u32,
-    /// Places within the page, rising, with the facts that lie there now, `None` where none does.
-    pub rows: Vec<(u16, Option<Fact>)>,
-}
-
-/// A fact in 64 bytes: one line of the processor's cache.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    key: FactKey,
-    count: i32,
-    /// Changed since the last commit.
-    is_dirty: bool,
-    /// The sums do not fit in here and are in [`FactTable::wide`].
-    is_wide: bool,
-    gross: i64,
-    proceeds: i64,
-    net: i64,
-}
-
-impl Row {
-    fn new(key: FactKey) -> Self {
-        let (is_dirty, is_wide) = (false, false);
-        Self { key, count: 0, is_dirty, is_wide, gross: 0, proceeds: 0, net: 0 }
-    }
-
-    fn is_zero(&self) -> bool {
-        !self.is_wide && (self.count, self.gross, self.proceeds, self.net) == (0, 0, 0, 0)
-    }
-
-    /// Takes the sums if they fit.
-    fn set(&mut self, sums: &Sums) -> Option<()> {
-        let count = i32::try_from(sums.count).ok()?;
-        let money = |micros: i128| i64::try_from(micros).ok();
-        (self.gross, self.proceeds, self.net) =
-            (money(sums.gross)?, money(sums.proceeds)?, money(sums.net)?);
-        self.count = count;
-        Some(())
-    }
-
-    fn sums(&self) -> Sums {
-        Sums {
-            count: i64::from(self.count),
-            gross: i128::from(self.gross),
-            proceeds: i128::from(self.proceeds),
-            net: i128::from(self.net),
-        }
-    }
-}
-
-/// What is stored of a page.
-#[derive(Debug, Clone, Copy, Default)]
-struct PageState {
-    is_stored: bool,
-    /// How many updates followed the whole page, and of how many rows.
-    updates: u32,
-    updated_rows: usize,
+/// The pages of a group.
+pub(super) struct GroupPages {
+    group: Group,
+    /// Rising; all but the last are full.
+    pages: Vec<u32>,
+    /// Rows without a key.
+    pub(super) free: Vec<u32>,
 }
 
 /// All facts of a shard, in memory.
 ///
-/// Rows lie side by side so that a question is one pass; a hash index finds a row by key. A row
-/// that is zero at a commit is free for another key from then on.
+/// A row's number is that of its page times [`PAGE_ROWS`] plus its place there; a hash index finds
+/// a row by key. A row that is zero at a commit is free for another key of its group from then on.
 #[derive(Default)]
 pub struct FactTable {
-    rows: Vec<Row>,
-    wide: HashMap<u32, Sums>,
-    index: RowIndex,
+    pub(super) pages: Vec<Arc<Page>>,
+    pub(super) states: Vec<PageState>,
+    pub(super) groups: Vec<GroupPages>,
+    group_numbers: HashMap<Group, usize>,
+    /// Keys and sums that do not fit into a page, by row.
+    pub(super) wide_keys: HashMap<u32, FactKey>,
+    pub(super) wide_sums: HashMap<u32, Sums>,
+    pub(super) index: RowIndex,
     hasher: DefaultHashBuilder,
-    free: Vec<u32>,
-    dirty: Vec<u32>,
-    pages: Vec<PageState>,
+    pub(super) dirty: Vec<u32>,
+}
+
+/// The page of a row, and its place there.
+pub(super) fn place(row: u32) -> (usize, usize) {
+    (row as usize / PAGE_ROWS, row as usize % PAGE_ROWS)
+}
+
+fn row(page: u32, place: usize) -> u32 {
+    page.saturating_mul(PAGE_ROWS as u32) + u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 impl FactTable {
     /// Adds `sums` to the row of `key`.
     pub fn add(&mut self, key: FactKey, sums: Sums) {
-        let hash = self.hash(&key);
-        let known = self.index.find(hash, |row| self.rows[row as usize].key == key);
+        let packed = PackedKey::pack(&key);
+        let hash = self.hash(&key, packed);
+        let known = self.index.find(hash, |row| self.is_at(row, &key, packed));
         let row = known.unwrap_or_else(|| {
-            let row = self.take_row(key);
+            let row = self.take_row(&key, packed);
             self.index.insert(hash, row);
             row
         });
         self.add_to(row, sums);
-        let place = &mut self.rows[row as usize];
-        if !place.is_dirty {
-            place.is_dirty = true;
+    }
+
+    pub(super) fn hash(&self, key: &FactKey, packed: Option<PackedKey>) -> u64 {
+        match packed {
+            Some(packed) => self.hasher.hash_one((Group::of(key), packed.words())),
+            None => self.hasher.hash_one(key),
+        }
+    }
+
+    fn is_at(&self, row: u32, key: &FactKey, packed: Option<PackedKey>) -> bool {
+        let (page, place) = place(row);
+        let Some(page) = self.pages.get(page) else { return false };
+        let found = page.key(place);
+        match packed {
+            Some(packed) => {
+                found.words() == packed.words()
+                    && page.group == Group::of(key)
+                    && !found.has(Flag::WideKey)
+            }
+            None => found.has(Flag::WideKey) && self.wide_keys.get(&row) == Some(key),
+        }
+    }
+
+    /// A row at zero for the key.
+    fn take_row(&mut self, key: &FactKey, packed: Option<PackedKey>) -> u32 {
+        let number = self.group_number(Group::of(key));
+        let row = match self.groups[number].free.pop() {
+            Some(row) => {
+                let (page, place) = place(row);
+                let page = Arc::make_mut(&mut self.pages[page]);
+                let is_dirty = page.key(place).has(Flag::Dirty);
+                page.reuse(place, packed.unwrap_or(PackedKey::WIDE));
+                page.set_flag(place, Flag::Dirty, is_dirty);
+                row
+            }
+            None => {
+                let page = self.open_page(number);
+                let rows = Arc::make_mut(&mut self.pages[page as usize]);
+                rows.push(packed.unwrap_or(PackedKey::WIDE));
+                row(page, rows.len() - 1)
+            }
+        };
+        if packed.is_none() {
+            self.wide_keys.insert(row, *key);
+        }
+        row
+    }
+
+    pub(super) fn group_number(&mut self, group: Group) -> usize {
+        *self.group_numbers.entry(group).or_insert_with(|| {
+            self.groups.push(GroupPages { group, pages: Vec::new(), free: Vec::new() });
+            self.groups.len() - 1
+        })
+    }
+
+    /// A page of the group that has room.
+    fn open_page(&mut self, number: usize) -> u32 {
+        let group = &self.groups[number];
+        match group.pages.last() {
+            Some(page) if self.pages[*page as usize].len() < PAGE_ROWS => *page,
+            _ => self.add_page(Page::new(group.group), PageState::default()),
+        }
+    }
+
+    fn add_page(&mut self, page: Page, state: PageState) -> u32 {
+        let number = self.group_number(page.group);
+        let page_number = u32::try_from(self.pages.len()).unwrap_or(u32::MAX);
+        self.pages.push(Arc::new(page));
+        self.states.push(state);
+        self.groups[number].pages.push(page_number);
+        page_number
+    }
+
+    fn add_to(&mut self, row: u32, more: Sums) {
+        let (page, place) = place(row);
+        let page = Arc::make_mut(&mut self.pages[page]);
+        let key = page.key(place);
+        let mut sums = match key.has(Flag::WideSums) {
+            true => self.wide_sums.get(&row).copied().unwrap_or_default(),
+            false => page.sums(place),
+        };
+        sums += more;
+        if !page.set_sums(place, &sums) {
+            self.wide_sums.insert(row, sums);
+        } else if key.has(Flag::WideSums) {
+            self.wide_sums.remove(&row);
+        }
+        if !key.has(Flag::Dirty) {
+            page.set_flag(place, Flag::Dirty, true);
             self.dirty.push(row);
         }
     }
 
-    fn take_row(&mut self, key: FactKey) -> u32 {
-        if let Some(row) = self.free.pop() {
-            let is_dirty = self.rows[row as usize].is_dirty;
-            self.rows[row as usize] = Row { is_dirty, ..Row::new(key) };
-            return row;
-        }
-        self.rows.push(Row::new(key));
-        u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX)
-    }
-
-    fn add_to(&mut self, row: u32, more: Sums) {
-        let place = &mut self.rows[row as usize];
-        let mut sums = match place.is_wide {
-            true => self.wide.get(&row).copied().unwrap_or_default(),
-            false => place.sums(),
-        };
-        sums += more;
-        self.set(row, &sums);
-    }
-
-    fn set(&mut self, row: u32, sums: &Sums) {
-        let place = &mut self.rows[row as usize];
-        if place.set(sums).is_some() {
-            if std::mem::take(&mut place.is_wide) {
-                self.wide.remove(&row);
-            }
-        } else {
-            place.is_wide = true;
-            self.wide.insert(row, *sums);
-        }
-    }
-
-    fn hash(&self, key: &FactKey) -> u64 {
-        self.hasher.hash_one(key.words())
-    }
-
-    fn fact(&self, row: usize) -> Option<Fact> {
-        let place = self.rows.get(row).filter(|place| !place.is_zero())?;
-        let sums = match place.is_wide {
-            true => self.wide.get(&u32::try_from(row).ok()?).copied()?,
-            false => place.sums(),
-        };
-        Some(Fact { key: place.key, sums })
-    }
-
     /// The facts, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Fact> {
-        (0..self.rows.len()).filter_map(|row| self.fact(row))
+        let rows = self.groups.iter().flat_map(|pages| self.of(pages.group));
+        rows.map(|row| Fact { key: row.key, sums: row.sums() })
     }
 
-    /// The facts of an app and a zone whose keys are wanted, in no particular order. Of the others
-    /// no more than the key is looked at.
-    pub fn select(
-        &self,
-        (app, zone): (AppIx, u8),
-        is_wanted: impl Fn(&FactKey) -> bool,
-    ) -> impl Iterator<Item = Fact> {
-        let keys = self.rows.iter().map(|row| &row.key).enumerate();
-        let wanted =
-            keys.filter(move |(_, key)| key.zone == zone && key.app == app && is_wanted(key));
-        wanted.filter_map(|(row, _)| self.fact(row))
+    /// The facts of a group, in no particular order.
+    #[inline]
+    pub fn of(&self, group: Group) -> impl Iterator<Item = FactRow<'_>> {
+        let known = self.group_numbers.get(&group);
+        let numbers = known.map_or(&[][..], |number| &self.groups[*number].pages);
+        let pages = numbers.iter().map(|number| (*number, &*self.pages[*number as usize]));
+        let packed = pages.flat_map(move |(number, page)| self.packed_rows(number, page));
+        packed.chain(self.wide_rows(group))
     }
 
-    /// What has changed since the last call and must be stored; it counts as stored now.
-    pub fn take_changed_pages(&mut self) -> Vec<FactPage> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        for row in &dirty {
-            self.rows[*row as usize].is_dirty = false;
-            self.free_if_zero(*row);
-        }
-        self.pages.resize(self.rows.len().div_ceil(PAGE_ROWS), PageState::default());
-        let same_page = |a: &u32, b: &u32| *a as usize / PAGE_ROWS == *b as usize / PAGE_ROWS;
-        let pages = dirty.chunk_by(same_page).map(|rows| self.changed_page(rows)).collect();
-        dirty.clear();
-        self.dirty = dirty;
-        pages
+    /// The facts of a page whose keys are there.
+    #[inline]
+    pub(super) fn packed_rows<'a>(
+        &'a self,
+        number: u32,
+        page: &'a Page,
+    ) -> impl Iterator<Item = FactRow<'a>> {
+        let group = page.group;
+        let keys = page.keys().iter().enumerate();
+        let held = keys.filter(|(_, key)| !key.has_any([Flag::Zero, Flag::WideKey]));
+        held.map(move |(place, packed)| {
+            let key = packed.unpack(group);
+            FactRow { key, table: self, page, number, place }
+        })
     }
 
-    fn free_if_zero(&mut self, row: u32) {
-        let place = self.rows[row as usize];
-        if !place.is_zero() {
-            return;
-        }
-        if self.index.remove(self.hash(&place.key), row) {
-            self.free.push(row);
-        }
+    /// The facts of a group whose keys did not fit into its pages.
+    pub(super) fn wide_rows(&self, group: Group) -> impl Iterator<Item = FactRow<'_>> {
+        let wide = self.wide_keys.iter().filter(move |(_, key)| Group::of(key) == group);
+        wide.filter_map(|(row, key)| {
+            let (number, place) = place(*row);
+            let page = self.pages.get(number)?;
+            let number = u32::try_from(number).ok()?;
+            let is_held = !page.key(place).has_any([Flag::Zero]);
+            is_held.then_some(FactRow { key: *key, table: self, page, number, place })
+        })
     }
 
-    /// `changed` are rows of one page, rising.
-    fn changed_page(&mut self, changed: &[u32]) -> FactPage {
-        let number = changed[0] as usize / PAGE_ROWS;
-        let first = number * PAGE_ROWS;
-        let state = &mut self.pages[number];
-        let replaces = state.updates;
-        let is_whole = !state.is_stored || state.updated_rows + changed.len() > PAGE_UPDATES_MAX;
-        let rows: Vec<usize> = if is_whole {
-            *state = PageState { is_stored: true, ..PageState::default() };
-            (first..self.rows.len().min(first + PAGE_ROWS)).collect()
-        } else {
-            state.updates += 1;
-            state.updated_rows += changed.len();
-            changed.iter().map(|row| *row as usize).collect()
-        };
-        let place = |row: usize| u16::try_from(row - first).unwrap_or(u16::MAX);
-        FactPage {
-            page: u32::try_from(number).unwrap_or(u32::MAX),
-            update: if is_whole { 0 } else { replaces + 1 },
-            replaces: if is_whole { replaces } else { 0 },
-            rows: rows.into_iter().map(|row| (place(row), self.fact(row))).collect(),
-        }
+    #[cold]
+    pub(super) fn wide_key(&self, row: u32, group: Group) -> FactKey {
+        let known = self.wide_keys.get(&row).copied();
+        known.unwrap_or_else(|| PackedKey::VACANT.unpack(group))
     }
 
-    /// Takes in the next page as it is stored: the facts in their places, and how many updates
-    /// with how many rows followed the whole page.
-    pub fn restore_page(&mut self, facts: &[Option<Fact>], (updates, updated_rows): (u32, usize)) {
-        self.rows.resize(self.pages.len() * PAGE_ROWS, Row::new(FactKey::VACANT));
+    /// Takes in the next page as it is stored: the facts of a group in their places, and how many
+    /// updates with how many rows followed the whole page.
+    pub fn restore_page(
+        &mut self,
+        group: Group,
+        facts: &[Option<Fact>],
+        (updates, updated_rows): (u32, usize),
+    ) {
+        let state = PageState { is_stored: true, updates, updated_rows };
+        let number = self.add_page(Page::new(group), state);
         for fact in facts {
-            let row = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-            let Some(Fact { key, sums }) = *fact else {
-                self.rows.push(Row::new(FactKey::VACANT));
-                self.free.push(row);
+            let at = self.pages[number as usize].len();
+            let row = row(number, at);
+            let packed = fact.as_ref().and_then(|fact| PackedKey::pack(&fact.key));
+            let page = Arc::make_mut(&mut self.pages[number as usize]);
+            let Some(Fact { key, sums }) = fact else {
+                page.push(PackedKey::VACANT);
+                let number = self.group_number(group);
+                self.groups[number].free.push(row);
                 continue;
             };
-            self.rows.push(Row::new(key));
-            self.set(row, &sums);
-            self.index.insert(self.hash(&key), row);
+            page.push(packed.unwrap_or(PackedKey::WIDE));
+            if !page.set_sums(at, sums) {
+                self.wide_sums.insert(row, *sums);
+            }
+            if packed.is_none() {
+                self.wide_keys.insert(row, *key);
+            }
+            self.index.insert(self.hash(key, packed), row);
         }
-        self.pages.push(PageState { is_stored: true, updates, updated_rows });
     }
 
     /// Number of rows held, those at zero included.
@@ -260,117 +252,42 @@ impl FactTable {
 
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<Row>()
+        let pages: usize = self.pages.iter().map(|page| page.memory_bytes()).sum();
+        let groups: usize = self.groups.iter().map(GroupPages::memory_bytes).sum();
+        pages
+            + groups
             + self.index.memory_bytes()
-            + self.wide.allocation_size()
-            + (self.dirty.capacity() + self.free.capacity()) * size_of::<u32>()
-            + self.pages.capacity() * size_of::<PageState>()
+            + self.wide_keys.allocation_size()
+            + self.wide_sums.allocation_size()
+            + self.dirty.capacity() * size_of::<u32>()
+            + self.states.capacity() * size_of::<PageState>()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::domain::time::Day;
-    use crate::engine::facts::FactKind;
-
-    fn key(dims: u32) -> FactKey {
-        FactKey::new(AppIx(0), 0, FactKind::Payment, Day(1), dims)
+impl GroupPages {
+    fn memory_bytes(&self) -> usize {
+        (self.pages.capacity() + self.free.capacity()) * size_of::<u32>()
     }
+}
 
-    fn counts(table: &FactTable) -> Vec<(u32, i64)> {
-        let mut counts: Vec<_> =
-            table.iter().map(|fact| (fact.key.dims, fact.sums.count)).collect();
-        counts.sort_unstable();
-        counts
-    }
+/// A fact of a table: its key, and its sums when asked for.
+#[derive(Clone, Copy)]
+pub struct FactRow<'a> {
+    pub key: FactKey,
+    table: &'a FactTable,
+    page: &'a Page,
+    pub(super) number: u32,
+    pub(super) place: usize,
+}
 
-    type Rows = Vec<(u16, Option<Fact>)>;
-
-    /// Pages as a store holds them, and the table that is read back from them.
-    #[derive(Default)]
-    struct Stored(BTreeMap<(u32, u32), Rows>);
-
-    impl Stored {
-        fn take(&mut self, table: &mut FactTable) {
-            for page in table.take_changed_pages() {
-                for update in 1..=page.replaces {
-                    assert!(self.0.remove(&(page.page, update)).is_some());
-                }
-                let before = self.0.insert((page.page, page.update), page.rows);
-                assert!(before.is_none() || page.update == 0);
-            }
+impl FactRow<'_> {
+    /// The sums.
+    #[inline(always)]
+    pub fn sums(&self) -> Sums {
+        if self.page.key(self.place).has(Flag::WideSums) {
+            let wide = self.table.wide_sums.get(&row(self.number, self.place));
+            return wide.copied().unwrap_or_default();
         }
-
-        fn read(&self) -> FactTable {
-            let mut table = FactTable::default();
-            for (page, _) in self.0.keys().filter(|(_, update)| *update == 0) {
-                let (mut facts, mut updates, mut rows) = (Vec::new(), 0, 0);
-                for ((_, update), changed) in self.0.range((*page, 0)..=(*page, u32::MAX)) {
-                    if *update > 0 {
-                        (updates, rows) = (*update, rows + changed.len());
-                    }
-                    for (place, fact) in changed {
-                        let place = usize::from(*place);
-                        facts.resize(facts.len().max(place + 1), None);
-                        facts[place] = *fact;
-                    }
-                }
-                table.restore_page(&facts, (updates, rows));
-            }
-            table
-        }
-    }
-
-    #[test]
-    fn rows_add_up_vanish_at_zero_and_come_back() {
-        let mut table = FactTable::default();
-        table.add(key(7), Sums::count(2));
-        table.add(key(7), Sums::count(-2));
-        assert_eq!(table.iter().count(), 0);
-        assert_eq!(table.take_changed_pages()[0].rows, [(0, None)]);
-        table.add(key(7), Sums::count(5));
-        assert_eq!(counts(&table), [(7, 5)]);
-        assert_eq!((table.len(), table.take_changed_pages().len()), (1, 1));
-        assert_eq!(table.take_changed_pages(), []);
-    }
-
-    #[test]
-    fn sums_beyond_64_bits_are_exact_and_come_back() {
-        let (mut table, mut stored) = (FactTable::default(), Stored::default());
-        let large = Sums { count: 1 << 40, gross: i128::from(i64::MAX), proceeds: 1, net: -1 };
-        table.add(key(1), large);
-        table.add(key(1), large);
-        let mut twice = large;
-        twice += large;
-        assert_eq!(table.iter().next().map(|fact| fact.sums), Some(twice));
-        stored.take(&mut table);
-        assert_eq!(stored.read().iter().next().map(|fact| fact.sums), Some(twice));
-        table.add(key(1), large.negated());
-        table.add(key(1), large.negated());
-        assert_eq!((table.iter().count(), table.wide.len()), (0, 0));
-    }
-
-    #[test]
-    fn what_is_stored_is_what_is_held_however_often_rows_change() {
-        let (mut table, mut stored) = (FactTable::default(), Stored::default());
-        for round in 0..40u32 {
-            for step in 0..60u32 {
-                // Some keys come and go, others only grow, over several pages.
-                let dims = round * 17 % 1000 + step * 31;
-                table.add(key(dims), Sums::count(1));
-                table.add(key(dims / 2), Sums::count(if round % 3 == 0 { -1 } else { 1 }));
-            }
-            stored.take(&mut table);
-            let mut read = stored.read();
-            assert_eq!(counts(&read), counts(&table), "round {round}");
-            assert_eq!(read.take_changed_pages(), []);
-            if round % 7 == 0 {
-                table = read;
-            }
-        }
-        assert!(table.pages.len() > 1 && stored.0.keys().any(|(_, update)| *update > 0));
+        self.page.sums(self.place)
     }
 }
