@@ -6,6 +6,8 @@
 //! spelled out ([`Dictionary::text`]). Number 0 always means "nothing": the unknown value, the
 //! tuple of unknown values, the empty set.
 
+mod words;
+
 use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
@@ -14,7 +16,7 @@ use hashbrown::HashMap;
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
 use crate::engine::row_index::RowIndex;
-use crate::engine::timelines::{PathId, Terms, TimelineEntry, Timelines};
+use crate::engine::timelines::{TimelineEntry, Timelines};
 
 /// Number of an app within a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,11 +97,15 @@ const MERGES_MAX: usize = 1 << 20;
 pub struct Dictionary {
     apps: Vec<String>,
     texts: Vec<String>,
-    text_ids: HashMap<String, TextId>,
+    text_ids: RowIndex,
     tuples: Vec<Tuple>,
-    tuple_ids: HashMap<Tuple, TupleId>,
-    signatures: Vec<Vec<Mark>>,
-    signature_ids: HashMap<Vec<Mark>, SignatureId>,
+    /// The values of all tuples again, by dimension: a filter reads one of them.
+    columns: [Vec<TextId>; Dimension::COUNT],
+    tuple_ids: RowIndex,
+    /// The marks of all signatures, one after the other, and where each begins and ends.
+    marks: Vec<Mark>,
+    bounds: Vec<u32>,
+    signature_ids: RowIndex,
     /// Tuples that events named, by the hash of the texts they named them with.
     named: RowIndex,
     hasher: DefaultHashBuilder,
@@ -113,14 +119,16 @@ pub struct Dictionary {
 
 impl Default for Dictionary {
     fn default() -> Self {
-        Self {
+        let mut dictionary = Self {
             apps: Vec::new(),
-            texts: vec![String::new()],
-            text_ids: HashMap::from([(String::new(), 0)]),
-            tuples: vec![Tuple::default()],
-            tuple_ids: HashMap::from([(Tuple::default(), 0)]),
-            signatures: vec![Vec::new()],
-            signature_ids: HashMap::from([(Vec::new(), 0)]),
+            texts: Vec::new(),
+            text_ids: RowIndex::default(),
+            tuples: Vec::new(),
+            columns: Default::default(),
+            tuple_ids: RowIndex::default(),
+            marks: Vec::new(),
+            bounds: vec![0],
+            signature_ids: RowIndex::default(),
             named: RowIndex::default(),
             hasher: DefaultHashBuilder::default(),
             merges: HashMap::new(),
@@ -128,7 +136,11 @@ impl Default for Dictionary {
             timelines: Timelines::default(),
             fresh: Vec::new(),
             entries: 0,
-        }
+        };
+        dictionary.add_text(String::new());
+        dictionary.add_tuple(Tuple::default());
+        dictionary.add_signature(&[]);
+        dictionary
     }
 }
 
@@ -162,19 +174,24 @@ impl Dictionary {
 
     /// Number of a text, given at its first use.
     pub fn text_id(&mut self, text: &str) -> TextId {
-        if let Some(id) = self.text_ids.get(text) {
-            return *id;
+        if let Some(id) = self.find_text(text) {
+            return id;
         }
-        let id = next_id(self.texts.len());
-        self.texts.push(text.to_owned());
-        self.text_ids.insert(text.to_owned(), id);
+        let id = self.add_text(text.to_owned());
         self.fresh.push(Entry::Text(id, text.to_owned()));
+        id
+    }
+
+    fn add_text(&mut self, text: String) -> TextId {
+        let id = next_id(self.texts.len());
+        self.text_ids.insert(self.hasher.hash_one(&text), id);
+        self.texts.push(text);
         id
     }
 
     /// Number of a text that has been used.
     pub fn find_text(&self, text: &str) -> Option<TextId> {
-        self.text_ids.get(text).copied()
+        self.text_ids.find(self.hasher.hash_one(text), |id| self.text(id) == text)
     }
 
     /// The text of a number; empty for the unknown value.
@@ -229,13 +246,22 @@ impl Dictionary {
     }
 
     fn tuple_id(&mut self, tuple: Tuple) -> TupleId {
-        if let Some(id) = self.tuple_ids.get(&tuple) {
-            return *id;
+        let hash = self.hasher.hash_one(&tuple);
+        if let Some(id) = self.tuple_ids.find(hash, |id| *self.tuple(id) == tuple) {
+            return id;
         }
-        let id = next_id(self.tuples.len());
-        self.tuples.push(tuple.clone());
-        self.tuple_ids.insert(tuple.clone(), id);
+        let id = self.add_tuple(tuple.clone());
         self.fresh.push(Entry::Tuple(id, tuple));
+        id
+    }
+
+    fn add_tuple(&mut self, tuple: Tuple) -> TupleId {
+        let id = next_id(self.tuples.len());
+        self.tuple_ids.insert(self.hasher.hash_one(&tuple), id);
+        for (column, value) in self.columns.iter_mut().zip(tuple.values) {
+            column.push(value);
+        }
+        self.tuples.push(tuple);
         id
     }
 
@@ -243,6 +269,16 @@ impl Dictionary {
     pub fn tuple(&self, id: TupleId) -> &Tuple {
         // The tuple of number 0 always exists.
         self.tuples.get(id as usize).unwrap_or(&self.tuples[0])
+    }
+
+    /// The values of a dimension, by tuple.
+    pub fn values(&self, dimension: Dimension) -> &[TextId] {
+        &self.columns[dimension.index()]
+    }
+
+    /// All tuples, by number.
+    pub fn tuples(&self) -> &[Tuple] {
+        &self.tuples
     }
 
     /// How many tuples have a number.
@@ -289,16 +325,13 @@ impl Dictionary {
             Ok(place) => set[place] = set[place].and(mark),
             Err(place) => set.insert(place, mark),
         }
-        let id = match self.signature_ids.get(&set) {
-            Some(id) => *id,
-            None => {
-                let id = next_id(self.signatures.len());
-                self.signatures.push(set.clone());
-                self.signature_ids.insert(set.clone(), id);
-                self.fresh.push(Entry::Signature(id, set));
-                id
-            }
-        };
+        let hash = self.hasher.hash_one(&set);
+        let known = self.signature_ids.find(hash, |id| self.signature(id) == set);
+        let id = known.unwrap_or_else(|| {
+            let id = self.add_signature(&set);
+            self.fresh.push(Entry::Signature(id, set));
+            id
+        });
         if self.unions.len() >= MERGES_MAX {
             self.unions.clear();
         }
@@ -306,14 +339,28 @@ impl Dictionary {
         id
     }
 
+    fn add_signature(&mut self, set: &[Mark]) -> SignatureId {
+        let id = next_id(self.signature_count());
+        self.signature_ids.insert(self.hasher.hash_one(set), id);
+        self.marks.extend(set);
+        self.bounds.push(next_id(self.marks.len()));
+        id
+    }
+
     /// The marks of a signature, by rising tuple.
     pub fn signature(&self, id: SignatureId) -> &[Mark] {
-        self.signatures.get(id as usize).map_or(&[], Vec::as_slice)
+        let bounds = self.bounds.get(id as usize..).and_then(<[u32]>::first_chunk);
+        bounds.map_or(&[], |[start, end]| &self.marks[*start as usize..*end as usize])
+    }
+
+    /// The marks of each signature, by number.
+    pub fn signatures(&self) -> impl Iterator<Item = &[Mark]> {
+        self.bounds.windows(2).map(|of| &self.marks[of[0] as usize..of[1] as usize])
     }
 
     /// How many signatures have a number.
     pub fn signature_count(&self) -> usize {
-        self.signatures.len()
+        self.bounds.len() - 1
     }
 
     /// What was interned since the last call, and the number of its first entry over all kinds.
@@ -331,7 +378,7 @@ impl Dictionary {
             Entry::App(id, _) => usize::from(*id) == self.apps.len(),
             Entry::Text(id, _) => *id as usize == self.texts.len(),
             Entry::Tuple(id, _) => *id as usize == self.tuples.len(),
-            Entry::Signature(id, _) => *id as usize == self.signatures.len(),
+            Entry::Signature(id, _) => *id as usize == self.signature_count(),
             Entry::Timeline(entry) => self.timelines.restore(entry),
         };
         if !expected {
@@ -340,104 +387,35 @@ impl Dictionary {
         self.entries += 1;
         match entry {
             Entry::App(_, app) => self.apps.push(app),
-            Entry::Text(id, text) => {
-                self.texts.push(text.clone());
-                self.text_ids.insert(text, id);
+            Entry::Text(_, text) => {
+                self.add_text(text);
             }
-            Entry::Tuple(id, tuple) => {
-                self.tuples.push(tuple.clone());
-                self.tuple_ids.insert(tuple, id);
+            Entry::Tuple(_, tuple) => {
+                self.add_tuple(tuple);
             }
-            Entry::Signature(id, set) => {
-                self.signatures.push(set.clone());
-                self.signature_ids.insert(set, id);
+            Entry::Signature(_, set) => {
+                self.add_signature(&set);
             }
             Entry::Timeline(_) => {}
         }
         Ok(())
     }
 
-    /// The tuple in words: `name=value` of the known values, by dimension and then by attribute
-    /// name, joined by commas; the same text in every shard. `,`, `=`, `;` and `\` in values are
-    /// preceded by `\`.
-    pub fn describe_tuple(&self, id: TupleId) -> String {
-        let tuple = self.tuple(id);
-        let mut parts: Vec<String> = Vec::new();
-        for dimension in Dimension::ALL {
-            let value = tuple.values[dimension.index()];
-            if value != 0 {
-                parts.push(format!("{}={}", dimension.name(), escape(self.text(value))));
-            }
-        }
-        let mut free: Vec<String> = tuple
-            .attributes
-            .iter()
-            .map(|(name, value)| {
-                format!("attributes.{}={}", escape(self.text(*name)), escape(self.text(*value)))
-            })
-            .collect();
-        free.sort();
-        parts.extend(free);
-        parts.join(",")
-    }
-
-    /// The set in words: the lowest index paid, `!` if refunded, and the tuple of each mark, in
-    /// alphabetical order, joined by semicolons.
-    pub fn describe_signature(&self, id: SignatureId) -> String {
-        let describe = |mark: &Mark| {
-            let refunded = if mark.is_refunded { "!" } else { "" };
-            format!("{}{refunded} {}", mark.lowest_paid, self.describe_tuple(mark.tuple))
-        };
-        let mut marks: Vec<String> = self.signature(id).iter().map(describe).collect();
-        marks.sort();
-        marks.join(";")
-    }
-
-    /// The changes of a path in words, oldest first: `day{chain terms tuple;…}`, where terms are
-    /// `trial` or `gross/proceeds/net period`, the amounts in micro-units.
-    pub fn describe_path(&self, path: PathId) -> String {
-        let changes = self.timelines.changes(path).map(|change| {
-            let elements = self.timelines.state(change.state).iter().map(|element| {
-                let terms = match self.timelines.terms(element.terms) {
-                    Terms::Trial => "trial".to_owned(),
-                    Terms::Paid { amounts, period } => {
-                        format!("{}/{}/{} {period}", amounts.gross, amounts.proceeds, amounts.net)
-                    }
-                };
-                format!("{} {terms} {}", element.chain, self.describe_tuple(element.tuple))
-            });
-            format!("{}{{{}}}", change.day, elements.collect::<Vec<_>>().join(";"))
-        });
-        let mut changes: Vec<String> = changes.collect();
-        changes.reverse();
-        changes.join(" ")
-    }
-
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
-        let texts: usize = self.texts.iter().map(|text| 2 * (text.len() + 32)).sum();
-        let tuples = self.tuples.len() * 2 * (size_of::<Tuple>() + 16);
-        let sets: usize = self.signatures.iter().map(|set| 2 * (set.len() * 8 + 32)).sum();
-        let timelines = self.timelines.memory_bytes();
+        let texts: usize = self.texts.iter().map(|text| text.capacity() + 24).sum();
+        let columns: usize = self.columns.iter().map(|column| column.capacity() * 4).sum();
+        let tuples = self.tuples.capacity() * size_of::<Tuple>() + columns;
+        let signatures = self.marks.capacity() * size_of::<Mark>() + self.bounds.capacity() * 4;
+        let indexes = [&self.text_ids, &self.tuple_ids, &self.signature_ids, &self.named];
         texts
             + tuples
-            + sets
-            + timelines
-            + self.named.memory_bytes()
+            + signatures
+            + self.timelines.memory_bytes()
+            + indexes.map(RowIndex::memory_bytes).iter().sum::<usize>()
             + self.merges.capacity() * 20
             + self.unions.capacity() * 20
     }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, ',' | '=' | ';' | '\\') {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }
 
 #[cfg(test)]

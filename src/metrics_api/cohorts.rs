@@ -18,10 +18,11 @@
 use std::collections::BTreeMap;
 
 use crate::domain::cohort::Anchor;
+use crate::domain::dimensions::Dimension;
 use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::{DAY_MICROS, Day, Timestamp, Width};
-use crate::engine::dictionary::{AppIx, Dictionary, TupleId};
-use crate::engine::facts::{FactKind, FactRow, FactTable, Group};
+use crate::engine::dictionary::{AppIx, Dictionary, TextId};
+use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::filters::{MarksSeen, Selector};
 use crate::metrics_api::grid::Grid;
@@ -110,79 +111,78 @@ impl CohortQuestion {
     }
 }
 
-/// Changes of counts from cell to cell; what lies beyond the last asked cell is at the end.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Steps(Vec<i64>);
-
-impl Steps {
-    fn add(&mut self, slot: usize, count: i64) {
-        if self.0.len() <= slot {
-            self.0.resize(slot + 1, 0);
-        }
-        self.0[slot] += count;
-    }
-
-    /// The change at a cell.
-    pub fn at(&self, slot: usize) -> i64 {
-        self.0.get(slot).copied().unwrap_or(0)
-    }
-
-    /// All changes together.
-    pub fn total(&self) -> i64 {
-        self.0.iter().sum()
-    }
+/// How counts of a cohort change at a cell, and by when its last payment has run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CellCounts {
+    /// Along payments: customers with a payment of the index, anew for each.
+    pub payers: i64,
+    /// Customers without a refund: along payments by the lowest index they paid, along days by the
+    /// day they first paid.
+    pub unrefunded: i64,
+    /// Along payments: payments of the index. Along days: chains without a refunded payment.
+    pub subscriptions: i64,
+    /// Customers who began a trial or a subscription.
+    pub starters: i64,
+    /// The last day on which a payment of the index still covers somebody.
+    pub covered_to: Day,
 }
 
-impl std::ops::AddAssign<&Self> for Steps {
-    fn add_assign(&mut self, other: &Self) {
-        for (slot, count) in other.0.iter().enumerate() {
-            self.add(slot, *count);
-        }
+impl CellCounts {
+    const NONE: Self =
+        Self { payers: 0, unrefunded: 0, subscriptions: 0, starters: 0, covered_to: Day::MIN };
+}
+
+impl std::ops::AddAssign for CellCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.payers += other.payers;
+        self.unrefunded += other.unrefunded;
+        self.subscriptions += other.subscriptions;
+        self.starters += other.starters;
+        self.covered_to = self.covered_to.max(other.covered_to);
     }
 }
 
 /// Counts of one cohort.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CohortCounts {
-    /// Along payments: customers with a payment of the index, anew for each.
-    pub payers: Steps,
-    /// Customers without a refund: along payments by the lowest index they paid, along days by the
-    /// day they first paid.
-    pub unrefunded: Steps,
-    /// Along payments: payments of the index. Along days: chains without a refunded payment.
-    pub subscriptions: Steps,
     /// All chains with a payment.
     pub chains: i64,
-    /// Customers who began a trial or a subscription.
-    pub starters: Steps,
-    /// By cell: the last day on which a payment of the index still covers somebody.
-    pub covered_to: Vec<Day>,
+    /// What lies beyond the last asked cell is at the end.
+    cells: Vec<CellCounts>,
 }
 
 impl CohortCounts {
+    /// The change at a cell.
+    pub fn at(&self, slot: usize) -> CellCounts {
+        self.cells.get(slot).copied().unwrap_or(CellCounts::NONE)
+    }
+
+    /// All changes together.
+    pub fn total(&self) -> CellCounts {
+        let mut total = CellCounts::NONE;
+        self.cells.iter().for_each(|cell| total += *cell);
+        total
+    }
+
     /// Whether nobody is counted.
     pub(crate) fn is_zero(&self) -> bool {
-        let Self { payers, unrefunded, subscriptions, chains, starters, .. } = self;
-        let steps = [payers, unrefunded, subscriptions, starters];
-        *chains == 0 && steps.iter().all(|steps| steps.0.iter().all(|count| *count == 0))
+        let is_none = |cell: &CellCounts| CellCounts { covered_to: Day::MIN, ..*cell };
+        self.chains == 0 && self.cells.iter().all(|cell| is_none(cell) == CellCounts::NONE)
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.payers += &other.payers;
-        self.unrefunded += &other.unrefunded;
-        self.subscriptions += &other.subscriptions;
         self.chains += other.chains;
-        self.starters += &other.starters;
-        for (slot, day) in other.covered_to.iter().enumerate() {
-            self.cover(slot, *day);
+        for (slot, cell) in other.cells.iter().enumerate() {
+            *self.cell(slot) += *cell;
         }
     }
 
-    fn cover(&mut self, slot: usize, day: Day) {
-        if self.covered_to.len() <= slot {
-            self.covered_to.resize(slot + 1, Day::MIN);
+    #[inline]
+    fn cell(&mut self, slot: usize) -> &mut CellCounts {
+        if self.cells.len() <= slot {
+            self.cells.resize(slot + 1, CellCounts::NONE);
         }
-        self.covered_to[slot] = self.covered_to[slot].max(day);
+        &mut self.cells[slot]
     }
 }
 
@@ -219,30 +219,27 @@ pub fn partial(
     money.run(facts, app);
     counts.run(facts, app, &money);
     let counts = counts.cohorts.into_rows().map(|(_, ordinal, counts)| (ordinal, counts));
-    CohortPartial { money: money.finish(dictionary), counts: counts.collect() }
+    CohortPartial { money: money.finish(), counts: counts.collect() }
 }
 
 /// Counts as facts come.
-struct CountPass {
+struct CountPass<'a> {
     by_days: bool,
     slots: AgeSlots,
-    selector: Selector,
-    /// By signature.
-    marks: Vec<MarksSeen>,
-    /// By tuple: how long a payment of it lasts.
-    periods: Vec<Option<Period>>,
+    dictionary: &'a Dictionary,
+    selector: Selector<'a>,
+    covered: Covered<'a>,
     cohorts: Grid<CohortCounts>,
 }
 
-impl CountPass {
-    fn new(dictionary: &Dictionary, question: &LtvQuestion) -> Self {
-        let selector = Selector::new(dictionary, question.narrowing(), None);
+impl<'a> CountPass<'a> {
+    fn new(dictionary: &'a Dictionary, question: &LtvQuestion) -> Self {
         Self {
             by_days: question.age == AgeBasis::ElapsedDays,
             slots: AgeSlots::new(&asked(question)),
-            marks: selector.marks(dictionary),
-            selector,
-            periods: periods(dictionary),
+            dictionary,
+            selector: Selector::new(dictionary, question.narrowing(), None),
+            covered: Covered::new(dictionary),
             cohorts: Grid::default(),
         }
     }
@@ -252,14 +249,34 @@ impl CountPass {
         let LtvQuestion { zone, until, .. } = *money.question();
         let of = |kind| {
             let facts = facts.of(Group { app, zone, kind });
-            let facts = facts.filter(move |fact| fact.key.day <= until);
-            facts.filter_map(|fact| Some((fact, money.cohort(fact.key.install_day)?)))
+            facts.filter(move |fact| fact.key.day <= until)
         };
-        of(FactKind::Payment).for_each(|(fact, cohort)| self.take_payment(&fact, cohort));
-        of(FactKind::Payer).for_each(|(fact, cohort)| self.take_payer(&fact, cohort));
-        of(FactKind::PeriodPayer).for_each(|(fact, cohort)| self.take_period_payer(&fact, cohort));
-        of(FactKind::Subscription).for_each(|(fact, cohort)| self.take_subscription(&fact, cohort));
-        of(FactKind::Starter).for_each(|(fact, cohort)| self.take_starter(&fact, cohort));
+        let by_days = self.by_days;
+        let cohort = |fact: &FactRow<'_>| money.cohort(fact.key.install_day);
+        of(FactKind::Payment).for_each(|fact| {
+            // Along days a chain is counted once, by its first payment.
+            let counts = fact.key.index == 1 || !by_days;
+            if counts
+                && self.selector.segment(fact.key.dims).is_some()
+                && let Some(cohort) = cohort(&fact)
+            {
+                self.take_payment(&fact, cohort);
+            }
+        });
+        let mut of_signature = |kind, take: fn(&mut Self, &FactRow<'_>, MarksSeen, i32)| {
+            of(kind).for_each(|fact| {
+                let marks = self.selector.seen(self.dictionary.signature(fact.key.dims));
+                if let Some(cohort) = cohort(&fact).filter(|_| marks.has_any) {
+                    take(self, &fact, marks, cohort);
+                }
+            });
+        };
+        of_signature(FactKind::Payer, Self::take_payer);
+        if !by_days {
+            of_signature(FactKind::PeriodPayer, Self::take_period_payer);
+        }
+        of_signature(FactKind::Subscription, Self::take_subscription);
+        of_signature(FactKind::Starter, Self::take_starter);
     }
 
     /// The cell of a fact's whole days since the install.
@@ -277,65 +294,49 @@ impl CountPass {
         self.slots.slot(i64::from(index.max(1)))
     }
 
-    fn marks(&self, fact: &FactRow<'_>) -> MarksSeen {
-        self.marks.get(fact.key.dims as usize).copied().unwrap_or_default()
-    }
-
+    #[inline(never)]
     fn take_payment(&mut self, fact: &FactRow<'_>, cohort: i32) {
-        let key = &fact.key;
-        if self.selector.segment(key.dims).is_none() {
-            return;
-        }
-        let count = fact.sums().count;
+        let (key, count) = (&fact.key, fact.sums().count);
         let slot = if self.by_days { self.day_slot(fact) } else { self.index_slot(key.index) };
-        let period = self.periods.get(key.dims as usize).copied().flatten();
         let by_days = self.by_days;
+        let covered_to = if by_days { None } else { self.covered.to(key) };
         let counts = self.counts(cohort);
         if key.index == 1 {
             // Each chain begins as what its first payment says.
             counts.chains += count;
         }
-        if by_days {
-            if key.index == 1 {
-                counts.subscriptions.add(slot, count);
-            }
-            return;
+        let cell = counts.cell(slot);
+        cell.subscriptions += count;
+        if !by_days && key.index > 1 {
+            cell.payers += count;
         }
-        counts.subscriptions.add(slot, count);
-        if key.index > 1 {
-            counts.payers.add(slot, count);
-        }
-        if let Some(period) = period {
-            counts.cover(slot, last_covered(key.day, period));
-        }
+        cell.covered_to = cell.covered_to.max(covered_to.unwrap_or(Day::MIN));
     }
 
-    fn take_payer(&mut self, fact: &FactRow<'_>, cohort: i32) {
-        let (marks, count) = (self.marks(fact), fact.sums().count);
+    fn take_payer(&mut self, fact: &FactRow<'_>, marks: MarksSeen, cohort: i32) {
+        let count = fact.sums().count;
         if marks.lowest_paid == 0 {
             return;
         }
         let slot =
             if self.by_days { self.day_slot(fact) } else { self.index_slot(marks.lowest_paid) };
         let by_days = self.by_days;
-        let counts = self.counts(cohort);
+        let cell = self.counts(cohort).cell(slot);
         if !marks.is_refunded {
-            counts.unrefunded.add(slot, count);
+            cell.unrefunded += count;
         }
         if !by_days && marks.lowest_paid == 1 {
-            counts.payers.add(slot, count);
+            cell.payers += count;
         }
     }
 
-    fn take_period_payer(&mut self, fact: &FactRow<'_>, cohort: i32) {
-        if !self.by_days && self.marks(fact).has_any {
-            let slot = self.index_slot(fact.key.index);
-            self.counts(cohort).payers.add(slot, fact.sums().count);
-        }
+    fn take_period_payer(&mut self, fact: &FactRow<'_>, _: MarksSeen, cohort: i32) {
+        let slot = self.index_slot(fact.key.index);
+        self.counts(cohort).cell(slot).payers += fact.sums().count;
     }
 
-    fn take_subscription(&mut self, fact: &FactRow<'_>, cohort: i32) {
-        let (marks, count) = (self.marks(fact), fact.sums().count);
+    fn take_subscription(&mut self, fact: &FactRow<'_>, marks: MarksSeen, cohort: i32) {
+        let count = fact.sums().count;
         if marks.lowest_paid == 0 {
             return;
         }
@@ -343,42 +344,61 @@ impl CountPass {
         let counts = self.counts(cohort);
         counts.chains += count;
         if let Some(slot) = slot.filter(|_| !marks.is_refunded) {
-            counts.subscriptions.add(slot, count);
+            counts.cell(slot).subscriptions += count;
         }
     }
 
-    fn take_starter(&mut self, fact: &FactRow<'_>, cohort: i32) {
-        if self.marks(fact).has_any {
-            let slot = if self.by_days { self.day_slot(fact) } else { 0 };
-            self.counts(cohort).starters.add(slot, fact.sums().count);
-        }
+    fn take_starter(&mut self, fact: &FactRow<'_>, _: MarksSeen, cohort: i32) {
+        let slot = if self.by_days { self.day_slot(fact) } else { 0 };
+        self.counts(cohort).cell(slot).starters += fact.sums().count;
     }
 }
 
-/// The last day on which what was paid on `day` still runs, by the calendar.
-fn last_covered(day: Day, period: Period) -> Day {
-    let start = Timestamp(i64::from(day.0).saturating_mul(DAY_MICROS));
-    Day(period.end(start).utc_day().0.saturating_sub(1))
+/// Days whose ends of periods are remembered: to the middle of the next century.
+const TABLE_DAYS: usize = 66_000;
+
+/// How long payments last, as far as their tuples name a period. The calendar is asked once for
+/// each day.
+struct Covered<'a> {
+    /// By tuple.
+    durations: &'a [TextId],
+    named: [(Option<TextId>, Period); 6],
+    /// By period and day from [`Day`] 0: the last day covered, as far as it was asked for.
+    known: [Vec<Option<Day>>; 6],
 }
 
-/// By tuple: the period that its duration names.
-fn periods(dictionary: &Dictionary) -> Vec<Option<Period>> {
-    use crate::domain::dimensions::Dimension;
-    let named = [
-        (1, PeriodUnit::Week),
-        (1, PeriodUnit::Month),
-        (2, PeriodUnit::Month),
-        (3, PeriodUnit::Month),
-        (6, PeriodUnit::Month),
-        (1, PeriodUnit::Year),
-    ]
-    .map(|(count, unit)| Period { count, unit })
-    .map(|period| (dictionary.find_text(period.duration_name()), period));
-    let of_tuple = |id: usize| {
-        let tuple = dictionary.tuple(TupleId::try_from(id).unwrap_or(0));
-        let duration = tuple.values[Dimension::Duration.index()];
-        let found = named.iter().find(|(text, _)| *text == Some(duration));
-        found.map(|(_, period)| *period)
-    };
-    (0..dictionary.tuple_count()).map(of_tuple).collect()
+impl<'a> Covered<'a> {
+    fn new(dictionary: &'a Dictionary) -> Self {
+        let named = [
+            (1, PeriodUnit::Week),
+            (1, PeriodUnit::Month),
+            (2, PeriodUnit::Month),
+            (3, PeriodUnit::Month),
+            (6, PeriodUnit::Month),
+            (1, PeriodUnit::Year),
+        ]
+        .map(|(count, unit)| Period { count, unit })
+        .map(|period| (dictionary.find_text(period.duration_name()), period));
+        let durations = dictionary.values(Dimension::Duration);
+        Self { durations, named, known: Default::default() }
+    }
+
+    /// The last day on which what a payment paid for still runs, by the calendar.
+    fn to(&mut self, payment: &FactKey) -> Option<Day> {
+        let duration = Some(*self.durations.get(payment.dims as usize)?);
+        let place = self.named.iter().position(|(text, _)| *text == duration)?;
+        let day = payment.day;
+        let last = || {
+            let start = Timestamp(i64::from(day.0).saturating_mul(DAY_MICROS));
+            Day(self.named[place].1.end(start).utc_day().0.saturating_sub(1))
+        };
+        let Some(at) = usize::try_from(day.0).ok().filter(|at| *at < TABLE_DAYS) else {
+            return Some(last());
+        };
+        let known = &mut self.known[place];
+        if known.len() <= at {
+            known.resize(at + 1, None);
+        }
+        Some(*known[at].get_or_insert_with(last))
+    }
 }

@@ -103,19 +103,20 @@ impl<'a> Maker<'a> {
             Cells::Payments => self.payment_cells(last, money, counts),
             Cells::Days(_) => self.day_cells((start, last), money, counts),
         };
+        let total = counts.total();
         let mut whole = Flows::default();
         money.flows.iter().for_each(|flows| whole += *flows);
         let (payers, subscriptions) = match self.question.cells {
             Cells::Payments => (money.heads.payers, counts.chains),
-            Cells::Days(_) => (counts.unrefunded.total(), counts.subscriptions.total()),
+            Cells::Days(_) => (total.unrefunded, total.subscriptions),
         };
         let figures = CohortFigures {
             money: whole,
             payers,
             subscriptions,
             paying_money: whole,
-            paying: counts.unrefunded.total(),
-            starters: counts.starters.total(),
+            paying: total.unrefunded,
+            starters: total.starters,
         };
         CohortTableRow { start, customers: money.heads.customers, figures, cells }
     }
@@ -123,18 +124,20 @@ impl<'a> Maker<'a> {
     fn payment_cells(&self, last: Day, money: &LtvRow, counts: &CohortCounts) -> Vec<CohortCell> {
         let is_gathering = last >= self.question.today;
         let (mut through, mut paying, mut covered_to) = (Flows::default(), 0, Day::MIN);
+        let starters = counts.total().starters;
         let mut cells = Vec::new();
         for (slot, period) in self.cells.iter().enumerate().take(money.flows.len()) {
             through += money.at(slot);
-            paying += counts.unrefunded.at(slot);
-            covered_to = covered_to.max(counts.covered_to.get(slot).copied().unwrap_or(Day::MIN));
+            let cell = counts.at(slot);
+            paying += cell.unrefunded;
+            covered_to = covered_to.max(cell.covered_to);
             let figures = CohortFigures {
                 money: money.at(slot),
-                payers: counts.payers.at(slot),
-                subscriptions: counts.subscriptions.at(slot),
+                payers: cell.payers,
+                subscriptions: cell.subscriptions,
                 paying_money: through,
                 paying,
-                starters: counts.starters.total(),
+                starters,
             };
             let is_active = is_gathering || covered_to >= self.question.today;
             cells.push(CohortCell { period: *period, figures, is_active });
@@ -155,10 +158,11 @@ impl<'a> Maker<'a> {
         for (slot, period) in self.cells.iter().enumerate() {
             sum.money += money.at(slot);
             sum.paying_money = sum.money;
-            sum.payers += counts.unrefunded.at(slot);
+            let cell = counts.at(slot);
+            sum.payers += cell.unrefunded;
             sum.paying = sum.payers;
-            sum.subscriptions += counts.subscriptions.at(slot);
-            sum.starters += counts.starters.at(slot);
+            sum.subscriptions += cell.subscriptions;
+            sum.starters += cell.starters;
             let age = i64::from(*period);
             if i64::from(first.0) + age > i64::from(self.until.0) {
                 break;

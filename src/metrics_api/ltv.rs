@@ -150,7 +150,7 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestio
     let Some(app) = dictionary.find_app(&question.app) else { return LtvPartial::default() };
     let mut pass = FactPass::new(dictionary, question);
     pass.run(facts, app);
-    pass.finish(dictionary)
+    pass.finish()
 }
 
 /// What the curves of a shard say; `None` if only the facts can tell: with filters, on the bases
@@ -316,17 +316,19 @@ impl<'a> LtvSums<'a> {
 /// One pass over facts of the question's app and zone through `until`.
 pub(crate) struct FactPass<'a> {
     sums: LtvSums<'a>,
-    selector: Selector,
-    installs: Selector,
+    dictionary: &'a Dictionary,
+    selector: Selector<'a>,
+    installs: Selector<'a>,
     /// Whether a segment says which customers it has.
     segments_hold_customers: bool,
 }
 
 impl<'a> FactPass<'a> {
-    pub(crate) fn new(dictionary: &Dictionary, question: &'a LtvQuestion) -> Self {
+    pub(crate) fn new(dictionary: &'a Dictionary, question: &'a LtvQuestion) -> Self {
         let (narrowing, by) = (question.narrowing(), question.segment_by.as_ref());
         Self {
             sums: LtvSums::new(question),
+            dictionary,
             selector: Selector::new(dictionary, narrowing, by),
             installs: Selector::for_installs(dictionary, narrowing, by),
             segments_hold_customers: by.is_none_or(|field| field.narrows_installs()),
@@ -343,8 +345,8 @@ impl<'a> FactPass<'a> {
     }
 
     /// What has been taken.
-    pub(crate) fn finish(self, dictionary: &Dictionary) -> LtvPartial {
-        self.sums.spell_out(dictionary)
+    pub(crate) fn finish(self) -> LtvPartial {
+        self.sums.spell_out(self.dictionary)
     }
 
     /// Takes in all facts of an app that say anything here.
@@ -366,7 +368,14 @@ impl<'a> FactPass<'a> {
             }
         });
         of(FactKind::UnplacedRefund).for_each(|fact| self.take_unplaced(&fact));
-        of(FactKind::Payer).for_each(|fact| self.take_payers(&fact));
+        let mut segments = Vec::new();
+        of(FactKind::Payer).for_each(|fact| {
+            let marks = self.dictionary.signature(fact.key.dims);
+            self.selector.segments_of(marks, &mut segments);
+            if !segments.is_empty() {
+                self.take_payers(&fact, &segments);
+            }
+        });
         if self.sums.question.anchor == Anchor::Install {
             of(FactKind::Customer).for_each(|fact| self.take_customers(&fact));
         }
@@ -423,17 +432,16 @@ impl<'a> FactPass<'a> {
     }
 
     #[inline(never)]
-    fn take_payers(&mut self, fact: &FactRow<'_>) {
+    fn take_payers(&mut self, fact: &FactRow<'_>, segments: &[TextId]) {
         let Some(cohort) = self.sums.cohort(self.anchor_day(&fact.key)) else { return };
         let payers = fact.sums().count;
         // Who is anchored by a payment is a customer of that cohort by being a payer.
         let by_payment = self.sums.question.anchor == Anchor::FirstPurchase;
         let heads = Heads { customers: if by_payment { payers } else { 0 }, payers, installs: 0 };
-        let segments = self.selector.signature_segments(fact.key.dims);
         for segment in segments {
             self.sums.row(*segment, cohort).heads += heads;
         }
-        if self.sums.segmented() && !segments.is_empty() {
+        if self.sums.segmented() {
             *self.sums.heads.row(0, cohort, Heads::default) += heads;
         }
     }

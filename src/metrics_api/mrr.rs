@@ -9,15 +9,19 @@
 
 use std::collections::BTreeSet;
 
+use hashbrown::HashMap;
+
+use crate::domain::cohort::Field;
 use crate::domain::dimensions::Dimension;
 use crate::domain::money::div_half_away;
 use crate::domain::time::Day;
-use crate::engine::dictionary::{Dictionary, TupleId};
+use crate::engine::dictionary::Dictionary;
 use crate::engine::facts::{FactKind, FactRow, FactTable, Group};
 use crate::engine::timelines::{PathId, StateId, Terms, TermsId, Timelines};
+use crate::metrics_api::filters::Selector;
 use crate::metrics_api::mrr_days::Days;
 pub use crate::metrics_api::mrr_days::{Interval, Stretch};
-use crate::metrics_api::question::InvalidQuestion;
+use crate::metrics_api::question::{Filter, InvalidQuestion, Narrowing};
 
 /// The longest range of a question.
 pub const RANGE_DAYS_MAX: i32 = 40_000;
@@ -165,19 +169,19 @@ impl MrrPartial {
 /// What the facts of a shard say.
 pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestion) -> MrrPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return MrrPartial::default() };
-    let kept = Kept::new(dictionary, question);
+    let selector = selector(dictionary, question);
     let timelines = &dictionary.timelines;
     let days = question.days();
     let mut pass = Pass {
         timelines,
-        standings: standings(timelines, &kept, question),
+        standings: Standings::new(timelines, &selector, question),
         flows: vec![Flow::default(); days.marks().len()],
         days,
         customers: vec![0; timelines.path_count()],
     };
     let of = |kind| facts.of(Group { app, zone: question.zone, kind });
     of(FactKind::Payment)
-        .filter(|fact| fact.key.other_day == Day::MIN && kept.keeps(fact.key.dims))
+        .filter(|fact| fact.key.other_day == Day::MIN && selector.segment(fact.key.dims).is_some())
         .for_each(|fact| pass.first_payment(&fact));
     of(FactKind::Timeline).for_each(|fact| pass.timeline(&fact));
     if question.without_refunded {
@@ -187,38 +191,21 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestio
     MrrPartial { flows: pass.flows }
 }
 
-/// Which tuples the filters keep.
-struct Kept(Option<Vec<bool>>);
-
-impl Kept {
-    fn new(dictionary: &Dictionary, question: &MrrQuestion) -> Self {
-        let (plans, countries) = (&question.plans, &question.countries);
-        if plans.is_none() && countries.is_none() {
-            return Self(None);
-        }
-        let find = |values: &Option<BTreeSet<String>>| {
-            let values = values.as_ref()?;
-            Some(values.iter().filter_map(|text| dictionary.find_text(text)).collect())
-        };
-        let (plans, countries): (Option<BTreeSet<_>>, Option<BTreeSet<_>>) =
-            (find(plans), find(countries));
-        let tuples = (0..dictionary.tuple_count()).map(|id| {
-            let tuple = dictionary.tuple(TupleId::try_from(id).unwrap_or(0));
-            let has = |values: &BTreeSet<_>, dimension: Dimension| {
-                values.contains(&tuple.values[dimension.index()])
-            };
-            let is_plan = plans.as_ref().is_none_or(|plans| {
-                has(plans, Dimension::PlanName) || has(plans, Dimension::ProductId)
-            });
-            let is_there = countries.as_ref();
-            is_plan && is_there.is_none_or(|countries| has(countries, Dimension::Country))
-        });
-        Self(Some(tuples.collect()))
-    }
-
-    fn keeps(&self, tuple: TupleId) -> bool {
-        self.0.as_ref().is_none_or(|kept| kept.get(tuple as usize).copied().unwrap_or(false))
-    }
+/// Which tuples the question keeps.
+fn selector<'a>(dictionary: &'a Dictionary, question: &MrrQuestion) -> Selector<'a> {
+    let any_of = |field: Dimension, values: &BTreeSet<String>| Filter {
+        field: Field::Dimension(field),
+        values: values.clone(),
+    };
+    let countries = question.countries.iter();
+    let filters: Vec<Filter> =
+        countries.map(|countries| any_of(Dimension::Country, countries)).collect();
+    let plans = question.plans.iter().flat_map(|plans| {
+        let fields = [Dimension::PlanName, Dimension::ProductId];
+        fields.map(|field| vec![any_of(field, plans)])
+    });
+    let plans: Vec<Vec<Filter>> = plans.collect();
+    Selector::new(dictionary, Narrowing { filters: &filters, any_of: &plans }, None)
 }
 
 /// What a state is worth.
@@ -228,26 +215,59 @@ struct Standing {
     is_active: bool,
 }
 
-/// What each state is worth, by its number.
-fn standings(timelines: &Timelines, kept: &Kept, question: &MrrQuestion) -> Vec<Standing> {
-    let monthly: Vec<Option<i128>> = (0..timelines.terms_count())
-        .map(|id| {
-            let terms = timelines.terms(TermsId::try_from(id).unwrap_or(0));
-            monthly(terms, question.minor_micros())
-        })
-        .collect();
-    let states = (0..timelines.state_count()).map(|id| {
-        let mut standing = Standing::default();
-        for element in timelines.state(StateId::try_from(id).unwrap_or(0)) {
-            let worth = monthly.get(element.terms as usize).copied().flatten();
-            if let (Some(worth), true) = (worth, kept.keeps(element.tuple)) {
-                standing.mrr += worth;
-                standing.is_active = true;
+/// What each state is worth, by its number, in 8 bytes: a pass looks at many of them.
+struct Standings {
+    /// Of active states, [`INACTIVE`] of others, [`WIDE`] where it does not fit.
+    mrr: Vec<i64>,
+    wide: HashMap<StateId, i128>,
+}
+
+const INACTIVE: i64 = i64::MIN;
+const WIDE: i64 = i64::MIN + 1;
+
+impl Standings {
+    fn new(timelines: &Timelines, selector: &Selector<'_>, question: &MrrQuestion) -> Self {
+        let monthly: Vec<Option<i128>> = (0..timelines.terms_count())
+            .map(|id| {
+                let terms = timelines.terms(TermsId::try_from(id).unwrap_or(0));
+                monthly(terms, question.minor_micros())
+            })
+            .collect();
+        let mut wide = HashMap::new();
+        let states = (0..timelines.state_count()).map(|id| {
+            let id = StateId::try_from(id).unwrap_or(0);
+            let mut standing = Standing::default();
+            for element in timelines.state(id) {
+                let worth = monthly.get(element.terms as usize).copied().flatten();
+                if let (Some(worth), true) = (worth, selector.segment(element.tuple).is_some()) {
+                    standing.mrr += worth;
+                    standing.is_active = true;
+                }
             }
+            if !standing.is_active {
+                return INACTIVE;
+            }
+            let narrow = i64::try_from(standing.mrr).ok().filter(|mrr| *mrr > WIDE);
+            narrow.unwrap_or_else(|| {
+                wide.insert(id, standing.mrr);
+                WIDE
+            })
+        });
+        let mrr = states.collect();
+        Self { mrr, wide }
+    }
+
+    #[inline]
+    fn of(&self, state: StateId) -> Standing {
+        match self.mrr.get(state as usize).copied() {
+            None | Some(INACTIVE) => Standing::default(),
+            Some(WIDE) => {
+                let mrr = self.wide.get(&state).copied().unwrap_or_default();
+                Standing { mrr, is_active: true }
+            }
+            Some(mrr) => Standing { mrr: mrr.into(), is_active: true },
         }
-        standing
-    });
-    states.collect()
+    }
 }
 
 /// What a month of a subscription brings in without tax, rounded to the smallest unit, halves
@@ -263,8 +283,7 @@ fn monthly(terms: Terms, minor_micros: i128) -> Option<i128> {
 
 struct Pass<'a> {
     timelines: &'a Timelines,
-    /// By state.
-    standings: Vec<Standing>,
+    standings: Standings,
     days: Days,
     flows: Vec<Flow>,
     /// By path: customers whose timelines go on from it, or end with it.
@@ -280,6 +299,8 @@ impl Pass<'_> {
         self.change(fact.key.day, (path, Standing::default()), count);
     }
 
+    /// Apart from the loop, which passes over most payments.
+    #[inline(never)]
     fn first_payment(&mut self, fact: &FactRow<'_>) {
         let sums = fact.sums();
         if let Some(flow) = self.days.place(fact.key.day).and_then(|at| self.flows.get_mut(at)) {
@@ -303,7 +324,7 @@ impl Pass<'_> {
     }
 
     fn standing(&self, state: StateId) -> Standing {
-        self.standings.get(state as usize).copied().unwrap_or_default()
+        self.standings.of(state)
     }
 
     /// Counts that so many customers, who had this path, have this standing from `day` on.

@@ -149,7 +149,7 @@ struct Pass<'a> {
     first_day: Day,
     last_day: Day,
     buckets: Buckets,
-    selector: Selector,
+    selector: Selector<'a>,
     rows: Grid<RevenueSums>,
 }
 
