@@ -42,6 +42,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
+use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
@@ -111,7 +112,8 @@ pub fn router(state: HttpState) -> Router {
         .fallback(layers::not_found)
         .layer(from_fn(layers::word_errors))
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(CompressionLayer::new())
+        // Better compression costs more of the time of an answer than it saves on its way.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(state.clone(), layers::observe))
         .with_state(state)
 }
