@@ -11,9 +11,9 @@ use crate::metrics_api::question::LtvQuestion;
 use crate::metrics_api::revenue::{self, RevenueAnswer, RevenuePartial, RevenueQuestion};
 
 /// What all shards together say: the partial of each, merged outside the locks.
-pub fn merged<P: Default>(
+pub fn merged<P: Default + Send>(
     state: &HttpState,
-    partial: impl Fn(&Shard) -> P,
+    partial: impl Fn(&Shard) -> P + Sync,
     merge: impl Fn(P, P) -> P,
 ) -> Result<(P, Freshness), Problem> {
     let (partials, freshness) = gather(state, |shard| Ok(partial(&shard.shard)))?;

@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::http::parameters::invalid;
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
-use crate::state::LiveShard;
+use crate::state::{LiveShard, SharedShard, at_a_time};
 use crate::stream::{NextOffset, Partition};
 
 /// Header with the next offsets, written as `min_as_of` takes them.
@@ -79,25 +79,31 @@ pub fn by_name(as_of: &AsOf) -> BTreeMap<String, i64> {
     as_of.iter().map(|(partition, next)| (partition.to_string(), next.0)).collect()
 }
 
-/// What every shard says, each under its own lock, for as long as `look` takes; with the input
-/// that they hold.
-pub fn gather<T>(
+/// What every shard says, each under its own lock for as long as `look` takes, several shards at
+/// a time; with the input that they hold.
+pub fn gather<T: Send>(
     state: &HttpState,
-    mut look: impl FnMut(&LiveShard) -> Result<T, Problem>,
+    look: impl Fn(&LiveShard) -> Result<T, Problem> + Sync,
 ) -> Result<(Vec<T>, Freshness), Problem> {
     let shards = state.parts.shards.all();
     if shards.is_empty() {
         let detail = "this process holds no partition of the input at the moment";
         return Err(Problem::new(Kind::Unavailable, detail).retry_after_seconds(1));
     }
+    let look_at = |shard: &SharedShard| {
+        let shard = shard.read();
+        let newest = shard.shard.newest_event_at();
+        let missing_offsets = shard.position.missing_offsets;
+        Ok((look(&shard)?, (shard.partition, shard.next_offset()), newest, missing_offsets))
+    };
     let (mut answers, mut as_of, mut newest) = (Vec::new(), AsOf::new(), None);
     let mut missing_offsets = 0;
-    for shard in shards {
-        let shard = shard.read();
-        answers.push(look(&shard)?);
-        as_of.insert(shard.partition, shard.next_offset());
-        newest = newest.max(shard.shard.newest_event_at());
-        missing_offsets += shard.position.missing_offsets;
+    for looked in at_a_time(&shards, look_at) {
+        let (answer, (partition, next), newest_here, missing_here) = looked?;
+        answers.push(answer);
+        as_of.insert(partition, next);
+        newest = newest.max(newest_here);
+        missing_offsets += missing_here;
     }
     let freshness = Freshness::new(&as_of, newest, state.parts.clock.now());
     Ok((answers, Freshness { missing_offsets, ..freshness }))

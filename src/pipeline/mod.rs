@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::pipeline::feed::Feed;
 use crate::pipeline::publish::Publisher;
-use crate::state::{LiveShard, StateError};
+use crate::state::{LiveShard, StateError, at_a_time};
 use crate::store::Durability;
 use crate::stream::{NextOffset, Partition, Polled, Record, Sink, SinkError, Source, SourceError};
 
@@ -85,8 +85,8 @@ pub struct LoopSettings {
     pub check_anchors: bool,
 }
 
-/// Opens the shard of a partition.
-pub type OpenShard = Box<dyn FnMut(Partition) -> Result<LiveShard, StateError> + Send>;
+/// Opens the shard of a partition; several at a time.
+pub type OpenShard = Box<dyn Fn(Partition) -> Result<LiveShard, StateError> + Send + Sync>;
 
 /// The loop over a log.
 pub struct Pipeline<S, K> {
@@ -244,9 +244,11 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             }
         }
         let (mut starts, mut shards) = (Vec::new(), Vec::new());
-        for partition in partitions.iter().copied() {
+        let open_shard = &self.open_shard;
+        let opened = at_a_time(partitions, |partition| open_shard(*partition));
+        for (partition, shard) in partitions.iter().copied().zip(opened) {
             let state = |source| PipelineError::State { partition, source };
-            let mut shard = (self.open_shard)(partition).map_err(state)?;
+            let mut shard = shard.map_err(state)?;
             let from = self.check_log(&mut shard)?;
             self.publisher.adopt(&mut shard).map_err(state)?;
             info!(

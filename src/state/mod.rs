@@ -37,7 +37,7 @@ pub use audit::{Audit, Difference};
 pub use commit::{PreparedCommit, Written};
 pub use load::RulesChanged;
 pub use rebuild::{Rebuilt, rebuild};
-pub use shards::{Shards, SharedShard};
+pub use shards::{Shards, SharedShard, at_a_time};
 
 /// Why a shard can't go on. None of these is retried in place.
 #[derive(Debug, thiserror::Error)]

@@ -149,11 +149,8 @@ pub async fn get_suspended(
 }
 
 fn respond(state: &HttpState, wanted: &Wanted) -> Result<Response, Problem> {
-    let mut found: Vec<(Place, SuspendedEvent)> = Vec::new();
-    let (_, freshness) = gather(state, |shard| {
-        take(shard, wanted, &mut found);
-        Ok(())
-    })?;
+    let (found, freshness) = gather(state, |shard| Ok(take(shard, wanted)))?;
+    let mut found: Vec<(Place, SuspendedEvent)> = found.into_iter().flatten().collect();
     let is_more = found.len() > wanted.limit;
     found.truncate(wanted.limit);
     let last = found.last().map(|(place, _)| place.print());
@@ -165,11 +162,12 @@ fn respond(state: &HttpState, wanted: &Wanted) -> Result<Response, Problem> {
     Ok((body.freshness.headers(), Json(body)).into_response())
 }
 
-/// Takes what is wanted of a shard, and one more than the limit to know that there is more.
-fn take(shard: &LiveShard, wanted: &Wanted, found: &mut Vec<(Place, SuspendedEvent)>) {
+/// What is wanted of a shard, and one more than the limit to know that there is more.
+fn take(shard: &LiveShard, wanted: &Wanted) -> Vec<(Place, SuspendedEvent)> {
+    let mut found = Vec::new();
     let after = wanted.after.as_ref();
     if after.is_some_and(|after| after.partition > shard.partition) {
-        return;
+        return found;
     }
     let after = after.filter(|after| after.partition == shard.partition);
     let from = after.map_or(&[][..], |after| &after.customer);
@@ -188,7 +186,7 @@ fn take(shard: &LiveShard, wanted: &Wanted, found: &mut Vec<(Place, SuspendedEve
                 continue;
             }
             if found.len() > wanted.limit {
-                return;
+                return found;
             }
             let event = SuspendedEvent {
                 app_id: app_id.to_owned(),
@@ -200,4 +198,5 @@ fn take(shard: &LiveShard, wanted: &Wanted, found: &mut Vec<(Place, SuspendedEve
             found.push((place, event));
         }
     }
+    found
 }
