@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::cli::client::Client;
+use crate::config::hash_of;
 use crate::kafka::KafkaSettings;
 use crate::stream::Partition;
 
@@ -21,8 +22,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How to start the service.
 pub struct Start {
-    /// Settings of everything that is not measured.
-    pub file: Option<PathBuf>,
+    /// Settings of everything that is not measured, and the key.
+    pub file: PathBuf,
+    /// Of the key that may ask everything as often as it likes.
+    pub secret: String,
     pub data_dir: PathBuf,
     pub log: PathBuf,
     /// Group and topics.
@@ -46,15 +49,24 @@ pub struct Sum {
     pub revenue_micros: i64,
 }
 
+/// Settings with one more key, the secret of which is returned too: with a limit of its own it is
+/// not held to those of vendors.
+pub fn with_key(settings: &str, app: &str) -> (String, String) {
+    let secret = format!("{:032x}", rand::random::<u128>());
+    let hash = hex::encode(hash_of(&secret));
+    let key = format!(
+        "\n[[api_keys]]\nname = \"bench {hash}\"\nsha256 = \"{hash}\"\napps = [{app:?}]\n\
+         scopes = [\"read\", \"admin\"]\nrate_limit_per_second = 1000000\n"
+    );
+    (format!("{settings}{key}"), secret)
+}
+
 impl Start {
     /// Starts the service; returns when it says that it listens.
     pub fn serve(&self) -> anyhow::Result<Served> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve");
-        if let Some(file) = &self.file {
-            command.arg("--config").arg(file);
-        }
+        command.arg("serve").arg("--config").arg(&self.file);
         let data_dir = self.data_dir.to_string_lossy();
         for (key, value) in [
             ("SERVICE__LISTEN", "127.0.0.1:0"),
@@ -78,7 +90,7 @@ impl Start {
             let status = process.wait()?;
             anyhow::bail!("the service did not start ({status}):\n{}", tail(&self.log));
         };
-        let client = Client::new(&url, None);
+        let client = Client::new(&url, Some(self.secret.clone()));
         Ok(Served { process, url, client, app: self.app.clone() })
     }
 }

@@ -13,21 +13,14 @@ use crate::codec::snapshot;
 use crate::codec::snapshot_key::SnapshotKey;
 use crate::config::AppSettings;
 use crate::domain::cohort::Anchor;
+use crate::generator::GeneratorSettings;
 use crate::kafka::{Followed, KafkaSettings, Tail};
 
 use super::child::{Served, Start, Sum, parse_sum};
 use super::feeder::{Feeder, Probe};
+use super::questions::{self, About, Asker, QUESTIONS, Question};
 use super::report::{Asked, Latency, Live, Restart};
 
-/// Questions asked under load: a name, path and parameters. `{id}` stands for a customer.
-const QUESTIONS: [(&str, &str); 5] = [
-    ("LTV, default", "/ltv"),
-    ("LTV of a country", "/ltv?filter.country=US"),
-    ("LTV by store", "/ltv?segment_by=store"),
-    ("revenue", "/revenue"),
-    ("customer", "/customers/{id}"),
-];
-const CLIENTS: [usize; 2] = [1, 4];
 /// Probes are sent for so many times the time that a question is asked: each takes long.
 pub const PROBE_TIMES: u32 = 4;
 /// Pause between two probes.
@@ -50,11 +43,12 @@ struct Running<'a> {
     feeder: &'a Feeder,
     /// Known to the service.
     customers: Vec<String>,
-    url: String,
+    client: &'a Client,
+    about: About,
     app: &'a AppSettings,
     each: Duration,
     /// Sums of answers, compared once everything sent is known to be in the log.
-    sums: Mutex<Vec<Sum>>,
+    sums: &'a Mutex<Vec<Sum>>,
 }
 
 /// Measures the service under events of `feeder`, whose topic is empty.
@@ -62,7 +56,7 @@ pub fn measure(
     plan: &Plan,
     feeder: &Feeder,
     start: &Start,
-    app: &AppSettings,
+    (app, generated): (&AppSettings, &GeneratorSettings),
 ) -> anyhow::Result<Live> {
     feeder.feed(plan.events)?;
     feeder.settle()?;
@@ -71,11 +65,12 @@ pub fn measure(
     let sum = served.caught_up(&feeder.ends())?;
     let catch_up_seconds = begun_at.elapsed().as_secs_f64();
     let resident_bytes = served.resident_bytes()?;
-    let (url, each) = (served.url.clone(), plan.each);
+    let about = About::new(served.url.clone(), start.secret.clone(), generated);
     // Of those sent from now on the service may not know yet.
     let customers = feeder.customers();
     let sums = Mutex::new(vec![sum]);
-    let running = Running { feeder, customers, url, app, each, sums };
+    let (client, each) = (&served.client, plan.each);
+    let running = Running { feeder, customers, client, about, app, each, sums: &sums };
     let stop = AtomicBool::new(false);
     let (rate_reached, asked) = std::thread::scope(|scope| {
         let fed = scope.spawn(|| feeder.feed_at(plan.rate, &stop));
@@ -87,7 +82,7 @@ pub fn measure(
     let (event_to_query, event_to_snapshot, questions) = asked?;
     feeder.settle()?;
     let sum = served.caught_up(&feeder.ends())?;
-    let mut sums = running.sums.into_inner();
+    let mut sums = sums.into_inner();
     sums.push(sum);
     let (restart, answers) = kill_and_restart(plan, feeder, start, served)?;
     sums.extend(answers);
@@ -150,10 +145,11 @@ impl Running<'_> {
     fn under_load(&self, kafka: &KafkaSettings) -> anyhow::Result<(Latency, Latency, Vec<Asked>)> {
         let (event_to_query, event_to_snapshot) = self.freshness(kafka)?;
         let mut questions = Vec::new();
-        for (question, path) in QUESTIONS {
-            for clients in CLIENTS {
-                let latency = self.ask(path, clients)?;
-                questions.push(Asked { question, clients, latency });
+        for question in QUESTIONS {
+            for clients in question.clients.iter().copied() {
+                let facts = self.facts()?;
+                let latency = self.ask(&question, clients)?;
+                questions.push(Asked { question: question.name, clients, facts, latency });
             }
         }
         Ok((event_to_query, event_to_snapshot, questions))
@@ -186,13 +182,12 @@ impl Running<'_> {
     }
 
     fn probe(&self) -> anyhow::Result<Vec<(Probe, f64)>> {
-        let client = Client::new(&self.url, None);
         let path = format!("/v1/apps/{}/ltv", self.app.id);
         let (begun_at, mut probes) = (Instant::now(), Vec::new());
         while begun_at.elapsed() < self.each * PROBE_TIMES {
             let probe = self.feeder.probe()?;
             let min_as_of = format!("{}:{}", probe.partition, probe.next.0);
-            let body = client.get(&path, &[("min_as_of".to_owned(), min_as_of)])?;
+            let body = self.client.get(&path, &[("min_as_of".to_owned(), min_as_of)])?;
             probes.push((probe, millis(probe.sent_at.elapsed())));
             self.keep_sum(&body)?;
             std::thread::sleep(PROBE_EVERY);
@@ -244,19 +239,25 @@ impl Running<'_> {
         snapshot.key.cohort_start == snapshot.key.width.start(day) && next >= probe.next.0
     }
 
+    /// Facts that the service holds, as it last counted them.
+    fn facts(&self) -> anyhow::Result<u64> {
+        let metrics = self.client.get("/metrics", &[])?;
+        let count = metrics.lines().find_map(|line| line.strip_prefix("ltvstream_facts "));
+        Ok(count.context("the service does not count its facts")?.parse()?)
+    }
+
     /// Asks one question over and over, by several clients at a time.
-    fn ask(&self, path: &str, clients: usize) -> anyhow::Result<Latency> {
+    fn ask(&self, question: &Question, clients: usize) -> anyhow::Result<Latency> {
         let customers = &self.customers;
         let each_client = &|number: usize| -> anyhow::Result<Vec<f64>> {
-            let client = Client::new(&self.url, None);
+            let asker = Asker::new(&self.about);
             let (begun_at, mut taken) = (Instant::now(), Vec::new());
             while begun_at.elapsed() < self.each {
-                let id = &customers[(number + taken.len() * clients) % customers.len()];
-                let path = format!("/v1/apps/{}{}", self.app.id, path.replace("{id}", id));
+                let customer = &customers[(number + taken.len() * clients) % customers.len()];
                 let asked_at = Instant::now();
-                let body = client.get(&path, &[])?;
+                let body = asker.ask(question, customer)?;
                 taken.push(millis(asked_at.elapsed()));
-                if path.ends_with("/ltv") {
+                if question.name == questions::DEFAULT.name {
                     self.keep_sum(&body)?;
                 }
             }

@@ -10,6 +10,7 @@ mod feeder;
 mod known;
 mod ladder;
 mod live;
+mod questions;
 mod report;
 
 use std::path::Path;
@@ -31,7 +32,7 @@ use super::{CliError, ConfigArgs, Exit, Globals, print};
 /// The generator's business has about this many events per customer in two years.
 const EVENTS_PER_CUSTOMER: u64 = 4;
 /// How many times `--seconds` events flow: for probes, and for each question by one and by more.
-const TIMES_FED: u64 = live::PROBE_TIMES as u64 + 10;
+const TIMES_FED: u64 = live::PROBE_TIMES as u64 + questions::times_asked();
 
 /// Which part is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -85,15 +86,10 @@ pub struct Args {
 /// Runs the measurement and prints what it found.
 ///
 /// # Errors
-/// [`CliError::Dependency`] when Kafka or the store fails, or an answer is not what was sent;
-/// [`CliError::Usage`] when the service would want a key.
+/// [`CliError::Dependency`] when Kafka or the store fails, or an answer is not what was sent.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
     let config = args.config.load(Mode::Kafka)?;
-    if !config.api_keys.is_empty() {
-        let message = "bench asks its own service without a key: leave [[api_keys]] out";
-        return Err(CliError::Usage(message.to_owned()));
-    }
     let report = args.measure(&config).map_err(CliError::Dependency)?;
     if args.json {
         let json = serde_json::to_string_pretty(&report).map_err(anyhow::Error::new);
@@ -135,14 +131,22 @@ impl Args {
         let all = plan.events + self.rate * self.seconds * TIMES_FED + plan.backlog;
         let generated = self.generated(config, all);
         let feeder = Feeder::new(config, &settings, &generated)?;
+        let settings_file = match &self.config.config {
+            Some(file) => std::fs::read_to_string(file)?,
+            None => String::new(),
+        };
+        let (with_key, secret) = child::with_key(&settings_file, &generated.app_id);
+        let file = dir.join("settings.toml");
+        std::fs::write(&file, with_key)?;
         let start = Start {
-            file: self.config.config.clone(),
+            file,
+            secret,
             data_dir: dir.join("live"),
             log: dir.join("log"),
             kafka: settings,
-            app: generated.app_id,
+            app: generated.app_id.clone(),
         };
-        live::measure(&plan, &feeder, &start, &config.apps[0])
+        live::measure(&plan, &feeder, &start, (&config.apps[0], &generated))
     }
 
     /// Topics and a group of their own.

@@ -65,6 +65,8 @@ pub struct Live {
 pub struct Asked {
     pub question: &'static str,
     pub clients: usize,
+    /// That the service held when it was first asked.
+    pub facts: u64,
     #[serde(flatten)]
     pub latency: Latency,
 }
@@ -157,14 +159,15 @@ impl Live {
         )?;
         writeln!(
             out,
-            "while {:.0} events/s flow in ({} asked for):\n{:<34}{:>8}{:>10}{:>10}{:>10}",
-            self.rate_reached, self.rate_asked, "", "count", "p50 ms", "p99 ms", "max ms"
+            "while {:.0} events/s flow in ({} asked for):\n{:<44}{:>8}{:>10}{:>10}{:>10}{:>12}",
+            self.rate_reached, self.rate_asked, "", "count", "p50 ms", "p99 ms", "max ms", "facts"
         )?;
-        self.event_to_query.write(out, "event to query")?;
-        self.event_to_snapshot.write(out, "event to snapshot")?;
-        for Asked { question, clients, latency } in &self.questions {
+        writeln!(out, "{}", self.event_to_query.line("event to query"))?;
+        writeln!(out, "{}", self.event_to_snapshot.line("event to snapshot"))?;
+        for Asked { question, clients, facts, latency } in &self.questions {
             let plural = if *clients == 1 { "" } else { "s" };
-            latency.write(out, &format!("{question}, {clients} client{plural}"))?;
+            let line = latency.line(&format!("{question}, {clients} client{plural}"));
+            writeln!(out, "{line}{facts:>12}")?;
         }
         let Restart { events, backlog, first_correct_answer_seconds, behind, caught_up_seconds } =
             self.restart;
@@ -179,9 +182,9 @@ impl Live {
 }
 
 impl Latency {
-    fn write(&self, out: &mut String, name: &str) -> std::fmt::Result {
+    fn line(&self, name: &str) -> String {
         let Self { count, p50_ms, p99_ms, max_ms } = self;
-        writeln!(out, "{name:<34}{count:>8}{p50_ms:>10.1}{p99_ms:>10.1}{max_ms:>10.1}")
+        format!("{name:<44}{count:>8}{p50_ms:>10.1}{p99_ms:>10.1}{max_ms:>10.1}")
     }
 }
 
