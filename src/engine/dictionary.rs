@@ -353,11 +353,6 @@ impl Dictionary {
         bounds.map_or(&[], |[start, end]| &self.marks[*start as usize..*end as usize])
     }
 
-    /// The marks of each signature, by number.
-    pub fn signatures(&self) -> impl Iterator<Item = &[Mark]> {
-        self.bounds.windows(2).map(|of| &self.marks[of[0] as usize..of[1] as usize])
-    }
-
     /// How many signatures have a number.
     pub fn signature_count(&self) -> usize {
         self.bounds.len() - 1

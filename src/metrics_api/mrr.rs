@@ -222,6 +222,8 @@ struct Standings {
     wide: HashMap<StateId, i128>,
 }
 
+/// The state in which nothing runs.
+const NOTHING_RUNS: StateId = 0;
 const INACTIVE: i64 = i64::MIN;
 const WIDE: i64 = i64::MIN + 1;
 
@@ -255,6 +257,13 @@ impl Standings {
         });
         let mrr = states.collect();
         Self { mrr, wide }
+    }
+
+    /// Whether two states are surely worth the same.
+    #[inline]
+    fn are_same(&self, one: StateId, other: StateId) -> bool {
+        let of = |state: StateId| self.mrr.get(state as usize).copied().unwrap_or(INACTIVE);
+        of(one) == of(other) && of(one) != WIDE
     }
 
     #[inline]
@@ -296,7 +305,7 @@ impl Pass<'_> {
         if let Some(customers) = self.customers.get_mut(path as usize) {
             *customers += count;
         }
-        self.change(fact.key.day, (path, Standing::default()), count);
+        self.change(fact.key.day, (path, NOTHING_RUNS), count);
     }
 
     /// Apart from the loop, which passes over most payments.
@@ -318,7 +327,7 @@ impl Pass<'_> {
                 let path = PathId::try_from(path).unwrap_or(PathId::MAX);
                 let change = self.timelines.last_change(path);
                 self.customers[change.before as usize] += count;
-                self.change(change.day, (change.before, self.standing(change.state)), count);
+                self.change(change.day, (change.before, change.state), count);
             }
         }
     }
@@ -327,12 +336,13 @@ impl Pass<'_> {
         self.standings.of(state)
     }
 
-    /// Counts that so many customers, who had this path, have this standing from `day` on.
-    fn change(&mut self, day: Day, (before, now): (PathId, Standing), count: i64) {
-        let was = self.standing(self.timelines.last_change(before).state);
-        if was == now {
+    /// Counts that so many customers, who had this path, are in this state from `day` on.
+    fn change(&mut self, day: Day, (before, state): (PathId, StateId), count: i64) {
+        let state_before = self.timelines.last_change(before).state;
+        if self.standings.are_same(state_before, state) {
             return;
         }
+        let (was, now) = (self.standing(state_before), self.standing(state));
         let Some(place) = self.days.place(day) else { return };
         let [churned, churned_of_month] = match (was.is_active, now.is_active) {
             (true, true) | (false, false) => [0; 2],
