@@ -11,10 +11,14 @@ const EVENTS: u64 = 20_000;
 fn every_part_is_measured_and_every_answer_says_what_was_sent() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("bench.toml");
+    std::fs::write(dir.path().join("rates.csv"), "date,currency,rate\n2024-01-01,EUR,1.1\n")
+        .unwrap();
     let brokers = brokers();
+    // The rate table lies beside the file that names it, not where the bench runs.
     let text = format!(
         "[kafka]\nbootstrap_servers = \"{brokers}\"\nevent_format = \"avro-single-object\"\n\
-         [snapshots]\ninterval_ms = 100\n[[apps]]\nid = \"bench\"\nsnapshot_segments = [\"store\"]\n"
+         [snapshots]\ninterval_ms = 100\n[[apps]]\nid = \"bench\"\nrates_file = \"rates.csv\"\n\
+         snapshot_segments = [\"store\"]\n"
     );
     std::fs::write(&config, text).unwrap();
     let output = ltvstream()

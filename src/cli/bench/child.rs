@@ -22,9 +22,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How to start the service.
 pub struct Start {
-    /// Settings of everything that is not measured, and the key.
-    pub file: PathBuf,
-    /// Of the key that may ask everything as often as it likes.
+    /// Settings of everything that is not measured.
+    pub file: Option<PathBuf>,
+    /// Of the only key, which may ask everything as often as it likes.
     pub secret: String,
     pub data_dir: PathBuf,
     pub log: PathBuf,
@@ -49,27 +49,26 @@ pub struct Sum {
     pub revenue_micros: i64,
 }
 
-/// Settings with one more key, the secret of which is returned too: with a limit of its own it is
-/// not held to those of vendors.
-pub fn with_key(settings: &str, app: &str) -> (String, String) {
-    let secret = format!("{:032x}", rand::random::<u128>());
-    let hash = hex::encode(hash_of(&secret));
-    let key = format!(
-        "\n[[api_keys]]\nname = \"bench {hash}\"\nsha256 = \"{hash}\"\napps = [{app:?}]\n\
-         scopes = [\"read\", \"admin\"]\nrate_limit_per_second = 1000000\n"
-    );
-    (format!("{settings}{key}"), secret)
-}
-
 impl Start {
     /// Starts the service; returns when it says that it listens.
     pub fn serve(&self) -> anyhow::Result<Served> {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").arg("--config").arg(&self.file);
+        command.arg("serve");
+        if let Some(file) = &self.file {
+            command.arg("--config").arg(file);
+        }
+        // With a limit of its own a key is not held to those of vendors.
+        let api_keys = format!(
+            "[{{ name = \"bench\", sha256 = \"{}\", apps = [{:?}], scopes = [\"read\", \"admin\"], \
+             rate_limit_per_second = 1000000 }}]",
+            hex::encode(hash_of(&self.secret)),
+            self.app
+        );
         let data_dir = self.data_dir.to_string_lossy();
         for (key, value) in [
             ("SERVICE__LISTEN", "127.0.0.1:0"),
+            ("API_KEYS", &api_keys),
             ("SERVICE__DATA_DIR", &data_dir),
             ("KAFKA__GROUP_ID", &self.kafka.group_id),
             ("KAFKA__EVENTS_TOPIC", &self.kafka.events_topic),

@@ -131,16 +131,9 @@ impl Args {
         let all = plan.events + self.rate * self.seconds * TIMES_FED + plan.backlog;
         let generated = self.generated(config, all);
         let feeder = Feeder::new(config, &settings, &generated)?;
-        let settings_file = match &self.config.config {
-            Some(file) => std::fs::read_to_string(file)?,
-            None => String::new(),
-        };
-        let (with_key, secret) = child::with_key(&settings_file, &generated.app_id);
-        let file = dir.join("settings.toml");
-        std::fs::write(&file, with_key)?;
         let start = Start {
-            file,
-            secret,
+            file: self.config.config.clone(),
+            secret: format!("{:032x}", rand::random::<u128>()),
             data_dir: dir.join("live"),
             log: dir.join("log"),
             kafka: settings,
