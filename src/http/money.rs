@@ -41,11 +41,12 @@ impl ToSchema for Micros {
 /// Units as an exact decimal of at least two places: `12.34`, `0.000001`.
 pub fn decimal(micros: i128) -> String {
     let (sign, size) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
-    let mut text = match u64::try_from(size) {
+    let (units, rest) = match u64::try_from(size) {
         // What 64 bits hold is divided much faster.
-        Ok(size) => format!("{sign}{}.{:06}", size / 1_000_000, size % 1_000_000),
-        Err(_) => format!("{sign}{}.{:06}", size / 1_000_000, size % 1_000_000),
+        Ok(size) => (u128::from(size / 1_000_000), u128::from(size % 1_000_000)),
+        Err(_) => (size / 1_000_000, size % 1_000_000),
     };
+    let mut text = format!("{sign}{units}.{rest:06}");
     let least = text.len() - 4;
     while text.len() > least && text.ends_with('0') {
         text.pop();

@@ -247,10 +247,7 @@ impl<'a> CountPass<'a> {
     /// Takes in all facts of an app that say anything here; `money` knows the cohorts.
     fn run(&mut self, facts: &FactTable, app: AppIx, money: &FactPass<'_>) {
         let LtvQuestion { zone, until, .. } = *money.question();
-        let of = |kind| {
-            let facts = facts.of(Group { app, zone, kind });
-            facts.filter(move |fact| fact.key.day <= until)
-        };
+        let of = |kind| facts.through(Group { app, zone, kind }, until);
         let by_days = self.by_days;
         let cohort = |fact: &FactRow<'_>| money.cohort(fact.key.install_day);
         of(FactKind::Payment).for_each(|fact| {

@@ -99,11 +99,11 @@ impl<'a> Maker<'a> {
         money: &LtvRow,
         counts: &CohortCounts,
     ) -> CohortTableRow {
+        let total = counts.total();
         let cells = match self.question.cells {
-            Cells::Payments => self.payment_cells(last, money, counts),
+            Cells::Payments => self.payment_cells(last, money, (counts, total.starters)),
             Cells::Days(_) => self.day_cells((start, last), money, counts),
         };
-        let total = counts.total();
         let mut whole = Flows::default();
         money.flows.iter().for_each(|flows| whole += *flows);
         let (payers, subscriptions) = match self.question.cells {
@@ -121,10 +121,14 @@ impl<'a> Maker<'a> {
         CohortTableRow { start, customers: money.heads.customers, figures, cells }
     }
 
-    fn payment_cells(&self, last: Day, money: &LtvRow, counts: &CohortCounts) -> Vec<CohortCell> {
+    fn payment_cells(
+        &self,
+        last: Day,
+        money: &LtvRow,
+        (counts, starters): (&CohortCounts, i64),
+    ) -> Vec<CohortCell> {
         let is_gathering = last >= self.question.today;
         let (mut through, mut paying, mut covered_to) = (Flows::default(), 0, Day::MIN);
-        let starters = counts.total().starters;
         let mut cells = Vec::new();
         for (slot, period) in self.cells.iter().enumerate().take(money.flows.len()) {
             through += money.at(slot);

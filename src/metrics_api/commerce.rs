@@ -198,14 +198,13 @@ impl<'a> Pass<'a> {
     }
 
     fn run(&mut self, facts: &FactTable, (app, zone): (AppIx, u8), until: Day) {
-        let of = |kind| facts.of(Group { app, zone, kind });
-        let is_seen = |fact: &FactRow<'_>| fact.key.day <= until;
+        let of = |kind| facts.through(Group { app, zone, kind }, until);
         // A refund may come before its order in time.
-        let has_order = |fact: &FactRow<'_>| fact.key.day.max(fact.key.other_day) <= until;
-        of(FactKind::Payment).filter(is_seen).for_each(|fact| self.take_payment(&fact));
-        of(FactKind::Refund).filter(has_order).for_each(|fact| self.take_refund(&fact));
-        of(FactKind::UnplacedRefund).filter(is_seen).for_each(|fact| self.take_unlinked(&fact));
-        of(FactKind::RepeatedRefund).filter(has_order).for_each(|fact| {
+        let of_orders = |kind| of(kind).filter(|fact| fact.key.other_day <= until);
+        of(FactKind::Payment).for_each(|fact| self.take_payment(&fact));
+        of_orders(FactKind::Refund).for_each(|fact| self.take_refund(&fact));
+        of(FactKind::UnplacedRefund).for_each(|fact| self.take_unlinked(&fact));
+        of_orders(FactKind::RepeatedRefund).for_each(|fact| {
             // The order was counted with its first refund.
             if let Some((_, sums)) = self.period(fact.key.other_day) {
                 sums.refunded_orders -= fact.sums().count;

@@ -352,10 +352,7 @@ impl<'a> FactPass<'a> {
     /// Takes in all facts of an app that say anything here.
     pub(crate) fn run(&mut self, facts: &FactTable, app: AppIx) {
         let LtvQuestion { zone, until, .. } = *self.sums.question;
-        let of = |kind| {
-            let facts = facts.of(Group { app, zone, kind });
-            facts.filter(move |fact| fact.key.day <= until)
-        };
+        let of = |kind| facts.through(Group { app, zone, kind }, until);
         // Most facts are left out here already.
         of(FactKind::Payment).for_each(|fact| {
             if let Some(segment) = self.selector.segment(fact.key.dims) {

@@ -156,10 +156,7 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn run(&mut self, facts: &FactTable, app: AppIx) {
         let RevenueQuestion { zone, until, .. } = *self.question;
-        let of = |kind| {
-            let facts = facts.of(Group { app, zone, kind });
-            facts.filter(move |fact| fact.key.day <= until)
-        };
+        let of = |kind| facts.through(Group { app, zone, kind }, until);
         of(FactKind::Payment).for_each(|fact| self.take_payment(&fact));
         of(FactKind::Refund).for_each(|fact| self.take_refund(&fact));
         of(FactKind::UnplacedRefund).for_each(|fact| {

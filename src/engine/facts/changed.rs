@@ -90,11 +90,9 @@ impl FactTable {
     /// `changed` are rows of one page, rising.
     fn changed_page(&mut self, changed: &[u32]) -> FactPage {
         let (number, _) = place(changed[0]);
-        for row in changed {
-            let (_, place) = place(*row);
-            Arc::make_mut(&mut self.pages[number]).set_flag(place, Flag::Dirty, false);
-            self.free_if_zero(*row);
-        }
+        let page = Arc::make_mut(&mut self.pages[number]);
+        changed.iter().for_each(|row| page.set_flag(place(*row).1, Flag::Dirty, false));
+        changed.iter().for_each(|row| self.free_if_zero(*row));
         let (content, state) = (Arc::clone(&self.pages[number]), &mut self.states[number]);
         let replaces = state.updates;
         let is_whole = !state.is_stored || state.updated_rows + changed.len() > PAGE_UPDATES_MAX;

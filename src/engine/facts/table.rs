@@ -12,6 +12,7 @@ use std::sync::Arc;
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
 
+use crate::domain::time::Day;
 use crate::engine::facts::changed::PageState;
 use crate::engine::facts::page::{Flag, Group, PAGE_ROWS, PackedKey, Page};
 use crate::engine::facts::{Fact, FactKey, Sums};
@@ -172,6 +173,12 @@ impl FactTable {
         let pages = numbers.iter().map(|number| (*number, &*self.pages[*number as usize]));
         let packed = pages.flat_map(move |(number, page)| self.packed_rows(number, page));
         packed.chain(self.wide_rows(group))
+    }
+
+    /// The facts of a group through a day, in no particular order.
+    #[inline]
+    pub fn through(&self, group: Group, until: Day) -> impl Iterator<Item = FactRow<'_>> {
+        self.of(group).filter(move |fact| fact.key.day <= until)
     }
 
     /// The facts of a page whose keys are there.
