@@ -115,18 +115,21 @@ fn read<'a>(
     raw: &mut RawEvent<'a>,
 ) -> Result<(), DecodeError> {
     let source = branch(source, cursor)?;
+    // Most fields of most events.
+    if matches!(source, Source::Null) {
+        return Ok(());
+    }
     match (field.slot(raw), source) {
-        (_, Source::Null) => (),
-        (Slot::Text(slot), Source::Text) => *slot = Some(Cow::Borrowed(cursor.text()?)),
+        (Slot::Text(slot), Source::Text) => slot.set(Some(Cow::Borrowed(cursor.text()?))),
         (Slot::Text(slot), Source::Enum(symbols)) => {
-            *slot = Some(match &symbols[cursor.choice(symbols.len())?] {
+            slot.set(Some(match &symbols[cursor.choice(symbols.len())?] {
                 Symbol::Ours(symbol) => Cow::Borrowed(*symbol),
                 Symbol::Text(symbol) => Cow::Owned(symbol.clone()),
                 Symbol::Unknown(symbol) => {
                     let (field, symbol) = (field.name(), quoted(symbol));
                     return Err(DecodeError::UnknownSymbol { field, symbol });
                 }
-            });
+            }));
         }
         (Slot::Integer(slot), Source::Int) => *slot = Some(cursor.int()?.into()),
         (Slot::Integer(slot), Source::Long) => *slot = Some(cursor.long()?),

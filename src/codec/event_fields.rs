@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::dimensions::Dimension;
+use crate::domain::dimensions::{Dimension, Dimensions};
 use crate::domain::event::{BillingEvent, RawEvent};
 use crate::domain::time::Timestamp;
 
@@ -43,10 +43,26 @@ pub(crate) enum Holds {
 
 /// The place of a field in a [`RawEvent`].
 pub(crate) enum Slot<'r, 'a> {
-    Text(&'r mut Option<Cow<'a, str>>),
+    Text(TextSlot<'r, 'a>),
     Integer(&'r mut Option<i64>),
     Instant(&'r mut Option<Timestamp>),
     Attributes(&'r mut Vec<(Cow<'a, str>, Cow<'a, str>)>),
+}
+
+/// The place of a text in a [`RawEvent`].
+pub(crate) enum TextSlot<'r, 'a> {
+    Field(&'r mut Option<Cow<'a, str>>),
+    Dimension(Dimension, &'r mut Dimensions<'a>),
+}
+
+impl<'a> TextSlot<'_, 'a> {
+    /// Puts a text there, or none.
+    pub(crate) fn set(self, text: Option<Cow<'a, str>>) {
+        match self {
+            Self::Field(field) => *field = text,
+            Self::Dimension(dimension, dimensions) => dimensions.set(dimension, text),
+        }
+    }
 }
 
 /// What a field of a [`BillingEvent`] holds.
@@ -149,13 +165,13 @@ impl Field {
 
     /// The field's place in a raw event; its variant is that of [`Field::holds`].
     pub(crate) fn slot<'r, 'a>(self, raw: &'r mut RawEvent<'a>) -> Slot<'r, 'a> {
-        Slot::Text(match self {
+        Slot::Text(TextSlot::Field(match self {
             Self::OccurredAt => return Slot::Instant(&mut raw.occurred_at),
             Self::ExpiresAt => return Slot::Instant(&mut raw.expires_at),
             Self::GrossMicros => return Slot::Integer(&mut raw.gross_micros),
             Self::ProceedsMicros => return Slot::Integer(&mut raw.proceeds_micros),
             Self::NetMicros => return Slot::Integer(&mut raw.net_micros),
-            Self::Attributes => return Slot::Attributes(&mut raw.attributes),
+            Self::Attributes => return Slot::Attributes(&mut raw.dimensions.attributes),
             Self::EventId => &mut raw.event_id,
             Self::AppId => &mut raw.app_id,
             Self::CustomerId => &mut raw.customer_id,
@@ -169,8 +185,10 @@ impl Field {
             Self::Environment => &mut raw.environment,
             Self::DeviceId => &mut raw.device_id,
             Self::RefersTo => &mut raw.refers_to,
-            Self::Dimension(dimension) => &mut raw.dimensions[dimension.index()],
-        })
+            Self::Dimension(dimension) => {
+                return Slot::Text(TextSlot::Dimension(dimension, &mut raw.dimensions));
+            }
+        }))
     }
 
     /// What an event holds there; `None` where it holds nothing.

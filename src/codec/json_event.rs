@@ -72,7 +72,7 @@ impl<'a> Found<'a> {
         let outcome = match (field.slot(&mut self.raw), value) {
             (_, Json::Null) => Ok(()),
             (Slot::Text(slot), Json::Text(text)) => {
-                *slot = Some(text);
+                slot.set(Some(text));
                 Ok(())
             }
             (Slot::Text(_), other) => Err(FieldError::invalid(name, "a string", other)),
@@ -298,13 +298,12 @@ mod tests {
 
     #[test]
     fn an_event_prints_with_its_defaults_and_reads_back_equal() {
-        let event = decode(PURCHASE.as_bytes()).unwrap();
-        let printed = to_json(&event);
+        let printed = to_json(&decode(PURCHASE.as_bytes()).unwrap());
         assert_eq!(
             printed,
             r#"{"event_id":"e1","app_id":"acme","customer_id":"c1","kind":"purchase","occurred_at":"2024-01-31T09:00:00.500Z","gross_micros":9990000,"proceeds_micros":9990000,"net_micros":9990000,"currency":"EUR","transaction_id":"e1","original_transaction_id":"e1","attributes":{"a":"1","b":"2"}}"#
         );
-        assert_eq!(decode(printed.as_bytes()).unwrap(), event);
+        assert_eq!(decode(printed.as_bytes()), decode(PURCHASE.as_bytes()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use smallvec::SmallVec;
+
 /// A fixed dimension. Free ones are the event's `attributes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -92,12 +94,16 @@ impl FromStr for Dimension {
     }
 }
 
+/// So many values are held without an allocation; most events name fewer.
+const VALUES_INLINE: usize = 8;
+
 /// The values an event names itself, before anything is inherited.
 ///
-/// An absent value is `None`; the empty string is never a value.
+/// Most events name few of them, so only these are kept. The empty string is never a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dimensions<'a> {
-    pub values: [Option<Cow<'a, str>>; Dimension::COUNT],
+    /// By rising dimension, each once.
+    values: SmallVec<[(Dimension, Cow<'a, str>); VALUES_INLINE]>,
     /// Free dimensions, sorted by name, each name once.
     pub attributes: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
@@ -105,11 +111,69 @@ pub struct Dimensions<'a> {
 impl<'a> Dimensions<'a> {
     /// The event's own value of a dimension.
     pub fn get(&self, dimension: Dimension) -> Option<&str> {
-        self.values[dimension.index()].as_deref()
+        self.values().find(|(known, _)| *known == dimension).map(|(_, value)| value)
+    }
+
+    /// The values that the event names, by rising dimension.
+    pub fn values(&self) -> impl Iterator<Item = (Dimension, &str)> {
+        self.values.iter().map(|(dimension, value)| (*dimension, &**value))
+    }
+
+    /// The same, to be replaced by other values; none may become empty.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = (Dimension, &mut Cow<'a, str>)> {
+        self.values.iter_mut().map(|(dimension, value)| (*dimension, value))
     }
 
     /// Sets or removes the event's own value; an empty text counts as absent.
     pub fn set(&mut self, dimension: Dimension, value: Option<Cow<'a, str>>) {
-        self.values[dimension.index()] = value.filter(|value| !value.is_empty());
+        let value = value.filter(|value| !value.is_empty());
+        // Events name them in this order, or nearly so.
+        let later = self.values.iter().rev().take_while(|(known, _)| *known >= dimension).count();
+        let place = self.values.len() - later;
+        let is_known = self.values.get(place).is_some_and(|(known, _)| *known == dimension);
+        match (value, is_known) {
+            (Some(value), true) => self.values[place].1 = value,
+            (Some(value), false) => self.values.insert(place, (dimension, value)),
+            (None, true) => drop(self.values.remove(place)),
+            (None, false) => {}
+        }
+    }
+
+    /// The same with text of its own.
+    pub fn into_owned(self) -> Dimensions<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let values = self.values.into_iter();
+        let attributes = self.attributes.into_iter();
+        Dimensions {
+            values: values.map(|(dimension, value)| (dimension, owned(value))).collect(),
+            attributes: attributes.map(|(name, value)| (owned(name), owned(value))).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_by_rising_dimension_whatever_the_order_in_which_they_were_set() {
+        let mut dimensions = Dimensions::default();
+        for (dimension, value) in [
+            (Dimension::Country, "DE"),
+            (Dimension::AudienceId, "a"),
+            (Dimension::ProductId, "p"),
+            (Dimension::Country, "FR"),
+            (Dimension::Store, ""),
+            (Dimension::OfferId, "o"),
+        ] {
+            dimensions.set(dimension, Some(value.into()));
+        }
+        dimensions.set(Dimension::OfferId, None);
+        let values: Vec<_> = dimensions.values().collect();
+        let expected =
+            [(Dimension::ProductId, "p"), (Dimension::Country, "FR"), (Dimension::AudienceId, "a")];
+        assert_eq!(values, expected);
+        assert_eq!(dimensions.get(Dimension::Country), Some("FR"));
+        assert_eq!(dimensions.get(Dimension::OfferId), None);
     }
 }

@@ -256,9 +256,8 @@ pub struct RawEvent<'a> {
     pub environment: Option<Cow<'a, str>>,
     pub device_id: Option<Cow<'a, str>>,
     pub refers_to: Option<Cow<'a, str>>,
-    /// By [`Dimension::index`]; the place of `duration` is not read.
-    pub dimensions: [Option<Cow<'a, str>>; Dimension::COUNT],
-    pub attributes: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// `duration` is not read; attributes are not sorted yet.
+    pub dimensions: Dimensions<'a>,
 }
 
 type Checked<T> = Result<T, FieldError>;
@@ -417,17 +416,15 @@ impl<'a> RawEvent<'a> {
         kind: EventKind,
         period: Option<Period>,
     ) -> Checked<Dimensions<'a>> {
-        let mut dimensions = Dimensions::default();
-        for dimension in Dimension::ALL {
-            let value = self.dimensions[dimension.index()].take();
-            let value = match dimension {
-                Dimension::Duration => duration(kind, period),
+        let mut dimensions = std::mem::take(&mut self.dimensions);
+        for (dimension, value) in dimensions.values_mut() {
+            match dimension {
                 Dimension::Country => check_country(value)?,
-                _ => optional(dimension.name(), value, TEXT_BYTES_MAX)?,
-            };
-            dimensions.set(dimension, value);
+                _ => check_text(dimension.name(), value, TEXT_BYTES_MAX)?,
+            }
         }
-        dimensions.attributes = check_attributes(std::mem::take(&mut self.attributes))?;
+        dimensions.set(Dimension::Duration, duration(kind, period));
+        check_attributes(&mut dimensions.attributes)?;
         Ok(dimensions)
     }
 }
@@ -449,7 +446,8 @@ fn required<'a>(
     if value.is_empty() || value.len() > bytes_max {
         return Err(FieldError::invalid(field, &format!("1 to {bytes_max} bytes"), &value));
     }
-    check_text(field, value)
+    check_text(field, &value, bytes_max)?;
+    Ok(value)
 }
 
 /// Absent and empty are the same: stores send empty strings for what they do not know.
@@ -458,25 +456,22 @@ fn optional<'a>(
     value: Option<Cow<'a, str>>,
     bytes_max: usize,
 ) -> Checked<Option<Cow<'a, str>>> {
-    match value {
-        None => Ok(None),
-        Some(value) if value.is_empty() => Ok(None),
-        Some(value) if value.len() > bytes_max => {
-            Err(FieldError::invalid(field, &format!("at most {bytes_max} bytes"), &value))
-        }
-        Some(value) => check_text(field, value).map(Some),
-    }
-}
-
-fn check_text<'a>(field: &'static str, value: Cow<'a, str>) -> Checked<Cow<'a, str>> {
-    if !is_plain(&value) {
-        return Err(FieldError::invalid(
-            field,
-            "text without control characters",
-            value.escape_debug(),
-        ));
+    let value = value.filter(|value| !value.is_empty());
+    if let Some(value) = &value {
+        check_text(field, value, bytes_max)?;
     }
     Ok(value)
+}
+
+fn check_text(field: &'static str, value: &str, bytes_max: usize) -> Checked<()> {
+    if value.len() > bytes_max {
+        return Err(FieldError::invalid(field, &format!("at most {bytes_max} bytes"), value));
+    }
+    if !is_plain(value) {
+        let expected = "text without control characters";
+        return Err(FieldError::invalid(field, expected, value.escape_debug()));
+    }
+    Ok(())
 }
 
 /// Whether there is no control character of ASCII in it.
@@ -527,25 +522,21 @@ fn check_instant(field: &'static str, at: Timestamp) -> Checked<()> {
 }
 
 /// Two letters, in upper case; `UK` is read as `GB`.
-fn check_country(value: Option<Cow<'_, str>>) -> Checked<Option<Cow<'_, str>>> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
+fn check_country(value: &mut Cow<'_, str>) -> Checked<()> {
     if value.len() != 2 || !value.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Err(FieldError::invalid("country", "an ISO 3166-1 alpha-2 code", &value));
+        return Err(FieldError::invalid("country", "an ISO 3166-1 alpha-2 code", value));
     }
     if value.eq_ignore_ascii_case("UK") {
-        return Ok(Some(Cow::Borrowed("GB")));
+        *value = Cow::Borrowed("GB");
+    } else if value.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        *value = Cow::Owned(value.to_ascii_uppercase());
     }
-    if value.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        return Ok(Some(Cow::Owned(value.to_ascii_uppercase())));
-    }
-    Ok(Some(value))
+    Ok(())
 }
 
 type Attributes<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
-fn check_attributes(mut attributes: Attributes<'_>) -> Checked<Attributes<'_>> {
+fn check_attributes(attributes: &mut Attributes<'_>) -> Checked<()> {
     if attributes.len() > ATTRIBUTES_MAX {
         let expected = format!("at most {ATTRIBUTES_MAX} entries");
         return Err(FieldError::invalid("attributes", &expected, attributes.len()));
@@ -557,7 +548,7 @@ fn check_attributes(mut attributes: Attributes<'_>) -> Checked<Attributes<'_>> {
         }
     }
     attributes.retain(|(_, value)| !value.is_empty());
-    for (name, value) in &attributes {
+    for (name, value) in attributes.iter() {
         let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_BYTES_MAX;
         if !fits(name) || !fits(value) || !is_plain(name) || !is_plain(value) {
             return Err(FieldError::invalid(
@@ -567,7 +558,7 @@ fn check_attributes(mut attributes: Attributes<'_>) -> Checked<Attributes<'_>> {
             ));
         }
     }
-    Ok(attributes)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -653,7 +644,7 @@ mod tests {
     fn countries_are_upper_case_and_uk_is_gb() {
         for (given, kept) in [("us", "US"), ("UK", "GB"), ("uk", "GB"), ("DE", "DE")] {
             let mut raw = purchase();
-            raw.dimensions[Dimension::Country.index()] = Some(given.into());
+            raw.dimensions.set(Dimension::Country, Some(given.into()));
             let event = raw.check().unwrap();
             assert_eq!(event.dimensions.get(Dimension::Country), Some(kept));
         }

@@ -139,8 +139,8 @@ impl FromStr for Rate {
         if significant.len() + fraction.len() > 18 {
             return Err(invalid());
         }
-        let joined = format!("{significant}{fraction}");
-        let mantissa = joined.parse().map_err(|_| invalid())?;
+        let digits = significant.bytes().chain(fraction.bytes());
+        let mantissa = digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
         let scale = u8::try_from(fraction.len()).map_err(|_| invalid())?;
         Self::from_parts(mantissa, scale).ok_or_else(invalid)
     }

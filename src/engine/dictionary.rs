@@ -8,7 +8,7 @@
 
 mod words;
 
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
@@ -202,7 +202,7 @@ impl Dictionary {
     /// Number of the tuple an event names itself.
     pub fn tuple_of(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
         // One look-up instead of one for each text: most events name a tuple that is known.
-        let hash = self.hasher.hash_one((&dimensions.values, &dimensions.attributes));
+        let hash = self.hash_of(dimensions);
         if let Some(id) = self.named.find(hash, |id| self.is_named(id, dimensions)) {
             return id;
         }
@@ -214,16 +214,27 @@ impl Dictionary {
         id
     }
 
+    fn hash_of(&self, dimensions: &Dimensions<'_>) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        dimensions.values().for_each(|value| value.hash(&mut hasher));
+        dimensions.attributes.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Whether the tuple is made of these texts.
     fn is_named(&self, id: TupleId, dimensions: &Dimensions<'_>) -> bool {
         let tuple = self.tuple(id);
         let is_text = |id: TextId, text: &str| self.text(id) == text;
-        let mut values = tuple.values.iter().zip(&dimensions.values);
+        let mut named = dimensions.values();
+        let mut known = tuple.values.iter().enumerate().filter(|(_, id)| **id != 0);
         tuple.attributes.len() == dimensions.attributes.len()
-            && values.all(|(id, value)| match value {
-                Some(value) => is_text(*id, value),
-                None => *id == 0,
+            && known.all(|(place, id)| {
+                let value = named.next();
+                value.is_some_and(|(dimension, text)| {
+                    dimension.index() == place && is_text(*id, text)
+                })
             })
+            && named.next().is_none()
             && dimensions.attributes.iter().all(|(name, value)| {
                 let mut known = tuple.attributes.iter();
                 known.any(|(known, id)| is_text(*known, name) && is_text(*id, value))
@@ -232,10 +243,8 @@ impl Dictionary {
 
     fn intern_tuple(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
         let mut tuple = Tuple::default();
-        for (place, value) in tuple.values.iter_mut().zip(&dimensions.values) {
-            if let Some(value) = value {
-                *place = self.text_id(value);
-            }
+        for (dimension, value) in dimensions.values() {
+            tuple.values[dimension.index()] = self.text_id(value);
         }
         for (name, value) in &dimensions.attributes {
             let pair = (self.text_id(name), self.text_id(value));
@@ -288,10 +297,18 @@ impl Dictionary {
 
     /// Each dimension on its own: the value of the first of the three tuples that knows one.
     pub fn merge(&mut self, own: TupleId, chain: TupleId, customer: TupleId) -> TupleId {
-        let key = [own, chain, customer];
+        // A tuple adds nothing to one that it equals, and an empty one to none.
+        let customer = if customer == chain || customer == own { 0 } else { customer };
+        let chain = if chain == own { 0 } else { chain };
+        let key = match [own, chain, customer] {
+            [0, 0, one] | [0, one, 0] | [one, 0, 0] => return one,
+            [0, own, weaker] | [own, 0, weaker] => [own, weaker, 0],
+            all => all,
+        };
         if let Some(id) = self.merges.get(&key) {
             return *id;
         }
+        let [own, chain, customer] = key;
         let mut merged = self.tuple(own).clone();
         for weaker in [chain, customer] {
             let weaker = self.tuple(weaker);

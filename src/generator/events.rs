@@ -105,7 +105,7 @@ pub(super) fn finish(draft: Draft) -> BillingEvent<'static> {
 }
 
 fn set(draft: &mut Draft, dimension: Dimension, value: &'static str) {
-    draft.dimensions[dimension.index()] = Some(Cow::Borrowed(value));
+    draft.dimensions.set(dimension, Some(Cow::Borrowed(value)));
 }
 
 /// Where the customer is.
@@ -153,8 +153,11 @@ pub(super) fn shown(draft: &mut Draft, customer: &Customer) {
 /// The arm of the price test the customer is in, as a free attribute.
 pub(super) fn tested(draft: &mut Draft, customer: &Customer) {
     let arm = if customer.number.is_multiple_of(2) { "b" } else { "a" };
-    draft.attributes.push((Cow::Borrowed("ab_test_id"), Cow::Borrowed("paywall_test_1")));
-    draft.attributes.push((Cow::Borrowed("segment_id"), Cow::Borrowed(arm)));
+    draft
+        .dimensions
+        .attributes
+        .push((Cow::Borrowed("ab_test_id"), Cow::Borrowed("paywall_test_1")));
+    draft.dimensions.attributes.push((Cow::Borrowed("segment_id"), Cow::Borrowed(arm)));
 }
 
 /// Where the customer came from.

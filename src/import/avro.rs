@@ -66,7 +66,7 @@ fn event_of(value: &Value) -> Result<BillingEvent<'static>, FieldError> {
 fn put(field: Field, value: &Value, raw: &mut RawEvent<'static>) -> Result<(), FieldError> {
     let invalid = |expected| FieldError::invalid(field.name(), expected, format!("{value:?}"));
     match field.slot(raw) {
-        Slot::Text(slot) => *slot = Some(text(value).ok_or_else(|| invalid("a string"))?),
+        Slot::Text(slot) => slot.set(Some(text(value).ok_or_else(|| invalid("a string"))?)),
         Slot::Integer(slot) => *slot = Some(integer(value).ok_or_else(|| invalid("a long"))?),
         Slot::Instant(slot) => {
             *slot = Some(instant(value).ok_or_else(|| invalid("a timestamp of micros or millis"))?);

@@ -163,10 +163,10 @@ impl Mapped {
             let name = field.name();
             match (rule, field.slot(&mut draft.raw)) {
                 (Rule::Text(rule), Slot::Text(slot)) => {
-                    *slot = rule.read(name, cells)?.map(Cow::Owned);
+                    slot.set(rule.read(name, cells)?.map(Cow::Owned));
                 }
                 (Rule::Choice(rule), Slot::Text(slot)) => {
-                    *slot = rule.read(name, cells)?.map(Cow::Owned);
+                    slot.set(rule.read(name, cells)?.map(Cow::Owned));
                 }
                 (Rule::Instant(rule), Slot::Instant(slot)) => *slot = rule.read(name, cells)?,
                 (Rule::Money(rule), _) => {
@@ -180,7 +180,7 @@ impl Mapped {
         }
         for (name, rule) in &self.map.attributes {
             if let Some(value) = rule.read("attributes", cells)? {
-                draft.raw.attributes.push((Cow::Owned(name.clone()), Cow::Owned(value)));
+                draft.raw.dimensions.attributes.push((Cow::Owned(name.clone()), Cow::Owned(value)));
             }
         }
         Ok(())

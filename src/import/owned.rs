@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use crate::domain::dimensions::Dimensions;
 use crate::domain::event::BillingEvent;
 
 fn text(value: Cow<'_, str>) -> Cow<'static, str> {
@@ -11,7 +10,6 @@ fn text(value: Cow<'_, str>) -> Cow<'static, str> {
 
 /// The same event with text of its own.
 pub(super) fn owned(event: BillingEvent<'_>) -> BillingEvent<'static> {
-    let attributes = event.dimensions.attributes.into_iter();
     BillingEvent {
         event_id: text(event.event_id),
         app_id: text(event.app_id),
@@ -27,9 +25,6 @@ pub(super) fn owned(event: BillingEvent<'_>) -> BillingEvent<'static> {
         environment: event.environment,
         device_id: event.device_id.map(text),
         refers_to: event.refers_to.map(text),
-        dimensions: Dimensions {
-            values: event.dimensions.values.map(|value| value.map(text)),
-            attributes: attributes.map(|(name, value)| (text(name), text(value))).collect(),
-        },
+        dimensions: event.dimensions.into_owned(),
     }
 }

@@ -50,8 +50,8 @@ fn an_evolved_writers_event_is_the_librarys() {
                 .build()
                 .and_then(|writer| writer.write_value_to_vec(value))
                 .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-            let found = compiled.decode(&datum);
             let json = reference(&writer, &ours, &datum);
+            let found = compiled.decode(&datum);
             let expected = json.as_ref().map(|json| json_event::decode(json.as_bytes()));
             agree(seed, &found, &expected);
             if found.is_ok() {
@@ -68,10 +68,10 @@ fn an_evolved_writers_event_is_the_librarys() {
     assert!(accepted > 2_000 && refused > 500, "{accepted} accepted, {refused} refused");
 }
 
-fn agree(
+fn agree<'a>(
     seed: u64,
-    found: &Result<BillingEvent<'_>, DecodeError>,
-    expected: &Result<Result<BillingEvent<'_>, DecodeError>, &String>,
+    found: &Result<BillingEvent<'a>, DecodeError>,
+    expected: &Result<Result<BillingEvent<'a>, DecodeError>, &String>,
 ) {
     match (found, expected) {
         (Ok(found), Ok(Ok(expected))) => assert_eq!(found, expected, "seed {seed}"),

@@ -45,7 +45,7 @@ fn events_of_version_1_decode_and_are_written_again_the_same() {
         assert_eq!(schema.decode(&avro).as_ref(), Ok(&event), "{json}");
         let mut written = Vec::new();
         encode_event(&event, &mut written);
-        assert_eq!(hex::encode(written), hex::encode(avro), "{json}");
+        assert_eq!(hex::encode(written), hex::encode(&avro), "{json}");
         assert_eq!(json_event::to_json(&event), json);
         kinds.insert(event.kind);
     }
