@@ -15,7 +15,7 @@ use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::generator::{Generator, GeneratorSettings};
 use ltvstream::pipeline::decode::Decoder;
-use ltvstream::state::LiveShard;
+use ltvstream::state::{Arrival, LiveShard};
 use ltvstream::store::rocks::{RocksSettings, RocksShared, RocksStore};
 use ltvstream::store::{Durability, Store};
 use ltvstream::stream::Record;
@@ -26,6 +26,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const EVENTS: usize = 1_000_000;
 const CUSTOMERS: u32 = 250_000;
 const COMMIT_EVENTS: usize = 200_000;
+const RECORDS_AT_A_TIME: usize = 32;
 
 fn measured(name: &str, work: impl FnOnce()) {
     let begun = process_cpu().expect("Linux");
@@ -83,11 +84,22 @@ fn main() {
         }
     });
     let mut apply = |shard: &mut LiveShard, first: usize, messages: &[(Timestamp, Vec<u8>)]| {
-        for (offset, (at, message)) in (first as i64..).zip(messages) {
-            let record =
-                Record { partition: 0, offset, timestamp: *at, key: None, value: Some(message) };
-            let decoded = decoder.decode(Some(message)).expect("no registry");
-            shard.apply(&record, decoded.as_ref().map_err(Clone::clone)).expect("store");
+        let mut offsets = first as i64..;
+        for messages in messages.chunks(RECORDS_AT_A_TIME) {
+            let arrivals: Vec<_> = (&mut offsets)
+                .zip(messages)
+                .map(|(offset, (timestamp, message))| Arrival {
+                    record: Record {
+                        partition: 0,
+                        offset,
+                        timestamp: *timestamp,
+                        key: None,
+                        value: Some(message),
+                    },
+                    decoded: decoder.decode(Some(message)).expect("no registry"),
+                })
+                .collect();
+            shard.apply(&arrivals).expect("store");
         }
     };
     let mut in_memory = shard(Arc::new(ltvstream::store::memory::MemoryStore::default()));

@@ -144,7 +144,7 @@ mod tests {
     use crate::domain::money::{Amounts, Currency};
     use crate::domain::rules::{AppRules, RateTable, ZeroPayments};
     use crate::engine::dictionary::{AppIx, Dictionary};
-    use crate::engine::fold::FactDelta;
+    use crate::engine::fold::delta::FactDelta;
     use crate::engine::timelines::Terms;
 
     fn at(text: &str) -> Timestamp {

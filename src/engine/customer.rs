@@ -100,6 +100,16 @@ impl Customer {
         Self { chunks, ..Self::default() }
     }
 
+    /// Reads something of every part of the row, to have it at hand.
+    pub fn look_at(&self) -> u64 {
+        let identifiers = match &self.identifiers {
+            Fingerprints::List(list) => list.first().copied().unwrap_or_default(),
+            Fingerprints::Set(_) => 0,
+        };
+        let newest_at = self.newest_at.map_or(0, |at| at.0.unsigned_abs());
+        self.fold.look_at() ^ newest_at ^ u64::from(identifiers ^ self.chunks)
+    }
+
     /// Whether an event with this id may have been accepted before.
     pub fn may_have(&self, event_id: &str) -> bool {
         self.identifiers.may_contain(of_event(event_id))

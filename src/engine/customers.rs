@@ -8,6 +8,7 @@ use std::hash::BuildHasher as _;
 
 use compact_str::CompactString;
 use hashbrown::DefaultHashBuilder;
+use smallvec::SmallVec;
 
 use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
@@ -31,6 +32,8 @@ struct Row {
     customer: Customer,
 }
 
+/// So many customers are looked ahead for without an allocation.
+const LOOK_AHEAD: usize = 64;
 /// Rows of a page.
 const PAGE_ROWS: usize = 1024;
 /// Rows whose memory is looked at to estimate that of all.
@@ -56,6 +59,17 @@ impl Customers {
         let hash = self.hasher.hash_one((app, id));
         let is_it = |at| self.row(at).is_some_and(|row| row.app == app && row.id == id);
         self.index.find(hash, is_it).map(CustomerAt).ok_or(Vacancy { hash })
+    }
+
+    /// Reads the rows of these customers, in steps that do not wait for each other: the processor
+    /// then fetches several rows from memory at a time.
+    pub fn look_ahead<'e>(&self, customers: impl Iterator<Item = (AppIx, &'e str)>) {
+        let hashes: SmallVec<[u64; LOOK_AHEAD]> =
+            customers.map(|customer| self.hasher.hash_one(customer)).collect();
+        let rows: SmallVec<[u32; LOOK_AHEAD]> =
+            hashes.iter().filter_map(|hash| self.index.find(*hash, |_| true)).collect();
+        let customers = rows.iter().filter_map(|at| self.row(*at));
+        std::hint::black_box(customers.fold(0, |read, row| read ^ row.customer.look_at()));
     }
 
     fn row(&self, at: u32) -> Option<&Row> {

@@ -8,6 +8,7 @@
 //! Rows are written as differences: a renewal takes back the timeline that the period before wrote
 //! down with its end in the future, and writes one with a later end.
 
+pub mod delta;
 mod heads;
 
 use smallvec::SmallVec;
@@ -23,10 +24,8 @@ use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::standing::{Anchors, Standing, refunded, standings};
 use crate::engine::timelines::Terms;
 
+use delta::FactDelta;
 use heads::{HeadStep, PaidTuples};
-
-/// A change of facts: rows to add up.
-pub type FactDelta = Vec<(FactKey, Sums)>;
 
 /// What is remembered of a chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,6 +140,14 @@ impl Fold {
             + self.chains.iter().map(|chain| chain.paid.memory_bytes()).sum::<usize>()
             + devices * 8
             + self.coverage.memory_bytes()
+    }
+
+    /// Reads something of every part of the fold, to have it at hand.
+    pub fn look_at(&self) -> u64 {
+        let chain = self.chains.first();
+        let chain = chain.map_or(0, |chain| chain.id ^ u64::from(chain.signature));
+        let own = self.tuple ^ self.signature ^ self.starters;
+        chain ^ u64::from(own) ^ self.devices.first().copied().unwrap_or_default()
     }
 
     /// Whether the chain with this id is known.
@@ -346,8 +353,11 @@ impl Fold {
         scribe: &mut Scribe<'_>,
     ) {
         let Some(end) = event.span_end() else { return };
-        let terms = scribe.dictionary.timelines.terms_id(terms);
         let chain = &mut self.chains[place];
+        let timelines = &mut scribe.dictionary.timelines;
+        // A renewal is nearly always on the terms of the period before.
+        let known = chain.span.map(|span| span.terms).filter(|id| timelines.terms(*id) == terms);
+        let terms = known.unwrap_or_else(|| timelines.terms_id(terms));
         let span = Span { end, tuple: chain.tuple, terms, is_refunded };
         if Span::open(&mut chain.span, event.at, span) {
             self.cover(event.at, scribe);

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::event::EventKind;
@@ -69,9 +70,31 @@ pub fn pack(event: &LedgerEvent<'_>, into: &mut Vec<u8>) {
         cancellation_reason: event.cancellation_reason,
         own_tuple: event.own_tuple,
     };
-    let bytes = std::mem::take(into);
-    // Writing plain structs into memory cannot fail; a lost buffer would not unpack.
-    *into = postcard::to_extend(&packed, bytes).unwrap_or_default();
+    // Writing plain structs into memory cannot fail; what was cut short would not unpack.
+    let _ = postcard::serialize_with_flavor(&packed, Tail(into));
+}
+
+/// Lets bytes follow those that are there.
+struct Tail<'v>(&'v mut Vec<u8>);
+
+impl Flavor for Tail<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// The first event of the bytes, and the bytes after it.

@@ -25,7 +25,8 @@ use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{CustomerAt, Customers, Vacancy};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
-use crate::engine::fold::{FactDelta, Scribe, facts};
+use crate::engine::fold::delta::{FactDelta, join};
+use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
 use crate::engine::packed::{PendingAt, PendingLog};
 use crate::engine::refusal::Refusal;
@@ -132,7 +133,10 @@ pub struct Shard {
     newest_event_at: Option<Timestamp>,
     dirty_customers: Vec<CustomerAt>,
     changes: Changes,
+    /// Rows of the event that is being taken.
     delta: FactDelta,
+    /// Rows of events taken since the last [`Shard::settle`].
+    unsettled: FactDelta,
 }
 
 impl Shard {
@@ -154,11 +158,22 @@ impl Shard {
             dirty_customers: Vec::new(),
             changes: Changes::default(),
             delta: FactDelta::new(),
+            unsettled: FactDelta::new(),
         }
     }
 
+    /// Reads what memory holds of the customers of the next events, so that it answers for many at
+    /// a time and not for one after the other. Changes nothing.
+    pub fn look_ahead<'e, 'a: 'e>(&self, events: impl Iterator<Item = &'e BillingEvent<'a>>) {
+        let known = events.filter_map(|event| {
+            let app = self.dictionary.find_app(&event.app_id)?;
+            Some((app, &*event.customer_id))
+        });
+        self.customers.look_ahead(known);
+    }
+
     /// Offers an event whose record has this timestamp. `history` answers an earlier
-    /// [`Offer::NeedsHistory`].
+    /// [`Offer::NeedsHistory`]. Its facts are counted from the next [`Shard::settle`] on.
     pub fn offer(
         &mut self,
         event: &BillingEvent<'_>,
@@ -372,25 +387,17 @@ impl Shard {
         }
     }
 
-    /// Adds the delta to the facts, each key once, without rows that cancel out.
+    /// Lets the delta wait to be settled, each key once, without rows that cancel out.
     fn spend_delta(&mut self) {
-        if self.delta.len() > SMALL_DELTA {
-            self.delta.sort_unstable_by_key(|(key, _)| *key);
-            self.delta.dedup_by(|next, kept| {
-                let is_same = next.0 == kept.0;
-                if is_same {
-                    kept.1 += next.1;
-                }
-                is_same
-            });
-        } else {
-            join_same_keys(&mut self.delta);
-        }
-        for (key, sums) in self.delta.drain(..) {
-            if !sums.is_zero() {
-                self.facts.add(key, sums);
-                self.curves.add(&key, sums, &self.dictionary);
-            }
+        join(&mut self.delta);
+        self.unsettled.extend(self.delta.drain(..).filter(|(_, sums)| !sums.is_zero()));
+    }
+
+    /// Counts the facts of all events offered so far.
+    pub fn settle(&mut self) {
+        self.facts.add_all(&self.unsettled);
+        for (key, sums) in self.unsettled.drain(..) {
+            self.curves.add(&key, sums, &self.dictionary);
         }
     }
 
@@ -454,6 +461,7 @@ impl Shard {
 
     /// Everything to store since the last call. Must be stored whole, or the shard dropped.
     pub fn take_changes(&mut self) -> Changes {
+        self.settle();
         let mut changes = std::mem::take(&mut self.changes);
         changes.pending = self.pending.take();
         for at in self.dirty_customers.drain(..) {
@@ -607,21 +615,6 @@ pub struct Stored {
     pub suspended: Vec<(CustomerKey, SuspendedEvents)>,
     pub newest_event_at: Option<Timestamp>,
     pub customer_count: u64,
-}
-
-/// Up to so many rows, comparing each with each costs less than sorting them.
-const SMALL_DELTA: usize = 16;
-
-/// Adds rows of one key up in its first row; the others become zero. A renewal at the end of the
-/// period before takes back and writes the same rows, which then never reach the table.
-fn join_same_keys(delta: &mut FactDelta) {
-    for at in 1..delta.len() {
-        let (before, rest) = delta.split_at_mut(at);
-        let (key, sums) = &mut rest[0];
-        if let Some((_, kept)) = before.iter_mut().find(|(known, _)| known == key) {
-            *kept += std::mem::take(sums);
-        }
-    }
 }
 
 fn refused(refusal: Refusal) -> Offer {

@@ -169,6 +169,9 @@ impl Timelines {
 
     /// Number of a state, given at its first use; elements in order of their chains.
     pub fn state_id(&mut self, elements: &[Element]) -> StateId {
+        if elements.is_empty() {
+            return 0;
+        }
         self.states.find(elements).unwrap_or_else(|| {
             let id = self.states.push(Box::from(elements));
             self.fresh.push(TimelineEntry::State(id, Box::from(elements)));
@@ -231,7 +234,9 @@ impl Timelines {
         while let Some(from) = day {
             state.clear();
             state.extend(ends.iter().filter(|(end, _)| *end > from).map(|(_, element)| element));
-            let id = self.state_id(&state);
+            // A renewal goes on with what ran before.
+            let before = self.last_change(tail.path).state;
+            let id = if self.state(before) == state { before } else { self.state_id(&state) };
             tail.change(self, from, id);
             day = ends.iter().map(|(end, _)| *end).filter(|end| *end > from).min();
         }

@@ -131,25 +131,22 @@ fn take_events(
     timestamp: Timestamp,
     events: &[Vec<u8>],
 ) -> Result<Vec<Receipt>, PipelineError> {
-    let mut receipts = Vec::with_capacity(events.len());
-    for event in events {
-        let next = feed.shards().get(PARTITION).map(|shard| shard.read().next_offset());
-        let record = Record {
-            partition: PARTITION,
-            offset: next.unwrap_or_default().0,
-            timestamp,
-            key: None,
-            value: Some(event),
-        };
-        receipts.push(match feed.take(&record)? {
-            Outcome::Accepted { is_suspended } => Receipt::Accepted { is_suspended },
-            Outcome::Repeated | Outcome::Known => Receipt::Repeated,
-            Outcome::Refused(refused) => Receipt::Refused {
-                code: refused.code,
-                field: refused.field,
-                message: refused.message,
-            },
-        });
-    }
-    Ok(receipts)
+    let shard = feed.shards().get(PARTITION);
+    let next = shard.map(|shard| shard.read().next_offset()).unwrap_or_default();
+    let records = events.iter().zip(next.0..).map(|(event, offset)| Record {
+        partition: PARTITION,
+        offset,
+        timestamp,
+        key: None,
+        value: Some(event),
+    });
+    let outcomes = feed.take(&records.collect::<Vec<_>>())?;
+    let receipts = outcomes.into_iter().map(|outcome| match outcome {
+        Outcome::Accepted { is_suspended } => Receipt::Accepted { is_suspended },
+        Outcome::Repeated | Outcome::Known => Receipt::Repeated,
+        Outcome::Refused(refused) => {
+            Receipt::Refused { code: refused.code, field: refused.field, message: refused.message }
+        }
+    });
+    Ok(receipts.collect())
 }

@@ -8,10 +8,14 @@ use crate::domain::time::Timestamp;
 use crate::engine::standing::Suspension;
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::{PipelineError, SharedProgress};
-use crate::state::{Outcome, Shards, SharedShard};
+use crate::state::{Arrival, Outcome, Shards, SharedShard};
 use crate::store::Durability;
 use crate::stream::{DeadLetter, Partition, Record};
 use crate::telemetry::Metrics;
+
+/// Records decoded, and then applied, at a time: enough to look up many things in memory together,
+/// few enough that their events stay in the processor's cache and questions wait little.
+const RECORDS_AT_A_TIME: usize = 32;
 
 /// Feeds the shards of a process.
 pub struct Feed {
@@ -60,26 +64,38 @@ impl Feed {
         self.shards.remove(partition);
     }
 
-    /// Takes in one record. A record of a partition that is not here any more is left alone.
-    pub fn take(&mut self, record: &Record<'_>) -> Result<Outcome, PipelineError> {
-        let partition = record.partition;
+    /// Takes in records, those of a partition in order of their offsets, and returns what became
+    /// of each. Records of a partition that is not here any more are left alone.
+    pub fn take(&mut self, records: &[Record<'_>]) -> Result<Vec<Outcome>, PipelineError> {
+        let mut outcomes = Vec::with_capacity(records.len());
+        for run in records.chunk_by(|one, next| one.partition == next.partition) {
+            for records in run.chunks(RECORDS_AT_A_TIME) {
+                outcomes.extend(self.take_run(records)?);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn take_run(&mut self, records: &[Record<'_>]) -> Result<Vec<Outcome>, PipelineError> {
+        let partition = records.first().map_or(0, |record| record.partition);
         if self.current.as_ref().is_none_or(|(current, _)| *current != partition) {
             self.current = self.shards.get(partition).map(|shard| (partition, shard));
         }
         let Some((_, shard)) = &self.current else {
-            return Ok(Outcome::Known);
+            return Ok(vec![Outcome::Known; records.len()]);
         };
-        let decoded = self
-            .decoder
-            .decode(record.value)
-            .map_err(|error| PipelineError::Registry(error.to_string()))?;
-        let decoded = decoded.as_ref().map_err(Clone::clone);
-        let outcome = shard
-            .write()
-            .apply(record, decoded)
-            .map_err(|source| PipelineError::State { partition, source })?;
-        self.count(record, &outcome);
-        Ok(outcome)
+        let mut arrivals = Vec::with_capacity(records.len());
+        for record in records {
+            let decoded = self.decoder.decode(record.value);
+            let decoded = decoded.map_err(|error| PipelineError::Registry(error.to_string()))?;
+            arrivals.push(Arrival { record: *record, decoded });
+        }
+        let applied = shard.write().apply(&arrivals);
+        let outcomes = applied.map_err(|source| PipelineError::State { partition, source })?;
+        for (record, outcome) in records.iter().zip(&outcomes) {
+            self.count(record, outcome);
+        }
+        Ok(outcomes)
     }
 
     fn count(&mut self, record: &Record<'_>, outcome: &Outcome) {

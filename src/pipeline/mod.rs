@@ -148,7 +148,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         let mut failure = None;
         let mut visit = |record: Record<'_>| {
             if failure.is_none() {
-                failure = feed.take(&record).err();
+                failure = feed.take(&[record]).err();
             }
         };
         let polled = self.source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut visit)?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::engine::facts::{FactKey, Sums};
-use crate::engine::fold::{FactDelta, Scribe, facts};
+use crate::engine::fold::delta::FactDelta;
+use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::Ledger;
 use crate::engine::shard::split_customer_key;
 use crate::state::ledgers::each_ledger;

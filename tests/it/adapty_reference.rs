@@ -19,7 +19,7 @@ use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::generator::{Generator, GeneratorSettings};
 use ltvstream::http::{Clock, HttpParts, HttpState, Limits, Readiness, router};
-use ltvstream::state::{LiveShard, Shards};
+use ltvstream::state::{Arrival, LiveShard, Shards};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::stream::{Ingest, IngestError, Receipts, Record};
@@ -70,7 +70,7 @@ fn shard(
             key: None,
             value: Some(text.as_bytes()),
         };
-        live.apply(&record, Ok(&event)).unwrap();
+        live.apply(&[Arrival { record, decoded: Ok(event) }]).unwrap();
         if let Some(rng) = chance
             && rng.random_ratio(1, 12)
         {

@@ -17,7 +17,7 @@ use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::generator::{Generator, GeneratorSettings, Share};
 use ltvstream::http::Clock;
-use ltvstream::state::LiveShard;
+use ltvstream::state::{Arrival, LiveShard};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::stream::Record;
@@ -570,7 +570,7 @@ fn stores_of(rules: &Arc<Rules>, events: &[String], rng: &mut ChaCha8Rng) -> Vec
                 key: None,
                 value: Some(text.as_bytes()),
             };
-            live.apply(&record, Ok(&event)).unwrap();
+            live.apply(&[Arrival { record, decoded: Ok(event) }]).unwrap();
             if rng.random_ratio(1, 25) {
                 live.commit(Durability::Process).unwrap();
                 if rng.random_ratio(1, 3) {

@@ -12,7 +12,7 @@ use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::http::{Clock, HttpParts, HttpState, Limits, Readiness, router, serve};
-use ltvstream::state::{LiveShard, Outcome, Refused, Shards};
+use ltvstream::state::{Arrival, LiveShard, Outcome, Refused, Shards};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::stream::{Ingest, IngestError, Partition, Receipt, Receipts, Record};
@@ -66,13 +66,13 @@ impl Ingest for DirectIngest {
                 key: Some(b"\xff\xfe"),
                 value: Some(&bytes),
             };
-            let refused = |error: &ltvstream::codec::error::DecodeError| Refused {
+            let refused = |error: ltvstream::codec::error::DecodeError| Refused {
                 code: error.reason().into_owned(),
                 field: error.field().map(str::to_owned),
                 message: error.to_string(),
             };
-            let decoded = decoded.as_ref().map_err(refused);
-            receipts.push(match shard.apply(&record, decoded).unwrap() {
+            let arrival = Arrival { record, decoded: decoded.map_err(refused) };
+            receipts.push(match shard.apply(&[arrival]).unwrap().remove(0) {
                 Outcome::Accepted { is_suspended } => Receipt::Accepted { is_suspended },
                 Outcome::Repeated => Receipt::Repeated,
                 Outcome::Refused(Refused { code, field, message }) => {

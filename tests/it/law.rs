@@ -5,6 +5,7 @@
 //! with the engine. `LAW_CASES` and `LAW_SEED` choose how many cases and where they begin.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ltvstream::codec::json_event;
@@ -12,7 +13,7 @@ use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::engine::shard::split_customer_key;
-use ltvstream::state::{LiveShard, Outcome};
+use ltvstream::state::{Arrival, LiveShard, Outcome};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::stream::Record;
@@ -77,19 +78,24 @@ impl Run {
         Self { rules, store, live, log }
     }
 
-    fn take(&mut self, offset: usize) -> Outcome {
-        let text = self.log[offset].as_bytes();
-        let event = json_event::decode(text).unwrap_or_else(|error| {
-            panic!("{error} in {}", self.log[offset]);
-        });
-        let record = Record {
-            partition: 0,
-            offset: i64::try_from(offset).unwrap(),
-            timestamp: Timestamp(RECORD_TIMESTAMP_US),
-            key: None,
-            value: Some(text),
+    /// Takes the records of these offsets at a time.
+    fn take(&mut self, offsets: Range<usize>) -> Vec<Outcome> {
+        let arrival = |offset: usize| {
+            let text = self.log[offset].as_bytes();
+            let event = json_event::decode(text).unwrap_or_else(|error| {
+                panic!("{error} in {}", self.log[offset]);
+            });
+            let record = Record {
+                partition: 0,
+                offset: i64::try_from(offset).unwrap(),
+                timestamp: Timestamp(RECORD_TIMESTAMP_US),
+                key: None,
+                value: Some(text),
+            };
+            Arrival { record, decoded: Ok(event) }
         };
-        self.live.apply(&record, Ok(&event)).unwrap()
+        let arrivals: Vec<_> = offsets.map(arrival).collect();
+        self.live.apply(&arrivals).unwrap()
     }
 
     fn commit(&mut self) {
@@ -176,8 +182,9 @@ fn read_with_crashes(run: &mut Run, rng: &mut ChaCha8Rng) {
     let mut offset = 0;
     let mut crashes = rng.random_range(0..4);
     while offset < run.log.len() {
-        run.take(offset);
-        offset += 1;
+        let next = run.log.len().min(offset + rng.random_range(1..=4));
+        run.take(offset..next);
+        offset = next;
         if rng.random_ratio(1, 6) {
             run.commit();
         }
@@ -224,20 +231,25 @@ fn conflicts_and_forgotten_customers_follow_the_log() {
         let events = random::events_of(seed, rng.random_range(0..=EVENTS_MAX), options);
         let mut reference = Reference::new(&random::apps());
         let mut run = Run::new(events.clone());
-        for (offset, event) in events.iter().enumerate() {
-            let outcome = run.take(offset);
-            let verdict = match reference.offer(event, RECORD_TIMESTAMP_US) {
-                Verdict::Accepted => "accepted",
-                Verdict::Repeated => "repeated",
-                Verdict::Refused(code) => code,
-            };
-            let got = match &outcome {
-                Outcome::Accepted { .. } => "accepted",
-                Outcome::Repeated => "repeated",
-                Outcome::Refused(refused) => &refused.code,
-                Outcome::Known => "known",
-            };
-            assert_eq!(got, verdict, "LAW_SEED={seed} offset {offset}\n{}", events.join("\n"));
+        let mut taken = 0;
+        while taken < events.len() {
+            let next = events.len().min(taken + rng.random_range(1..=4));
+            let outcomes = run.take(taken..next);
+            for ((offset, event), outcome) in (taken..).zip(&events[taken..next]).zip(&outcomes) {
+                let verdict = match reference.offer(event, RECORD_TIMESTAMP_US) {
+                    Verdict::Accepted => "accepted",
+                    Verdict::Repeated => "repeated",
+                    Verdict::Refused(code) => code,
+                };
+                let got = match outcome {
+                    Outcome::Accepted { .. } => "accepted",
+                    Outcome::Repeated => "repeated",
+                    Outcome::Refused(refused) => &refused.code,
+                    Outcome::Known => "known",
+                };
+                assert_eq!(got, verdict, "LAW_SEED={seed} offset {offset}\n{}", events.join("\n"));
+            }
+            taken = next;
             if rng.random_ratio(1, 5) {
                 run.commit();
             }
@@ -257,9 +269,7 @@ fn conflicts_and_forgotten_customers_follow_the_log() {
 fn an_audit_finds_what_does_not_follow_from_the_ledgers() {
     let events = random::events_of(7, EVENTS_MAX, Options::default());
     let mut run = Run::new(events);
-    for offset in 0..run.log.len() {
-        run.take(offset);
-    }
+    run.take(0..run.log.len());
     run.commit();
     let planted = run.live.shard.facts.iter().next().unwrap();
     run.live.shard.facts.add(planted.key, planted.sums);
@@ -290,13 +300,10 @@ fn changed_rules_are_refused_and_a_rebuild_gives_the_figures_of_a_fresh_start() 
         let mut old = Run::new(events.clone());
         let mut fresh = Run::under(Arc::clone(&changed), events.clone());
         for run in [&mut old, &mut fresh] {
-            for offset in 0..events.len() {
-                run.take(offset);
-                if offset % 7 == 0 {
-                    run.commit();
-                }
+            for from in (0..events.len()).step_by(7) {
+                run.take(from..events.len().min(from + 7));
+                run.commit();
             }
-            run.commit();
         }
         let reopen = |store: &Arc<MemoryStore>| {
             LiveShard::open(store.clone(), 0, (Arc::clone(&changed), curves()))

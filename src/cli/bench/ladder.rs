@@ -143,7 +143,7 @@ impl Bench {
         let (interval, most) = (config.engine.commit_interval, config.engine.commit_events_max);
         let (mut committed_at, mut uncommitted) = (Instant::now(), 0);
         self.read(name, |record| {
-            feed.take(record)?;
+            feed.take(std::slice::from_ref(record))?;
             uncommitted += 1;
             if commits && (uncommitted >= most || committed_at.elapsed() >= interval * 4) {
                 feed.commit(Durability::Process)?;

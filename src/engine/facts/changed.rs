@@ -90,10 +90,10 @@ impl FactTable {
     /// `changed` are rows of one page, rising.
     fn changed_page(&mut self, changed: &[u32]) -> FactPage {
         let (number, _) = place(changed[0]);
-        let page = Arc::make_mut(&mut self.pages[number]);
+        let page = self.pages[number].own();
         changed.iter().for_each(|row| page.set_flag(place(*row).1, Flag::Dirty, false));
         changed.iter().for_each(|row| self.free_if_zero(*row));
-        let (content, state) = (Arc::clone(&self.pages[number]), &mut self.states[number]);
+        let (content, state) = (self.pages[number].share(), &mut self.states[number]);
         let replaces = state.updates;
         let is_whole = !state.is_stored || state.updated_rows + changed.len() > PAGE_UPDATES_MAX;
         if is_whole {

@@ -4,6 +4,9 @@
 //! asks for, and of these only the keys until one matches. A key or sums that do not fit are marked
 //! here and kept elsewhere ([`FactTable`](super::FactTable)).
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
 use crate::engine::facts::{FactKey, FactKind, Slip, Sums};
@@ -248,6 +251,55 @@ impl Page {
             Column::Money(money) => money.capacity() * size_of::<Money>(),
         };
         size_of::<Self>() + self.keys.capacity() * size_of::<PackedKey>() + sums
+    }
+}
+
+/// A page of a table: the table's alone, or shared with a commit on its way to the store.
+///
+/// Only a page that was shared is asked whether it still is: asking makes the processor finish all
+/// it has begun, which costs more than most changes of a row.
+#[derive(Debug)]
+pub(super) enum HeldPage {
+    Own(Page),
+    Shared(Arc<Page>),
+}
+
+impl Deref for HeldPage {
+    type Target = Page;
+
+    #[inline]
+    fn deref(&self) -> &Page {
+        match self {
+            Self::Own(page) => page,
+            Self::Shared(page) => page,
+        }
+    }
+}
+
+impl HeldPage {
+    /// The page to be changed: what others share stays what it is.
+    #[inline]
+    pub(super) fn own(&mut self) -> &mut Page {
+        if let Self::Shared(page) = self {
+            let emptied = Page::new(page.group);
+            *self = Self::Own(std::mem::replace(Arc::make_mut(page), emptied));
+        }
+        match self {
+            Self::Own(page) => page,
+            Self::Shared(page) => Arc::make_mut(page),
+        }
+    }
+
+    /// The page as it is now.
+    pub(super) fn share(&mut self) -> Arc<Page> {
+        if let Self::Own(page) = self {
+            let emptied = Page::new(page.group);
+            *self = Self::Shared(Arc::new(std::mem::replace(page, emptied)));
+        }
+        match self {
+            Self::Own(page) => Arc::new(page.clone()),
+            Self::Shared(page) => Arc::clone(page),
+        }
     }
 }
 

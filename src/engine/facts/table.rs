@@ -7,16 +7,18 @@
 //!   [`FactTable::take_changed_pages`].
 
 use std::hash::BuildHasher as _;
-use std::sync::Arc;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
 
 use crate::domain::time::Day;
 use crate::engine::facts::changed::PageState;
-use crate::engine::facts::page::{Flag, Group, PAGE_ROWS, PackedKey, Page};
+use crate::engine::facts::page::{Flag, Group, HeldPage, PAGE_ROWS, PackedKey, Page};
 use crate::engine::facts::{Fact, FactKey, Sums};
 use crate::engine::row_index::RowIndex;
+
+/// Rows looked up at a time.
+const LOOK_AHEAD: usize = 32;
 
 /// The pages of a group.
 pub(super) struct GroupPages {
@@ -33,7 +35,7 @@ pub(super) struct GroupPages {
 /// a row by key. A row that is zero at a commit is free for another key of its group from then on.
 #[derive(Default)]
 pub struct FactTable {
-    pub(super) pages: Vec<Arc<Page>>,
+    pub(super) pages: Vec<HeldPage>,
     pub(super) states: Vec<PageState>,
     pub(super) groups: Vec<GroupPages>,
     group_numbers: HashMap<Group, usize>,
@@ -59,13 +61,43 @@ impl FactTable {
     pub fn add(&mut self, key: FactKey, sums: Sums) {
         let packed = PackedKey::pack(&key);
         let hash = self.hash(&key, packed);
-        let known = self.index.find(hash, |row| self.is_at(row, &key, packed));
-        let row = known.unwrap_or_else(|| {
-            let row = self.take_row(&key, packed);
+        let row = self.find_or_take_row(&key, (packed, hash));
+        self.add_to(row, sums);
+    }
+
+    /// Adds many rows; equal keys may be among them.
+    ///
+    /// Rows are looked up before any is changed: look-ups do not wait for each other, so that the
+    /// processor fetches several from memory at a time.
+    pub fn add_all(&mut self, rows: &[(FactKey, Sums)]) {
+        for rows in rows.chunks(LOOK_AHEAD) {
+            let mut known = [None; LOOK_AHEAD];
+            for ((key, _), known) in rows.iter().zip(&mut known) {
+                let packed = PackedKey::pack(key);
+                let hash = self.hash(key, packed);
+                *known = Some((packed, hash, None));
+            }
+            for ((key, _), known) in rows.iter().zip(&mut known) {
+                if let Some((packed, hash, row)) = known {
+                    *row = self.index.find(*hash, |row| self.is_at(row, key, *packed));
+                }
+            }
+            for ((key, sums), known) in rows.iter().zip(known) {
+                if let Some((packed, hash, row)) = known {
+                    let row = row.unwrap_or_else(|| self.find_or_take_row(key, (packed, hash)));
+                    self.add_to(row, *sums);
+                }
+            }
+        }
+    }
+
+    fn find_or_take_row(&mut self, key: &FactKey, (packed, hash): (Option<PackedKey>, u64)) -> u32 {
+        let known = self.index.find(hash, |row| self.is_at(row, key, packed));
+        known.unwrap_or_else(|| {
+            let row = self.take_row(key, packed);
             self.index.insert(hash, row);
             row
-        });
-        self.add_to(row, sums);
+        })
     }
 
     pub(super) fn hash(&self, key: &FactKey, packed: Option<PackedKey>) -> u64 {
@@ -95,7 +127,7 @@ impl FactTable {
         let row = match self.groups[number].free.pop() {
             Some(row) => {
                 let (page, place) = place(row);
-                let page = Arc::make_mut(&mut self.pages[page]);
+                let page = self.pages[page].own();
                 let is_dirty = page.key(place).has(Flag::Dirty);
                 page.reuse(place, packed.unwrap_or(PackedKey::WIDE));
                 page.set_flag(place, Flag::Dirty, is_dirty);
@@ -103,7 +135,7 @@ impl FactTable {
             }
             None => {
                 let page = self.open_page(number);
-                let rows = Arc::make_mut(&mut self.pages[page as usize]);
+                let rows = self.pages[page as usize].own();
                 rows.push(packed.unwrap_or(PackedKey::WIDE));
                 row(page, rows.len() - 1)
             }
@@ -133,7 +165,7 @@ impl FactTable {
     fn add_page(&mut self, page: Page, state: PageState) -> u32 {
         let number = self.group_number(page.group);
         let page_number = u32::try_from(self.pages.len()).unwrap_or(u32::MAX);
-        self.pages.push(Arc::new(page));
+        self.pages.push(HeldPage::Own(page));
         self.states.push(state);
         self.groups[number].pages.push(page_number);
         page_number
@@ -141,7 +173,7 @@ impl FactTable {
 
     fn add_to(&mut self, row: u32, more: Sums) {
         let (page, place) = place(row);
-        let page = Arc::make_mut(&mut self.pages[page]);
+        let page = self.pages[page].own();
         let key = page.key(place);
         let mut sums = match key.has(Flag::WideSums) {
             true => self.wide_sums.get(&row).copied().unwrap_or_default(),
@@ -229,7 +261,7 @@ impl FactTable {
             let at = self.pages[number as usize].len();
             let row = row(number, at);
             let packed = fact.as_ref().and_then(|fact| PackedKey::pack(&fact.key));
-            let page = Arc::make_mut(&mut self.pages[number as usize]);
+            let page = self.pages[number as usize].own();
             let Some(Fact { key, sums }) = fact else {
                 page.push(PackedKey::VACANT);
                 let number = self.group_number(group);
