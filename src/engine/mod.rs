@@ -18,6 +18,7 @@ pub mod fields;
 pub mod fold;
 pub mod ledger;
 pub mod packed;
+pub mod recent;
 pub mod refusal;
 pub mod row_index;
 pub mod shard;

@@ -29,6 +29,7 @@ use crate::engine::fold::delta::{FactDelta, join};
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
 use crate::engine::packed::{PendingAt, PendingLog};
+use crate::engine::recent::RecentRows;
 use crate::engine::refusal::Refusal;
 use crate::engine::standing::{Standing, Suspension};
 
@@ -120,6 +121,8 @@ pub struct Shard {
     pub facts: FactTable,
     /// Sums by cohort, of the same facts.
     pub curves: CohortCurves,
+    /// What was added to the facts of late.
+    pub recent: RecentRows,
     /// Facts of forgotten customers, which no ledger explains any more.
     given: FactTable,
     customers: Customers,
@@ -147,6 +150,7 @@ impl Shard {
             dictionary: Dictionary::default(),
             facts: FactTable::default(),
             curves: CohortCurves::new(curves),
+            recent: RecentRows::default(),
             given: FactTable::default(),
             customers: Customers::default(),
             pending: PendingLog::default(),
@@ -396,6 +400,7 @@ impl Shard {
     /// Counts the facts of all events offered so far.
     pub fn settle(&mut self) {
         self.facts.add_all(&self.unsettled);
+        self.recent.note(&self.unsettled);
         for (key, sums) in self.unsettled.drain(..) {
             self.curves.add(&key, sums, &self.dictionary);
         }
@@ -502,7 +507,10 @@ impl Shard {
 
     /// Bytes of memory held by what can't be dropped, roughly.
     pub fn fixed_memory_bytes(&self) -> usize {
-        self.facts.memory_bytes() + self.curves.memory_bytes() + self.dictionary.memory_bytes()
+        self.facts.memory_bytes()
+            + self.recent.memory_bytes()
+            + self.curves.memory_bytes()
+            + self.dictionary.memory_bytes()
     }
 
     /// Bytes of memory held by everything, roughly.

@@ -12,7 +12,6 @@
 //! * The days of a path rise strictly, two changes in a row have different states, and the last
 //!   state is not empty.
 
-use std::borrow::Borrow;
 use std::hash::BuildHasher as _;
 use std::hash::Hash;
 
@@ -101,13 +100,8 @@ impl<T: Hash + Eq> Interner<T> {
         interner
     }
 
-    fn find<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Option<u32>
-    where
-        T: Borrow<Q>,
-    {
-        let values = &self.values;
-        let hash = self.hasher.hash_one(value);
-        self.ids.find(hash, |id| values[id as usize].borrow() == value)
+    fn find(&self, value: &T) -> Option<u32> {
+        self.ids.find(self.hasher.hash_one(value), |id| self.values[id as usize] == *value)
     }
 
     fn push(&mut self, value: T) -> u32 {
@@ -123,10 +117,57 @@ impl<T: Hash + Eq> Interner<T> {
     }
 }
 
+/// States with numbers in order of arrival. Their elements lie one after the other: most states
+/// have one, and questions read them all.
+struct States {
+    elements: Vec<Element>,
+    /// Where the elements of a state end, by its number.
+    ends: Vec<u32>,
+    ids: RowIndex,
+    hasher: DefaultHashBuilder,
+}
+
+impl States {
+    /// With the empty state as number 0.
+    fn new() -> Self {
+        let (elements, ends, ids) = (Vec::new(), Vec::new(), RowIndex::default());
+        let mut states = Self { elements, ends, ids, hasher: DefaultHashBuilder::default() };
+        states.push(&[]);
+        states
+    }
+
+    fn get(&self, id: StateId) -> &[Element] {
+        let end = |id: usize| self.ends.get(id).copied().unwrap_or_default() as usize;
+        let id = id as usize;
+        let start = id.checked_sub(1).map_or(0, end);
+        self.elements.get(start..end(id)).unwrap_or_default()
+    }
+
+    fn find(&self, state: &[Element]) -> Option<StateId> {
+        self.ids.find(self.hasher.hash_one(state), |id| self.get(id) == state)
+    }
+
+    fn push(&mut self, state: &[Element]) -> StateId {
+        // Memory ends long before four thousand million states, or elements.
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let id = number(self.ends.len());
+        self.ids.insert(self.hasher.hash_one(state), id);
+        self.elements.extend_from_slice(state);
+        self.ends.push(number(self.elements.len()));
+        id
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.elements.capacity() * size_of::<Element>()
+            + self.ends.capacity() * size_of::<u32>()
+            + self.ids.memory_bytes()
+    }
+}
+
 /// The interned terms, states and paths of a shard.
 pub struct Timelines {
     terms: Interner<Terms>,
-    states: Interner<Box<[Element]>>,
+    states: States,
     paths: Interner<Change>,
     fresh: Vec<TimelineEntry>,
     /// Kept between calls so that a renewal allocates nothing.
@@ -138,7 +179,7 @@ impl Default for Timelines {
     fn default() -> Self {
         Self {
             terms: Interner::new(Terms::Trial),
-            states: Interner::new(Box::default()),
+            states: States::new(),
             paths: Interner::new(BEGINNING),
             fresh: Vec::new(),
             running: Vec::new(),
@@ -173,7 +214,7 @@ impl Timelines {
             return 0;
         }
         self.states.find(elements).unwrap_or_else(|| {
-            let id = self.states.push(Box::from(elements));
+            let id = self.states.push(elements);
             self.fresh.push(TimelineEntry::State(id, Box::from(elements)));
             id
         })
@@ -181,12 +222,21 @@ impl Timelines {
 
     /// The subscriptions that run in a state, in order of their chains.
     pub fn state(&self, id: StateId) -> &[Element] {
-        self.states.values.get(id as usize).map_or(&[], |elements| elements)
+        self.states.get(id)
+    }
+
+    /// The subscriptions that run in each state, by number.
+    pub fn states(&self) -> impl ExactSizeIterator<Item = &[Element]> {
+        let mut start = 0;
+        self.states.ends.iter().map(move |end| {
+            let from = std::mem::replace(&mut start, *end as usize);
+            self.states.elements.get(from..start).unwrap_or_default()
+        })
     }
 
     /// How many states have a number.
     pub fn state_count(&self) -> usize {
-        self.states.values.len()
+        self.states.ends.len()
     }
 
     /// Number of a path, given at its first use.
@@ -203,7 +253,12 @@ impl Timelines {
         self.paths.values.get(path as usize).copied().unwrap_or(BEGINNING)
     }
 
-    /// How many paths have a number; a path has a higher number than the one before it.
+    /// The last change of each path, by number; a path has a higher number than the one before it.
+    pub fn last_changes(&self) -> &[Change] {
+        &self.paths.values
+    }
+
+    /// How many paths have a number.
     pub fn path_count(&self) -> usize {
         self.paths.values.len()
     }
@@ -256,7 +311,7 @@ impl Timelines {
                 *id as usize == self.terms_count() && self.terms.push(*terms) == *id
             }
             TimelineEntry::State(id, elements) => {
-                *id as usize == self.state_count() && self.states.push(elements.clone()) == *id
+                *id as usize == self.state_count() && self.states.push(elements) == *id
             }
             TimelineEntry::Path(id, change) => {
                 *id as usize == self.path_count()
@@ -268,12 +323,7 @@ impl Timelines {
 
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
-        // Most states have one element.
-        let elements = self.states.values.len() * (size_of::<Element>() + 8);
-        self.terms.memory_bytes()
-            + self.states.memory_bytes()
-            + self.paths.memory_bytes()
-            + elements
+        self.terms.memory_bytes() + self.states.memory_bytes() + self.paths.memory_bytes()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::http::freshness::{Freshness, gather};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvPartial};
-use crate::metrics_api::mrr::{self, MrrPartial, MrrQuestion};
+use crate::metrics_api::mrr::{MrrPartial, MrrQuestion};
 use crate::metrics_api::mrr_answer::{self, MrrAnswer};
 use crate::metrics_api::question::LtvQuestion;
 use crate::metrics_api::revenue::{self, RevenueAnswer, RevenuePartial, RevenueQuestion};
@@ -42,7 +42,7 @@ pub fn revenue(
 
 /// Recurring revenue by interval.
 pub fn mrr(state: &HttpState, question: &MrrQuestion) -> Result<(MrrAnswer, Freshness), Problem> {
-    let partial = |shard: &Shard| mrr::partial(&shard.facts, &shard.dictionary, question);
-    let (whole, freshness) = merged(state, partial, MrrPartial::merge)?;
+    let (partials, freshness) = gather(state, |shard| Ok(shard.mrr(question)))?;
+    let whole = partials.into_iter().fold(MrrPartial::default(), MrrPartial::merge);
     Ok((mrr_answer::answer(question, &whole), freshness))
 }

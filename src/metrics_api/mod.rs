@@ -13,6 +13,7 @@ pub mod commerce_periods;
 mod filters;
 pub mod flows;
 mod grid;
+pub mod kept;
 pub mod ltv;
 mod ltv_answer;
 pub mod ltv_table;
@@ -25,5 +26,6 @@ pub mod question;
 pub mod ratio;
 pub mod revenue;
 pub mod snapshot;
+mod standings;
 #[cfg(test)]
 mod worked_examples;

@@ -9,19 +9,17 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
-
 use crate::domain::cohort::Field;
 use crate::domain::dimensions::Dimension;
-use crate::domain::money::div_half_away;
 use crate::domain::time::Day;
 use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::{FactKind, FactRow, FactTable, Group};
-use crate::engine::timelines::{PathId, StateId, Terms, TermsId, Timelines};
+use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
+use crate::engine::timelines::{PathId, Timelines};
 use crate::metrics_api::filters::Selector;
 use crate::metrics_api::mrr_days::Days;
 pub use crate::metrics_api::mrr_days::{Interval, Stretch};
 use crate::metrics_api::question::{Filter, InvalidQuestion, Narrowing};
+use crate::metrics_api::standings::Standings;
 
 /// The longest range of a question.
 pub const RANGE_DAYS_MAX: i32 = 40_000;
@@ -169,26 +167,44 @@ impl MrrPartial {
 /// What the facts of a shard say.
 pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestion) -> MrrPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return MrrPartial::default() };
-    let selector = selector(dictionary, question);
-    let timelines = &dictionary.timelines;
-    let days = question.days();
-    let mut pass = Pass {
-        timelines,
-        standings: Standings::new(timelines, &selector, question),
-        flows: vec![Flow::default(); days.marks().len()],
-        days,
-        customers: vec![0; timelines.path_count()],
-    };
+    let mut pass = Pass::new(dictionary, question, MrrPartial::default());
+    pass.standings.tabulate();
+    pass.customers = vec![0; dictionary.timelines.path_count()];
     let of = |kind| facts.of(Group { app, zone: question.zone, kind });
-    of(FactKind::Payment)
-        .filter(|fact| fact.key.other_day == Day::MIN && selector.segment(fact.key.dims).is_some())
-        .for_each(|fact| pass.first_payment(&fact));
+    of(FactKind::Payment).for_each(|fact| {
+        if pass.is_first_payment(&fact.key) {
+            pass.first_payment(&fact.key, fact.sums());
+        }
+    });
     of(FactKind::Timeline).for_each(|fact| pass.timeline(&fact));
     if question.without_refunded {
         of(FactKind::UnrefundedTimeline).for_each(|fact| pass.timeline(&fact));
     }
     pass.look_at_changes();
     MrrPartial { flows: pass.flows }
+}
+
+/// Brings what a shard said up to date with rows that were added to its facts since.
+pub fn follow(
+    partial: &mut MrrPartial,
+    rows: &[(FactKey, Sums)],
+    (dictionary, question): (&Dictionary, &MrrQuestion),
+) {
+    let Some(app) = dictionary.find_app(&question.app) else { return };
+    let mut pass = Pass::new(dictionary, question, std::mem::take(partial));
+    for (key, sums) in rows.iter().filter(|(key, _)| key.app == app && key.zone == question.zone) {
+        match key.kind {
+            FactKind::Payment if pass.is_first_payment(key) => {
+                pass.first_payment(key, *sums);
+            }
+            FactKind::Timeline => pass.timeline_alone(key, sums.count),
+            FactKind::UnrefundedTimeline if question.without_refunded => {
+                pass.timeline_alone(key, sums.count);
+            }
+            _ => (),
+        }
+    }
+    partial.flows = pass.flows;
 }
 
 /// Which tuples the question keeps.
@@ -208,141 +224,89 @@ fn selector<'a>(dictionary: &'a Dictionary, question: &MrrQuestion) -> Selector<
     Selector::new(dictionary, Narrowing { filters: &filters, any_of: &plans }, None)
 }
 
-/// What a state is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Standing {
-    mrr: i128,
-    is_active: bool,
-}
-
-/// What each state is worth, by its number, in 8 bytes: a pass looks at many of them.
-struct Standings {
-    /// Of active states, [`INACTIVE`] of others, [`WIDE`] where it does not fit.
-    mrr: Vec<i64>,
-    wide: HashMap<StateId, i128>,
-}
-
-/// The state in which nothing runs.
-const NOTHING_RUNS: StateId = 0;
-const INACTIVE: i64 = i64::MIN;
-const WIDE: i64 = i64::MIN + 1;
-
-impl Standings {
-    fn new(timelines: &Timelines, selector: &Selector<'_>, question: &MrrQuestion) -> Self {
-        let monthly: Vec<Option<i128>> = (0..timelines.terms_count())
-            .map(|id| {
-                let terms = timelines.terms(TermsId::try_from(id).unwrap_or(0));
-                monthly(terms, question.minor_micros())
-            })
-            .collect();
-        let mut wide = HashMap::new();
-        let states = (0..timelines.state_count()).map(|id| {
-            let id = StateId::try_from(id).unwrap_or(0);
-            let mut standing = Standing::default();
-            for element in timelines.state(id) {
-                let worth = monthly.get(element.terms as usize).copied().flatten();
-                if let (Some(worth), true) = (worth, selector.segment(element.tuple).is_some()) {
-                    standing.mrr += worth;
-                    standing.is_active = true;
-                }
-            }
-            if !standing.is_active {
-                return INACTIVE;
-            }
-            let narrow = i64::try_from(standing.mrr).ok().filter(|mrr| *mrr > WIDE);
-            narrow.unwrap_or_else(|| {
-                wide.insert(id, standing.mrr);
-                WIDE
-            })
-        });
-        let mrr = states.collect();
-        Self { mrr, wide }
-    }
-
-    /// Whether two states are surely worth the same.
-    #[inline]
-    fn are_same(&self, one: StateId, other: StateId) -> bool {
-        let of = |state: StateId| self.mrr.get(state as usize).copied().unwrap_or(INACTIVE);
-        of(one) == of(other) && of(one) != WIDE
-    }
-
-    #[inline]
-    fn of(&self, state: StateId) -> Standing {
-        match self.mrr.get(state as usize).copied() {
-            None | Some(INACTIVE) => Standing::default(),
-            Some(WIDE) => {
-                let mrr = self.wide.get(&state).copied().unwrap_or_default();
-                Standing { mrr, is_active: true }
-            }
-            Some(mrr) => Standing { mrr: mrr.into(), is_active: true },
-        }
-    }
-}
-
-/// What a month of a subscription brings in without tax, rounded to the smallest unit, halves
-/// away from zero; `None` for a trial.
-fn monthly(terms: Terms, minor_micros: i128) -> Option<i128> {
-    let Terms::Paid { amounts, period } = terms else { return None };
-    let (numerator, denominator) = period.per_month();
-    let untaxed =
-        i128::from(amounts.gross) - i128::from(amounts.proceeds) + i128::from(amounts.net);
-    let micros = untaxed * i128::from(numerator);
-    Some(div_half_away(micros, i128::from(denominator) * minor_micros))
-}
+/// The path that stands for a state in which nothing runs.
+const NOTHING_EVER_RAN: PathId = 0;
 
 struct Pass<'a> {
     timelines: &'a Timelines,
-    standings: Standings,
+    standings: Standings<'a>,
     days: Days,
     flows: Vec<Flow>,
     /// By path: customers whose timelines go on from it, or end with it.
     customers: Vec<i64>,
 }
 
-impl Pass<'_> {
-    fn timeline(&mut self, fact: &FactRow<'_>) {
-        let (path, count) = (fact.key.dims, fact.sums().count);
-        if let Some(customers) = self.customers.get_mut(path as usize) {
-            *customers += count;
-        }
-        self.change(fact.key.day, (path, NOTHING_RUNS), count);
+impl<'a> Pass<'a> {
+    /// A pass that adds to what is known.
+    fn new(dictionary: &'a Dictionary, question: &MrrQuestion, known: MrrPartial) -> Self {
+        let (timelines, days) = (&dictionary.timelines, question.days());
+        let mut flows = known.flows;
+        flows.resize(days.marks().len(), Flow::default());
+        let standings =
+            Standings::new(timelines, selector(dictionary, question), question.minor_micros());
+        Self { timelines, standings, days, flows, customers: Vec::new() }
+    }
+
+    fn is_first_payment(&self, key: &FactKey) -> bool {
+        key.other_day == Day::MIN && self.standings.keeps(key.dims)
     }
 
     /// Apart from the loop, which passes over most payments.
     #[inline(never)]
-    fn first_payment(&mut self, fact: &FactRow<'_>) {
-        let sums = fact.sums();
-        if let Some(flow) = self.days.place(fact.key.day).and_then(|at| self.flows.get_mut(at)) {
+    fn first_payment(&mut self, key: &FactKey, sums: Sums) {
+        if let Some(flow) = self.days.place(key.day).and_then(|at| self.flows.get_mut(at)) {
             flow.first_payments += sums.count;
             flow.first_paid += sums.gross - sums.proceeds + sums.net;
         }
     }
 
+    fn timeline(&mut self, fact: &FactRow<'_>) {
+        let (path, count) = (fact.key.dims, fact.sums().count);
+        if let Some(customers) = self.customers.get_mut(path as usize) {
+            *customers += count;
+        }
+        self.lapse(fact.key.day, path, count);
+    }
+
+    /// Counts a timeline with all changes of its path, without a look at other timelines.
+    fn timeline_alone(&mut self, key: &FactKey, count: i64) {
+        let mut path = key.dims;
+        self.lapse(key.day, path, count);
+        while path != 0 {
+            let change = self.timelines.last_change(path);
+            self.change(change.day, (change.before, path), count);
+            path = change.before;
+        }
+    }
+
+    /// Counts that nothing runs any more from `day` on after this path.
+    fn lapse(&mut self, day: Day, path: PathId, count: i64) {
+        if self.standings.is_active(path) {
+            self.change(day, (path, NOTHING_EVER_RAN), count);
+        }
+    }
+
     /// Counts each change of each path, with all customers who have it.
     fn look_at_changes(&mut self) {
+        let timelines = self.timelines;
+        let paths = 0..PathId::try_from(timelines.path_count()).unwrap_or(PathId::MAX);
+        let changes = paths.zip(timelines.last_changes()).skip(1);
         // A path has a higher number than the one before it.
-        for path in (1..self.customers.len()).rev() {
-            let count = self.customers[path];
+        for (path, change) in changes.rev() {
+            let count = self.customers[path as usize];
             if count != 0 {
-                let path = PathId::try_from(path).unwrap_or(PathId::MAX);
-                let change = self.timelines.last_change(path);
                 self.customers[change.before as usize] += count;
-                self.change(change.day, (change.before, change.state), count);
+                self.change(change.day, (change.before, path), count);
             }
         }
     }
 
-    fn standing(&self, state: StateId) -> Standing {
-        self.standings.of(state)
-    }
-
-    /// Counts that so many customers, who had this path, are in this state from `day` on.
-    fn change(&mut self, day: Day, (before, state): (PathId, StateId), count: i64) {
-        let state_before = self.timelines.last_change(before).state;
-        if self.standings.are_same(state_before, state) {
+    /// Counts that so many customers, who had one path, are where another one ends from `day` on.
+    fn change(&mut self, day: Day, (before, path): (PathId, PathId), count: i64) {
+        let (was, now) = (self.standings.of(before), self.standings.of(path));
+        if was == now {
             return;
         }
-        let (was, now) = (self.standing(state_before), self.standing(state));
         let Some(place) = self.days.place(day) else { return };
         let [churned, churned_of_month] = match (was.is_active, now.is_active) {
             (true, true) | (false, false) => [0; 2],
@@ -391,7 +355,7 @@ impl Pass<'_> {
         let mut since = None;
         while path != 0 {
             let change = self.timelines.last_change(path);
-            if self.standing(change.state).is_active {
+            if self.standings.is_active(path) {
                 return Some((since?, path));
             }
             since = Some(change.day);
@@ -402,11 +366,9 @@ impl Pass<'_> {
 
     /// 1 if a customer with this path was active at the end of the day before `start`, else 0.
     fn was_active_before(&self, mut path: PathId, start: Day) -> i64 {
-        let mut change = self.timelines.last_change(path);
-        while change.day >= start && path != 0 {
-            path = change.before;
-            change = self.timelines.last_change(path);
+        while path != 0 && self.timelines.last_change(path).day >= start {
+            path = self.timelines.last_change(path).before;
         }
-        i64::from(self.standing(change.state).is_active)
+        i64::from(self.standings.is_active(path))
     }
 }

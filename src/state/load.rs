@@ -63,6 +63,7 @@ impl LiveShard {
             partition,
             shard,
             position,
+            kept_mrr: Default::default(),
             store,
             commit_gate: Arc::new(Mutex::new(())),
             quarantine: Vec::new(),

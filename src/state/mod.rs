@@ -26,10 +26,13 @@ use crate::codec::stored::{
 use crate::domain::event::{BillingEvent, FieldError};
 use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
+use crate::engine::facts::{FactKey, Sums};
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::refusal::Refusal;
 use crate::engine::shard::{CustomerKey, History, Offer, Shard, Verdict, customer_key};
 use crate::engine::standing::{Standing, standings};
+use crate::metrics_api::kept::Kept;
+use crate::metrics_api::mrr::{self, MrrPartial, MrrQuestion};
 use crate::store::{Store, StoreError, Table};
 use crate::stream::{DeadLetter, Fingerprint, NextOffset, Partition, Record};
 
@@ -106,6 +109,7 @@ pub struct LiveShard {
     pub partition: Partition,
     pub shard: Shard,
     pub position: Position,
+    kept_mrr: Kept<MrrQuestion, MrrPartial>,
     store: Arc<dyn Store>,
     /// Held while a commit is between memory and store, so that a reader of ledgers sees no gap.
     commit_gate: Arc<Mutex<()>>,
@@ -225,6 +229,16 @@ impl LiveShard {
     /// The rules in force.
     pub fn rules(&self) -> &Arc<Rules> {
         self.shard.rules()
+    }
+
+    /// What the facts say of recurring revenue.
+    pub fn mrr(&self, question: &MrrQuestion) -> MrrPartial {
+        let Shard { facts, dictionary, recent, .. } = &self.shard;
+        let whole = || mrr::partial(facts, dictionary, question);
+        let follow = |known: &mut MrrPartial, rows: &[(FactKey, Sums)]| {
+            mrr::follow(known, rows, (dictionary, question));
+        };
+        self.kept_mrr.ask(question, recent, (whole, follow))
     }
 
     /// What a reader needs to read ledgers and stored rows without holding up the ingest.

@@ -12,7 +12,8 @@ use ltvstream::codec::json_event;
 use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
-use ltvstream::engine::shard::split_customer_key;
+use ltvstream::engine::shard::{Shard, split_customer_key};
+use ltvstream::metrics_api::mrr::{self, ChurnWindow, Flow, Interval, MrrQuestion};
 use ltvstream::state::{Arrival, LiveShard, Outcome};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
@@ -263,6 +264,58 @@ fn conflicts_and_forgotten_customers_follow_the_log() {
         run.commit();
         assert_eq!(run.live.audit().unwrap().differences, [], "LAW_SEED={seed}");
     }
+}
+
+/// Questions of two zones, with and without filters and refunded payments.
+fn recurring_questions() -> [MrrQuestion; 3] {
+    let day = |text: &str| text.parse().unwrap();
+    let question = MrrQuestion {
+        app: "world".to_owned(),
+        zone: 0,
+        interval: Interval::Week,
+        from: day("2024-01-01"),
+        to: day("2024-12-31"),
+        today: day("2025-06-01"),
+        plans: None,
+        countries: None,
+        without_refunded: false,
+        minor_digits: 2,
+        churn_window: ChurnWindow::TrailingSix,
+    };
+    let countries = Some(["DE", "US"].map(str::to_owned).into());
+    let unrefunded = MrrQuestion { zone: 1, without_refunded: true, ..question.clone() };
+    let narrowed = MrrQuestion { countries, interval: Interval::Month, ..question.clone() };
+    [question, unrefunded, narrowed]
+}
+
+#[test]
+fn a_question_asked_again_and_again_has_the_answer_of_one_asked_once() {
+    let mut answers_seen = [0; 3];
+    for seed in seeds().take(500) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let options = Options { conflicts: true, forgets: true };
+        let events = random::events_of(seed, EVENTS_MAX, options);
+        let mut run = Run::new(shuffled(&events, &mut rng));
+        let mut offset = 0;
+        while offset < run.log.len() {
+            let next = run.log.len().min(offset + rng.random_range(1..=4));
+            run.take(offset..next);
+            offset = next;
+            for (question, seen) in recurring_questions().iter().zip(&mut answers_seen) {
+                let Shard { facts, dictionary, .. } = &run.live.shard;
+                let once = mrr::partial(facts, dictionary, question);
+                assert!(run.live.mrr(question) == once, "LAW_SEED={seed} offset {offset}");
+                *seen += once.flows.iter().filter(|flow| **flow != Flow::default()).count();
+            }
+            if rng.random_ratio(1, 6) {
+                run.commit();
+            }
+            if rng.random_ratio(1, 12) {
+                offset = run.crash();
+            }
+        }
+    }
+    assert!(answers_seen.iter().all(|seen| *seen > 100), "{answers_seen:?}");
 }
 
 #[test]
