@@ -23,6 +23,15 @@ pub struct SchemaRegistry {
     pub login: Option<(String, Secret)>,
 }
 
+/// How records are taken from the client library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consumption {
+    /// Many by one call.
+    Batch,
+    /// One by one, through the library's safe interface, for more CPU.
+    Single,
+}
+
 /// How topics are made that do not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSettings {
@@ -54,6 +63,7 @@ pub struct KafkaSettings {
     pub topics: TopicSettings,
     /// Memory for records fetched ahead, all partitions together, in KiB.
     pub prefetch_kbytes: u64,
+    pub consumption: Consumption,
     /// Compare stored fingerprints with the log before reading on.
     pub check_anchors: bool,
     /// Handed to librdkafka as they are.
@@ -97,6 +107,7 @@ impl KafkaSettings {
         let (events_topic, snapshots_topic, dead_letters_topic) = read_topics(section);
         let formats = EventFormat::ALL.map(|format| (format.name(), format));
         let format = section.choice("event_format", EventFormat::AvroRegistry, &formats);
+        let ways = [("batch", Consumption::Batch), ("single", Consumption::Single)];
         let settings = Self {
             bootstrap_servers,
             transactional_id_prefix: if prefix.is_empty() { group_id.clone() } else { prefix },
@@ -113,6 +124,7 @@ impl KafkaSettings {
             avro_schemas: read_schemas(section, folder),
             topics: TopicSettings::read(section),
             prefetch_kbytes: section.integer("prefetch_kbytes", 65_536, 64..=2_097_151),
+            consumption: section.choice("consumption", Consumption::Batch, &ways),
             check_anchors: section.boolean("check_anchors", true),
             properties: read_properties(section),
         };

@@ -30,7 +30,9 @@ use section::Section;
 
 pub use api_keys::{ApiKey, Plan, Scope, hash_of};
 pub use apps::{AppSettings, LtvChurnWindow, MrrRefunds};
-pub use kafka::{KafkaSettings, RESERVED_PROPERTIES, SchemaFile, SchemaRegistry, TopicSettings};
+pub use kafka::{
+    Consumption, KafkaSettings, RESERVED_PROPERTIES, SchemaFile, SchemaRegistry, TopicSettings,
+};
 pub use layers::{DEFAULT_APP, ENVIRONMENT_PREFIX, Origin, Sources};
 pub use problem::Problem;
 pub use reader::Setting;

@@ -27,6 +27,8 @@ pub(in crate::kafka) type GroupConsumer = BaseConsumer<Assignment>;
 #[derive(Default)]
 pub(in crate::kafka) struct Assignment {
     state: Mutex<State>,
+    /// The group decided something since [`Assignment::take_interruption`].
+    interrupted: AtomicBool,
     /// The consumer leaves the group: nobody will call start or release any more.
     closing: AtomicBool,
 }
@@ -41,6 +43,22 @@ impl Assignment {
     /// The oldest decision that was not told yet.
     pub(in crate::kafka) fn next_event(&self) -> Option<Polled> {
         self.state.lock().events.pop_front()
+    }
+
+    /// Whether there is a decision that was not told yet.
+    pub(in crate::kafka) fn has_event(&self) -> bool {
+        !self.state.lock().events.is_empty()
+    }
+
+    /// Whether the group decided something since the last call. The library pauses all partitions
+    /// before it tells of a decision, even of one about none, until the decision is answered.
+    pub(in crate::kafka) fn take_interruption(&self) -> bool {
+        self.interrupted.swap(false, Ordering::SeqCst)
+    }
+
+    /// Undoes [`Assignment::take_interruption`].
+    pub(in crate::kafka) fn note_interruption(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
     }
 
     /// Whether the group gave us the partition and did not take it back.
@@ -93,6 +111,7 @@ impl ConsumerContext for Assignment {
         let assigned = decision == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let partitions: Vec<Partition> =
             list.elements().iter().map(|element| element.partition()).collect();
+        self.note_interruption();
         // A decision about no partitions must be answered all the same, and interests nobody.
         if partitions.is_empty() || self.closing.load(Ordering::SeqCst) {
             log_failure(answer_nothing(consumer, assigned));

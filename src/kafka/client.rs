@@ -109,6 +109,20 @@ where
     })
 }
 
+/// Whether a partition stopped because its offset is not in the log.
+pub(in crate::kafka) fn is_offset_error(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation)
+    )
+}
+
+/// Whether the client gets over it; it was logged by its context.
+pub(in crate::kafka) fn is_passing(error: &KafkaError) -> bool {
+    !matches!(error, KafkaError::MessageConsumptionFatal(_))
+        && error.rdkafka_error_code().is_some_and(is_transient)
+}
+
 /// Whether a client gets over this error by itself.
 ///
 /// What is not listed is not trusted: some errors, a failed checksum among them, mean that the

@@ -8,8 +8,10 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::client::{Logged, create};
+use crate::kafka::client::{is_offset_error, is_passing};
+use crate::kafka::intake::record_of;
 use crate::kafka::settings::KafkaSettings;
-use crate::kafka::source::{PATIENCE, is_offset_error, is_passing, record_of};
+use crate::kafka::source::PATIENCE;
 use crate::stream::{Fingerprint, Partition, SourceError};
 
 /// Longest wait of a single poll.

@@ -11,9 +11,12 @@
 //! Held by `tests/it/kafka_*.rs` against a real broker.
 
 mod assignment;
+mod batch;
 mod client;
 mod fingerprints;
 mod forward;
+mod intake;
+mod positions;
 mod settings;
 mod sink;
 mod source;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
-use crate::config::RESERVED_PROPERTIES;
+use crate::config::{Consumption, RESERVED_PROPERTIES};
 use crate::kafka::topics::Topics;
 
 /// Why the Kafka side can't be set up.
@@ -55,6 +55,8 @@ pub struct KafkaSettings {
     pub properties: BTreeMap<String, String>,
     /// Bound of the records fetched ahead, over all partitions, in KiB.
     pub prefetch_kbytes: u32,
+    /// How records are taken from the client library.
+    pub consumption: Consumption,
     /// Whether missing topics are created.
     pub create_topics: bool,
     /// Partitions of an events topic that we create.
@@ -73,6 +75,7 @@ impl Default for KafkaSettings {
             dead_letters_topic: "billing.events.dlq".to_owned(),
             properties: BTreeMap::new(),
             prefetch_kbytes: 64 * 1024,
+            consumption: Consumption::Batch,
             create_topics: true,
             new_topic_partitions: 8,
             new_topic_replication: -1,
@@ -91,6 +94,7 @@ impl fmt::Debug for KafkaSettings {
             .field("dead_letters_topic", &self.dead_letters_topic)
             .field("properties", &self.properties.keys())
             .field("prefetch_kbytes", &self.prefetch_kbytes)
+            .field("consumption", &self.consumption)
             .field("create_topics", &self.create_topics)
             .field("new_topic_partitions", &self.new_topic_partitions)
             .field("new_topic_replication", &self.new_topic_replication)

@@ -10,20 +10,20 @@
 //! Not here: what the offsets are (`pipeline.rs`), and committing them to the group, which is
 //! the sink's, in its transactions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{Offset, Timestamp as KafkaTimestamp, TopicPartitionList};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
-use crate::domain::time::Timestamp;
 use crate::kafka::assignment::{Assignment, GroupConsumer, GroupHandle, settle};
-use crate::kafka::client::{create, is_transient};
+use crate::kafka::client::{create, is_passing};
 use crate::kafka::fingerprints::read_fingerprints;
+use crate::kafka::intake::{Demand, Intake};
+use crate::kafka::positions::{Position, Positions};
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::kafka::topics::Topics;
 use crate::stream::{Fingerprint, NextOffset, Partition, Polled, Record, Source, SourceError};
@@ -40,27 +40,12 @@ pub struct KafkaSource {
     consumer: Arc<GroupConsumer>,
     topic: String,
     settings: KafkaSettings,
-    delivering: BTreeMap<Partition, Position>,
+    intake: Intake,
+    positions: Positions,
     /// Partitions of a revocation that are not released yet; the group waits for all of them.
     revoking: BTreeSet<Partition>,
     /// Released already, but the group waits for others of the same revocation.
     released: BTreeSet<Partition>,
-    /// Some partition stopped because its offset is not in the log, and is still to be found.
-    suspicious: bool,
-    /// Sticky: after it nothing is delivered.
-    failure: Option<String>,
-}
-
-/// How far a partition was delivered.
-#[derive(Debug, Clone, Copy)]
-struct Position {
-    /// One past the last record delivered, or where to start; `None`: the log's beginning.
-    next: Option<i64>,
-    /// Everything there was has been delivered. Needed because the newest offsets may belong to
-    /// no record (transaction markers), so that `next` never reaches the log's end.
-    at_end: bool,
-    /// Records may be handed out.
-    open: bool,
 }
 
 impl KafkaSource {
@@ -74,15 +59,15 @@ impl KafkaSource {
             action: format!("subscription to topic \"{}\"", settings.events_topic),
             reason: error.to_string(),
         })?;
+        let consumer = Arc::new(consumer);
         Ok(Self {
-            consumer: Arc::new(consumer),
+            intake: Intake::new(settings, &consumer)?,
+            positions: Positions::default(),
+            consumer,
             topic: settings.events_topic.clone(),
             settings: settings.clone(),
-            delivering: BTreeMap::new(),
             revoking: BTreeSet::new(),
             released: BTreeSet::new(),
-            suspicious: false,
-            failure: None,
         })
     }
 
@@ -96,7 +81,7 @@ impl KafkaSource {
         if let Polled::Revoked(partitions) | Polled::Lost(partitions) = &event {
             for partition in partitions {
                 self.revoking.insert(*partition);
-                if let Some(position) = self.delivering.get_mut(partition) {
+                if let Some(position) = self.positions.delivering.get_mut(partition) {
                     position.open = false;
                 }
             }
@@ -104,68 +89,24 @@ impl KafkaSource {
         Some(event)
     }
 
-    /// Hands out what is there, up to `records_max`; waits only for the first record.
-    fn deliver(
-        &mut self,
-        timeout: Duration,
-        records_max: usize,
-        visit: &mut dyn FnMut(Record<'_>),
-    ) -> usize {
-        let deadline = Instant::now() + timeout;
-        let mut count = 0;
-        let mut wait = timeout;
-        while count < records_max {
-            match self.consumer.poll(wait) {
-                Some(Ok(message)) => {
-                    if admit(&mut self.delivering, &message) {
-                        visit(record_of(&message));
-                        count += 1;
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    if let Some(position) = self.delivering.get_mut(&partition) {
-                        position.at_end = true;
-                    }
-                }
-                Some(Err(error)) => {
-                    let concerns_offset = is_offset_error(&error);
-                    self.suspicious |= concerns_offset;
-                    if !concerns_offset && !is_passing(&error) {
-                        self.failure = Some(describe(&self.consumer, &error));
-                    }
-                    // Records after an error wait until the error was answered.
-                    if self.suspicious || self.failure.is_some() {
-                        break;
-                    }
-                }
-                // Time is over, nothing more is there, or the group decided something.
-                None => break,
-            }
-            wait = match count {
-                0 => deadline.saturating_duration_since(Instant::now()),
-                _ => Duration::ZERO,
-            };
-        }
-        count
-    }
-
     /// Finds the partition whose offset the log does not hold. The library tells that there is
     /// one, not which.
     fn find_out_of_range(&mut self) -> Result<(), SourceError> {
-        for (partition, position) in &mut self.delivering {
+        for (partition, position) in &mut self.positions.delivering {
             let (Some(wanted), true) = (position.next, position.open) else { continue };
             let (low, high) = watermarks(&*self.consumer, &self.topic, *partition)?;
             if !(low..=high).contains(&wanted) {
                 // Not found again when another one stops, until it is started anew. Each that
                 // stops is told by the library, so this answers one suspicion.
                 position.open = false;
-                self.suspicious = false;
+                self.positions.suspicious = false;
                 return Err(SourceError::OutOfRange { partition: *partition, wanted, low, high });
             }
         }
         // All offsets are fine by now; the library does not go on by itself.
-        self.suspicious = false;
+        self.positions.suspicious = false;
         let again: Vec<_> = self
+            .positions
             .delivering
             .iter()
             .filter(|(_, position)| position.open)
@@ -194,13 +135,15 @@ impl Source for KafkaSource {
         if let Some(event) = self.next_event() {
             return Ok(event);
         }
-        if let Some(failure) = &self.failure {
+        if let Some(failure) = &self.positions.failure {
             return Err(SourceError::Fatal(failure.clone()));
         }
-        if self.suspicious {
+        if self.positions.suspicious {
             self.find_out_of_range()?;
         }
-        let count = self.deliver(timeout, records_max, visit);
+        let demand = Demand { timeout, records_max };
+        let reader = (&*self.consumer, &mut self.positions);
+        let count = self.intake.deliver(reader, demand, visit);
         // What came with the records is told by the next call, before any further record.
         if count > 0 {
             return Ok(Polled::Records(count));
@@ -208,7 +151,7 @@ impl Source for KafkaSource {
         if let Some(event) = self.next_event() {
             return Ok(event);
         }
-        match &self.failure {
+        match &self.positions.failure {
             Some(failure) => Err(SourceError::Fatal(failure.clone())),
             None => Ok(Polled::Records(0)),
         }
@@ -220,7 +163,7 @@ impl Source for KafkaSource {
         let moved: Vec<Partition> = from
             .iter()
             .map(|(partition, _)| *partition)
-            .filter(|partition| self.delivering.remove(partition).is_some())
+            .filter(|partition| self.positions.delivering.remove(partition).is_some())
             .collect();
         if !moved.is_empty() {
             self.consumer.incremental_unassign(&self.list(moved)).map_err(fatal)?;
@@ -233,8 +176,8 @@ impl Source for KafkaSource {
             }
             let offset = next.map_or(Offset::Beginning, |next| Offset::Offset(next.0));
             list.add_partition_offset(&self.topic, *partition, offset).map_err(fatal)?;
-            let position = Position { next: next.map(|next| next.0), at_end: false, open: true };
-            self.delivering.insert(*partition, position);
+            self.intake.prepare(*partition);
+            self.positions.delivering.insert(*partition, Position::starting(*next));
         }
         self.consumer.incremental_assign(&list).map_err(fatal)
     }
@@ -244,7 +187,7 @@ impl Source for KafkaSource {
     fn release(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
         for partition in partitions {
             self.revoking.remove(partition);
-            if self.delivering.remove(partition).is_some() {
+            if self.positions.delivering.remove(partition).is_some() {
                 self.released.insert(*partition);
             }
         }
@@ -280,62 +223,15 @@ impl Source for KafkaSource {
             let (low, high) = self.bounds(*partition)?;
             Ok((*partition, high.saturating_sub(position.next.unwrap_or(low)).max(0)))
         };
-        self.delivering.iter().map(behind).collect()
+        self.positions.delivering.iter().map(behind).collect()
     }
 }
 
 impl Drop for KafkaSource {
     /// Leaves the group at once, so that others need not wait for a timeout.
     fn drop(&mut self) {
-        let delivered = self.delivering.keys().chain(&self.released).copied();
+        let delivered = self.positions.delivering.keys().chain(&self.released).copied();
         settle(&self.consumer, &self.list(delivered));
-    }
-}
-
-/// Advances the position; false if the record must not be handed out.
-fn admit(delivering: &mut BTreeMap<Partition, Position>, message: &BorrowedMessage<'_>) -> bool {
-    let Some(position) = delivering.get_mut(&message.partition()) else { return false };
-    let offset = message.offset();
-    if !position.open || position.next.is_some_and(|next| offset < next) {
-        return false;
-    }
-    position.next = Some(offset + 1);
-    position.at_end = false;
-    true
-}
-
-/// The record without a copy. One without a timestamp is dated just before 1970.
-pub(in crate::kafka) fn record_of<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
-    let millis = match message.timestamp() {
-        KafkaTimestamp::CreateTime(millis) | KafkaTimestamp::LogAppendTime(millis) => millis,
-        KafkaTimestamp::NotAvailable => -1,
-    };
-    Record {
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp: Timestamp(millis.saturating_mul(1000)),
-        key: message.key(),
-        value: message.payload(),
-    }
-}
-
-pub(in crate::kafka) fn is_offset_error(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation)
-    )
-}
-
-/// Whether the client gets over it; it was logged by its context.
-pub(in crate::kafka) fn is_passing(error: &KafkaError) -> bool {
-    !matches!(error, KafkaError::MessageConsumptionFatal(_))
-        && error.rdkafka_error_code().is_some_and(is_transient)
-}
-
-fn describe(consumer: &GroupConsumer, error: &KafkaError) -> String {
-    match consumer.client().fatal_error() {
-        Some((_, reason)) => reason,
-        None => error.to_string(),
     }
 }
 

@@ -316,6 +316,7 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
         dead_letters_topic: kafka.dead_letters_topic.clone(),
         properties: kafka.properties.0.clone(),
         prefetch_kbytes: u32::try_from(kafka.prefetch_kbytes).unwrap_or(u32::MAX),
+        consumption: kafka.consumption,
         create_topics: kafka.topics.create,
         new_topic_partitions: i32::from(kafka.topics.events_partitions),
         new_topic_replication: kafka.topics.replication_factor.map_or(-1, i32::from),

@@ -158,14 +158,18 @@ fn every_file_says_what_it_is() {
     }
 }
 
+/// The one file with code that the compiler can't check; it says what must hold.
+const UNSAFE_FILE: &str = "kafka/batch.rs";
+
 #[test]
-fn no_unsafe_no_leftovers() {
+fn unsafe_code_is_in_one_file_and_there_are_no_leftovers() {
     for (file, text) in rust_files(&root().join("src")) {
         for (number, line) in text.lines().enumerate() {
             let code = line.trim_start();
             for word in ["unsafe ", "FIXME", "TODO", "todo!(", "dbg!("] {
                 let is_found = code.contains(word) && !code.starts_with("//!");
-                assert!(!is_found, "{file}:{} says {word}", number + 1);
+                let is_allowed = word == "unsafe " && file == UNSAFE_FILE;
+                assert!(!is_found || is_allowed, "{file}:{} says {word}", number + 1);
             }
         }
     }

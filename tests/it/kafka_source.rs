@@ -3,34 +3,32 @@
 
 use std::time::{Duration, Instant};
 
+use ltvstream::config::Consumption;
 use ltvstream::kafka::{KafkaSettings, KafkaSource, Topics};
-use ltvstream::stream::{Fingerprint, NextOffset, Partition, Polled, Source, SourceError};
+use ltvstream::stream::{Fingerprint, NextOffset, Polled, Source, SourceError};
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::bindings::{
-    RD_KAFKA_MSG_F_COPY, rd_kafka_producev, rd_kafka_resp_err_t, rd_kafka_vtype_t as vtype,
-};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::kafka_support::{
-    LIMIT, Ledger, Member, broker, numbered, producer, ready, run_until, write,
+    LIMIT, Ledger, Member, assigned, both_ways, broker, numbered, producer, ready_for, run_until,
+    send_with_odd_header, write, write_transactions,
 };
 
-/// Joins and waits for the partitions, without starting them.
-fn assigned(settings: &KafkaSettings, topics: &Topics) -> (KafkaSource, Vec<Partition>) {
-    let mut source = KafkaSource::new(settings, topics).unwrap();
-    let deadline = Instant::now() + LIMIT;
-    while Instant::now() < deadline {
-        let wait = Duration::from_millis(100);
-        match source.poll(wait, 10, &mut |_| panic!("a record before start")).unwrap() {
-            Polled::Assigned(partitions) => return (source, partitions),
-            Polled::Records(0) => {}
-            other => panic!("{other:?} before the first assignment"),
-        }
-    }
-    panic!("no assignment");
+both_ways! {
+    after_a_restart_delivery_goes_on_at_the_stored_offset
+    all_partitions_are_delivered_in_their_own_order
+    partitions_move_between_members_without_loss_or_repeat
+    a_source_leaves_the_group_even_when_nobody_answered_its_assignment
+    an_offset_above_the_log_is_reported_with_the_bounds_of_the_log
+    an_offset_below_the_log_is_reported_with_the_bounds_of_the_log
+    null_keys_and_values_and_header_keys_that_are_not_utf8_are_delivered
+    aborted_records_are_never_delivered_and_leave_no_lag
+    the_lag_is_what_was_not_delivered_yet
+    fingerprints_read_again_equal_those_of_delivery
+    while_the_brokers_are_away_the_source_waits_and_then_goes_on
 }
 
 /// Polls until the first error.
@@ -44,9 +42,8 @@ fn first_error(source: &mut KafkaSource) -> SourceError {
     panic!("no error");
 }
 
-#[test]
-fn after_a_restart_delivery_goes_on_at_the_stored_offset() {
-    let (settings, topics) = ready("restart", 1);
+fn after_a_restart_delivery_goes_on_at_the_stored_offset(way: Consumption) {
+    let (settings, topics) = ready_for(way, "restart", 1);
     write(&settings.events_topic, 0, &numbered("a", 5));
     let mut ledger = Ledger::default();
     let mut member = Member::join(&settings, &topics);
@@ -63,9 +60,8 @@ fn after_a_restart_delivery_goes_on_at_the_stored_offset() {
     assert_eq!(values, ["a0", "a1", "a2", "a3", "a4", "a3", "a4", "b0"]);
 }
 
-#[test]
-fn all_partitions_are_delivered_in_their_own_order() {
-    let (settings, topics) = ready("partitions", 4);
+fn all_partitions_are_delivered_in_their_own_order(way: Consumption) {
+    let (settings, topics) = ready_for(way, "partitions", 4);
     assert_eq!(topics.events_partitions, 4);
     for partition in 0..4 {
         write(&settings.events_topic, partition, &numbered(&format!("{partition}-"), 250));
@@ -78,9 +74,8 @@ fn all_partitions_are_delivered_in_their_own_order() {
     }
 }
 
-#[test]
-fn partitions_move_between_members_without_loss_or_repeat() {
-    let (settings, topics) = ready("rebalance", 4);
+fn partitions_move_between_members_without_loss_or_repeat(way: Consumption) {
+    let (settings, topics) = ready_for(way, "rebalance", 4);
     let mut written = 0;
     let mut write_more = |ledger: &Ledger| {
         // More records whenever the last are nearly read, so that every move meets some.
@@ -127,9 +122,8 @@ fn partitions_move_between_members_without_loss_or_repeat() {
     }
 }
 
-#[test]
-fn a_source_leaves_the_group_even_when_nobody_answered_its_assignment() {
-    let (settings, topics) = ready("leave", 2);
+fn a_source_leaves_the_group_even_when_nobody_answered_its_assignment(way: Consumption) {
+    let (settings, topics) = ready_for(way, "leave", 2);
     let (source, partitions) = assigned(&settings, &topics);
     assert_eq!(partitions, [0, 1]);
     drop(source);
@@ -137,9 +131,8 @@ fn a_source_leaves_the_group_even_when_nobody_answered_its_assignment() {
     assert_eq!(partitions, [0, 1]);
 }
 
-#[test]
-fn an_offset_above_the_log_is_reported_with_the_bounds_of_the_log() {
-    let (settings, topics) = ready("above", 2);
+fn an_offset_above_the_log_is_reported_with_the_bounds_of_the_log(way: Consumption) {
+    let (settings, topics) = ready_for(way, "above", 2);
     write(&settings.events_topic, 0, &numbered("", 3));
     write(&settings.events_topic, 1, &numbered("", 3));
     let (mut source, _) = assigned(&settings, &topics);
@@ -164,9 +157,8 @@ fn an_offset_above_the_log_is_reported_with_the_bounds_of_the_log() {
     assert_eq!(seen, [(0, 3), (1, 2)]);
 }
 
-#[test]
-fn an_offset_below_the_log_is_reported_with_the_bounds_of_the_log() {
-    let (settings, topics) = ready("below", 1);
+fn an_offset_below_the_log_is_reported_with_the_bounds_of_the_log(way: Consumption) {
+    let (settings, topics) = ready_for(way, "below", 1);
     write(&settings.events_topic, 0, &numbered("", 5));
     delete_before(&settings.events_topic, 2);
     let (mut source, _) = assigned(&settings, &topics);
@@ -187,9 +179,8 @@ fn delete_before(topic: &str, offset: i64) {
     runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).unwrap();
 }
 
-#[test]
-fn null_keys_and_values_and_header_keys_that_are_not_utf8_are_delivered() {
-    let (settings, topics) = ready("odd", 1);
+fn null_keys_and_values_and_header_keys_that_are_not_utf8_are_delivered(way: Consumption) {
+    let (settings, topics) = ready_for(way, "odd", 1);
     let producer = producer(&[]);
     let nothing = BaseRecord::<[u8], [u8]>::to(&settings.events_topic).partition(0);
     producer.send(nothing).map_err(|(error, _)| error).unwrap();
@@ -202,58 +193,8 @@ fn null_keys_and_values_and_header_keys_that_are_not_utf8_are_delivered() {
     assert_eq!(ledger.values[&0], ["null", "v"]);
 }
 
-/// The client library's safe interface takes header keys as texts only.
-fn send_with_odd_header(producer: &BaseProducer, topic: &str) {
-    let topic = std::ffi::CString::new(topic).unwrap();
-    let value = b"v";
-    // SAFETY: the arguments are pairs of type and values as the library documents them, ended by
-    // END; all pointers outlive the call, and the value is copied.
-    let code = unsafe {
-        rd_kafka_producev(
-            producer.client().native_ptr(),
-            vtype::RD_KAFKA_VTYPE_TOPIC,
-            topic.as_ptr(),
-            vtype::RD_KAFKA_VTYPE_PARTITION,
-            0i32,
-            vtype::RD_KAFKA_VTYPE_MSGFLAGS,
-            RD_KAFKA_MSG_F_COPY,
-            vtype::RD_KAFKA_VTYPE_VALUE,
-            value.as_ptr(),
-            value.len(),
-            vtype::RD_KAFKA_VTYPE_HEADER,
-            c"\xff\xfe\x80".as_ptr(),
-            value.as_ptr(),
-            value.len(),
-            vtype::RD_KAFKA_VTYPE_END,
-        )
-    };
-    assert_eq!(code, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
-}
-
-/// Two committed records, two aborted, one committed: offsets 0, 1, (marker), 3, 4, (marker), 6,
-/// (marker).
-fn write_transactions(settings: &KafkaSettings) {
-    let id = format!("writer-{}", settings.group_id);
-    let producer = producer(&[("transactional.id", &id)]);
-    producer.init_transactions(LIMIT).unwrap();
-    for (values, commit) in [(vec!["a", "b"], true), (vec!["x", "y"], false), (vec!["c"], true)] {
-        producer.begin_transaction().unwrap();
-        for value in values {
-            let record = BaseRecord::to(&settings.events_topic).partition(0).key("k");
-            producer.send(record.payload(value)).map_err(|(error, _)| error).unwrap();
-        }
-        producer.flush(LIMIT).unwrap();
-        if commit {
-            producer.commit_transaction(LIMIT).unwrap();
-        } else {
-            producer.abort_transaction(LIMIT).unwrap();
-        }
-    }
-}
-
-#[test]
-fn aborted_records_are_never_delivered_and_leave_no_lag() {
-    let (settings, topics) = ready("aborted", 1);
+fn aborted_records_are_never_delivered_and_leave_no_lag(way: Consumption) {
+    let (settings, topics) = ready_for(way, "aborted", 1);
     write_transactions(&settings);
     let mut ledger = Ledger::default();
     let mut member = Member::join(&settings, &topics);
@@ -265,18 +206,16 @@ fn aborted_records_are_never_delivered_and_leave_no_lag() {
     assert_eq!(member.source.bounds(0).unwrap(), (0, 8));
 }
 
-#[test]
-fn the_lag_is_what_was_not_delivered_yet() {
-    let (settings, topics) = ready("lag", 1);
+fn the_lag_is_what_was_not_delivered_yet(way: Consumption) {
+    let (settings, topics) = ready_for(way, "lag", 1);
     write(&settings.events_topic, 0, &numbered("", 10));
     let (mut source, _) = assigned(&settings, &topics);
     source.start(&[(0, Some(NextOffset(4)))]).unwrap();
     assert_eq!(source.lag().unwrap(), [(0, 6)]);
 }
 
-#[test]
-fn fingerprints_read_again_equal_those_of_delivery() {
-    let (settings, topics) = ready("anchors", 1);
+fn fingerprints_read_again_equal_those_of_delivery(way: Consumption) {
+    let (settings, topics) = ready_for(way, "anchors", 1);
     write_transactions(&settings);
     let (mut source, _) = assigned(&settings, &topics);
     source.start(&[(0, None)]).unwrap();
@@ -296,11 +235,11 @@ fn fingerprints_read_again_equal_those_of_delivery() {
 }
 
 /// Not a real broker, because a real one is shared by the tests and can't be switched off.
-#[test]
-fn while_the_brokers_are_away_the_source_waits_and_then_goes_on() {
+fn while_the_brokers_are_away_the_source_waits_and_then_goes_on(way: Consumption) {
     let cluster = MockCluster::new(1).unwrap();
     let mut settings = KafkaSettings {
         bootstrap_servers: cluster.bootstrap_servers(),
+        consumption: way,
         ..KafkaSettings::default()
     };
     // Soon back once the broker is.

@@ -2,12 +2,17 @@
 //! the pipeline does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ltvstream::config::Consumption;
 use ltvstream::kafka::{KafkaSettings, KafkaSource, Topics, ensure_topics};
 use ltvstream::stream::{NextOffset, Partition, Polled, Record, Source};
+use rdkafka::bindings::{
+    RD_KAFKA_MSG_F_COPY, rd_kafka_producev, rd_kafka_resp_err_t, rd_kafka_vtype_t as vtype,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedMessage;
@@ -51,6 +56,26 @@ pub fn ready(name: &str, partitions: i32) -> (KafkaSettings, Topics) {
     (settings, topics)
 }
 
+/// Each function as two tests, one for each way of taking records.
+macro_rules! both_ways {
+    ($($name:ident)*) => {
+        mod in_batches {
+            $(#[test] fn $name() { super::$name(ltvstream::config::Consumption::Batch); })*
+        }
+        mod one_by_one {
+            $(#[test] fn $name() { super::$name(ltvstream::config::Consumption::Single); })*
+        }
+    };
+}
+pub(crate) use both_ways;
+
+/// The same for a source that takes records this way.
+pub fn ready_for(way: Consumption, name: &str, partitions: i32) -> (KafkaSettings, Topics) {
+    let settings = KafkaSettings { consumption: way, ..settings(name, partitions) };
+    let topics = ensure_topics(&settings).unwrap();
+    (settings, topics)
+}
+
 /// A plain producer that is not ours.
 pub fn producer(extra: &[(&str, &str)]) -> BaseProducer {
     let mut config = ClientConfig::new();
@@ -69,6 +94,55 @@ pub fn write(topic: &str, partition: Partition, values: &[String]) {
         producer.send(record).map_err(|(error, _)| error).unwrap();
     }
     producer.flush(LIMIT).unwrap();
+}
+
+/// The client library's safe interface takes header keys as texts only.
+pub fn send_with_odd_header(producer: &BaseProducer, topic: &str) {
+    let topic = CString::new(topic).unwrap();
+    let value = b"v";
+    // SAFETY: the arguments are pairs of type and values as the library documents them, ended by
+    // END; all pointers outlive the call, and the value is copied.
+    let code = unsafe {
+        rd_kafka_producev(
+            producer.client().native_ptr(),
+            vtype::RD_KAFKA_VTYPE_TOPIC,
+            topic.as_ptr(),
+            vtype::RD_KAFKA_VTYPE_PARTITION,
+            0i32,
+            vtype::RD_KAFKA_VTYPE_MSGFLAGS,
+            RD_KAFKA_MSG_F_COPY,
+            vtype::RD_KAFKA_VTYPE_VALUE,
+            value.as_ptr(),
+            value.len(),
+            vtype::RD_KAFKA_VTYPE_HEADER,
+            c"\xff\xfe\x80".as_ptr(),
+            value.as_ptr(),
+            value.len(),
+            vtype::RD_KAFKA_VTYPE_END,
+        )
+    };
+    assert_eq!(code, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+/// Two committed records, two aborted, one committed: offsets 0, 1, (marker), 3, 4, (marker), 6,
+/// (marker).
+pub fn write_transactions(settings: &KafkaSettings) {
+    let id = format!("writer-{}", settings.group_id);
+    let producer = producer(&[("transactional.id", &id)]);
+    producer.init_transactions(LIMIT).unwrap();
+    for (values, commit) in [(vec!["a", "b"], true), (vec!["x", "y"], false), (vec!["c"], true)] {
+        producer.begin_transaction().unwrap();
+        for value in values {
+            let record = BaseRecord::to(&settings.events_topic).partition(0).key("k");
+            producer.send(record.payload(value)).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(LIMIT).unwrap();
+        if commit {
+            producer.commit_transaction(LIMIT).unwrap();
+        } else {
+            producer.abort_transaction(LIMIT).unwrap();
+        }
+    }
 }
 
 /// Texts `{prefix}0`, `{prefix}1`, ….
@@ -99,6 +173,21 @@ pub fn committed_records(topic: &str) -> Vec<OwnedMessage> {
         }
     }
     panic!("no end of {topic}");
+}
+
+/// Joins and waits for the partitions, without starting them.
+pub fn assigned(settings: &KafkaSettings, topics: &Topics) -> (KafkaSource, Vec<Partition>) {
+    let mut source = KafkaSource::new(settings, topics).unwrap();
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        let wait = Duration::from_millis(100);
+        match source.poll(wait, 10, &mut |_| panic!("a record before start")).unwrap() {
+            Polled::Assigned(partitions) => return (source, partitions),
+            Polled::Records(0) => {}
+            other => panic!("{other:?} before the first assignment"),
+        }
+    }
+    panic!("no assignment");
 }
 
 /// What a state would keep: the next offset of each partition, and what came, in order.
