@@ -121,9 +121,10 @@ impl FactTable {
             return;
         }
         let (key, packed) = match key.has(Flag::WideKey) {
-            true => (self.wide_key(row, group), None),
-            false => (key.unpack(group), Some(key)),
+            true => (self.wide_key(row).copied(), None),
+            false => (Some(key.unpack(group)), Some(key)),
         };
+        let Some(key) = key else { return };
         if self.index.remove(self.hash(&key, packed), row) {
             self.wide_keys.remove(&row);
             let number = self.group_number(group);
@@ -136,15 +137,13 @@ impl FactTable {
         if self.wide_keys.is_empty() && self.wide_sums.is_empty() {
             return HashMap::new();
         }
-        let wide_keys = self.wide_rows(page.group).filter(|row| row.number == number);
-        let rows = self.packed_rows(number, page).chain(wide_keys);
         let is_wide =
             |row: &FactRow<'_>| page.key(row.place).has_any([Flag::WideKey, Flag::WideSums]);
         let fact = |row: FactRow<'_>| {
             let place = u16::try_from(row.place).unwrap_or(u16::MAX);
             (place, Fact { key: row.key, sums: row.sums() })
         };
-        rows.filter(is_wide).map(fact).collect()
+        self.rows(number).filter(is_wide).map(fact).collect()
     }
 }
 

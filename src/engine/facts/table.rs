@@ -7,6 +7,8 @@
 //!   [`FactTable::take_changed_pages`].
 
 use std::hash::BuildHasher as _;
+use std::iter::Enumerate;
+use std::slice::Iter;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
@@ -199,12 +201,10 @@ impl FactTable {
 
     /// The facts of a group, in no particular order.
     #[inline]
-    pub fn of(&self, group: Group) -> impl Iterator<Item = FactRow<'_>> {
+    pub fn of(&self, group: Group) -> GroupRows<'_> {
         let known = self.group_numbers.get(&group);
-        let numbers = known.map_or(&[][..], |number| &self.groups[*number].pages);
-        let pages = numbers.iter().map(|number| (*number, &*self.pages[*number as usize]));
-        let packed = pages.flat_map(move |(number, page)| self.packed_rows(number, page));
-        packed.chain(self.wide_rows(group))
+        let pages = known.map_or(&[][..], |number| &self.groups[*number].pages);
+        GroupRows { table: self, pages: pages.iter(), page: None }
     }
 
     /// The facts of a group through a day, in no particular order.
@@ -213,38 +213,17 @@ impl FactTable {
         self.of(group).filter(move |fact| fact.key.day <= until)
     }
 
-    /// The facts of a page whose keys are there.
+    /// The facts of a page.
     #[inline]
-    pub(super) fn packed_rows<'a>(
-        &'a self,
-        number: u32,
-        page: &'a Page,
-    ) -> impl Iterator<Item = FactRow<'a>> {
-        let group = page.group;
-        let keys = page.keys().iter().enumerate();
-        let held = keys.filter(|(_, key)| !key.has_any([Flag::Zero, Flag::WideKey]));
-        held.map(move |(place, packed)| {
-            let key = packed.unpack(group);
-            FactRow { key, table: self, page, number, place }
-        })
+    pub(super) fn rows(&self, number: u32) -> PageRows<'_> {
+        let page = &*self.pages[number as usize];
+        PageRows { table: self, page, number, keys: page.keys().iter().enumerate() }
     }
 
-    /// The facts of a group whose keys did not fit into its pages.
-    pub(super) fn wide_rows(&self, group: Group) -> impl Iterator<Item = FactRow<'_>> {
-        let wide = self.wide_keys.iter().filter(move |(_, key)| Group::of(key) == group);
-        wide.filter_map(|(row, key)| {
-            let (number, place) = place(*row);
-            let page = self.pages.get(number)?;
-            let number = u32::try_from(number).ok()?;
-            let is_held = !page.key(place).has_any([Flag::Zero]);
-            is_held.then_some(FactRow { key: *key, table: self, page, number, place })
-        })
-    }
-
+    /// The key of a row that is marked to have it kept elsewhere.
     #[cold]
-    pub(super) fn wide_key(&self, row: u32, group: Group) -> FactKey {
-        let known = self.wide_keys.get(&row).copied();
-        known.unwrap_or_else(|| PackedKey::VACANT.unpack(group))
+    pub(super) fn wide_key(&self, row: u32) -> Option<&FactKey> {
+        self.wide_keys.get(&row)
     }
 
     /// Takes in the next page as it is stored: the facts of a group in their places, and how many
@@ -309,13 +288,76 @@ impl GroupPages {
     }
 }
 
+/// The facts of a group, page by page.
+pub struct GroupRows<'a> {
+    table: &'a FactTable,
+    pages: Iter<'a, u32>,
+    page: Option<PageRows<'a>>,
+}
+
+impl<'a> Iterator for GroupRows<'a> {
+    type Item = FactRow<'a>;
+
+    fn next(&mut self) -> Option<FactRow<'a>> {
+        loop {
+            if let Some(fact) = self.page.as_mut().and_then(PageRows::next) {
+                return Some(fact);
+            }
+            self.page = Some(self.table.rows(*self.pages.next()?));
+        }
+    }
+
+    /// Calls `take` in one place, so that it becomes part of the loop: what it does not need of a
+    /// key is not unpacked.
+    #[inline(always)]
+    fn fold<B, F: FnMut(B, FactRow<'a>) -> B>(self, first: B, mut take: F) -> B {
+        let mut result = first;
+        for page in self.page.into_iter().chain(self.pages.map(|page| self.table.rows(*page))) {
+            for fact in page {
+                result = take(result, fact);
+            }
+        }
+        result
+    }
+}
+
+/// The facts of a page.
+pub(super) struct PageRows<'a> {
+    table: &'a FactTable,
+    page: &'a Page,
+    number: u32,
+    keys: Enumerate<Iter<'a, PackedKey>>,
+}
+
+impl<'a> Iterator for PageRows<'a> {
+    type Item = FactRow<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<FactRow<'a>> {
+        let Self { table, page, number, .. } = *self;
+        for (place, packed) in self.keys.by_ref() {
+            if packed.has(Flag::Zero) {
+                continue;
+            }
+            let key = match packed.has(Flag::WideKey) {
+                true => table.wide_key(row(number, place)).copied(),
+                false => Some(packed.unpack(page.group)),
+            };
+            if let Some(key) = key {
+                return Some(FactRow { key, table, page, number, place });
+            }
+        }
+        None
+    }
+}
+
 /// A fact of a table: its key, and its sums when asked for.
 #[derive(Clone, Copy)]
 pub struct FactRow<'a> {
     pub key: FactKey,
     table: &'a FactTable,
     page: &'a Page,
-    pub(super) number: u32,
+    number: u32,
     pub(super) place: usize,
 }
 
@@ -328,5 +370,29 @@ impl FactRow<'_> {
             return wide.copied().unwrap_or_default();
         }
         self.page.sums(self.place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::dictionary::AppIx;
+    use crate::engine::facts::FactKind;
+
+    #[test]
+    fn a_pass_that_is_broken_off_goes_on_where_it_was() {
+        let group = Group { app: AppIx(0), zone: 0, kind: FactKind::Payment };
+        let mut table = FactTable::default();
+        for dims in 0..1_300 {
+            // Some lie too far away for a page.
+            let day = Day(if dims % 50 == 0 { 700_000 } else { 19_000 });
+            let key = FactKey::new(group.app, group.zone, group.kind, day, dims);
+            table.add(key, Sums::count(1));
+        }
+        let mut facts = table.of(group);
+        let mut seen: Vec<u32> = facts.by_ref().take(700).map(|fact| fact.key.dims).collect();
+        facts.for_each(|fact| seen.push(fact.key.dims));
+        seen.sort_unstable();
+        assert_eq!(seen, (0..1_300).collect::<Vec<u32>>());
     }
 }
