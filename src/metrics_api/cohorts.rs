@@ -24,9 +24,9 @@ use crate::domain::time::{DAY_MICROS, Day, Timestamp, Width};
 use crate::engine::dictionary::{AppIx, Dictionary, TextId};
 use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group};
 use crate::metrics_api::ages::{AgeSlots, asked};
-use crate::metrics_api::filters::{MarksSeen, Selector};
+use crate::metrics_api::filters::MarksSeen;
 use crate::metrics_api::grid::Grid;
-use crate::metrics_api::ltv::{FactPass, LtvPartial};
+use crate::metrics_api::ltv::{Beside, FactPass, LtvPartial};
 use crate::metrics_api::question::{
     AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Members, Per, RefundDating,
 };
@@ -111,25 +111,27 @@ impl CohortQuestion {
     }
 }
 
-/// How counts of a cohort change at a cell, and by when its last payment has run out.
+/// How counts of a cohort change at a cell, and whether a payment of it still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellCounts {
-    /// Along payments: customers with a payment of the index, anew for each.
+    /// Along payments, anew for each: at the first the customers who paid it; at a later one what
+    /// makes of its payments the customers who paid it.
     pub payers: i64,
     /// Customers without a refund: along payments by the lowest index they paid, along days by the
     /// day they first paid.
     pub unrefunded: i64,
-    /// Along payments: payments of the index. Along days: chains without a refunded payment.
+    /// Along days: chains without a refunded payment. Along payments their number is that of the
+    /// payments.
     pub subscriptions: i64,
     /// Customers who began a trial or a subscription.
     pub starters: i64,
-    /// The last day on which a payment of the index still covers somebody.
-    pub covered_to: Day,
+    /// Along payments: whether a payment of the index still covers somebody today.
+    pub is_running: bool,
 }
 
 impl CellCounts {
     const NONE: Self =
-        Self { payers: 0, unrefunded: 0, subscriptions: 0, starters: 0, covered_to: Day::MIN };
+        Self { payers: 0, unrefunded: 0, subscriptions: 0, starters: 0, is_running: false };
 }
 
 impl std::ops::AddAssign for CellCounts {
@@ -138,15 +140,15 @@ impl std::ops::AddAssign for CellCounts {
         self.unrefunded += other.unrefunded;
         self.subscriptions += other.subscriptions;
         self.starters += other.starters;
-        self.covered_to = self.covered_to.max(other.covered_to);
+        self.is_running |= other.is_running;
     }
 }
 
 /// Counts of one cohort.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CohortCounts {
-    /// All chains with a payment.
-    pub chains: i64,
+    /// Chains with a payment, less those that their first payments tell.
+    pub more_chains: i64,
     /// What lies beyond the last asked cell is at the end.
     cells: Vec<CellCounts>,
 }
@@ -166,12 +168,12 @@ impl CohortCounts {
 
     /// Whether nobody is counted.
     pub(crate) fn is_zero(&self) -> bool {
-        let is_none = |cell: &CellCounts| CellCounts { covered_to: Day::MIN, ..*cell };
-        self.chains == 0 && self.cells.iter().all(|cell| is_none(cell) == CellCounts::NONE)
+        let counts = |cell: &CellCounts| CellCounts { is_running: false, ..*cell };
+        self.more_chains == 0 && self.cells.iter().all(|cell| counts(cell) == CellCounts::NONE)
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        self.chains += other.chains;
+        self.more_chains += other.more_chains;
         for (slot, cell) in other.cells.iter().enumerate() {
             *self.cell(slot) += *cell;
         }
@@ -215,158 +217,141 @@ pub fn partial(
     let Some(app) = dictionary.find_app(&question.app) else { return CohortPartial::default() };
     let money_question = question.money();
     let mut money = FactPass::new(dictionary, &money_question);
-    let mut counts = CountPass::new(dictionary, &money_question);
-    money.run(facts, app);
+    let mut counts = CountPass::new(dictionary, &money);
+    money.run(facts, app, &mut counts);
     counts.run(facts, app, &money);
     let counts = counts.cohorts.into_rows().map(|(_, ordinal, counts)| (ordinal, counts));
     CohortPartial { money: money.finish(), counts: counts.collect() }
 }
 
-/// Counts as facts come.
+/// Counts as facts come: beside the money, what payments and payers say, then the rest.
 struct CountPass<'a> {
     by_days: bool,
     slots: AgeSlots,
-    dictionary: &'a Dictionary,
-    selector: Selector<'a>,
-    covered: Covered<'a>,
+    /// By signature.
+    seen: Vec<MarksSeen>,
+    running: Running<'a>,
     cohorts: Grid<CohortCounts>,
 }
 
+impl Beside for CountPass<'_> {
+    #[inline]
+    fn payment(&mut self, fact: &FactRow<'_>, cohort: i32, slot: usize) {
+        let key = &fact.key;
+        if !self.by_days {
+            if self.running.covers_today(key) {
+                self.cell(cohort, slot).is_running = true;
+            }
+        } else if key.index == 1 {
+            // Along days a chain is counted once, by its first payment.
+            self.cell(cohort, slot).subscriptions += fact.sums().count;
+        }
+    }
+
+    #[inline]
+    fn payers(&mut self, fact: &FactRow<'_>, cohort: i32) {
+        let (seen, count) = (self.seen_of(fact), fact.sums().count);
+        if seen.lowest_paid == 0 {
+            return;
+        }
+        let by_days = self.by_days;
+        let slot = if by_days { self.day_slot(fact) } else { self.index_slot(seen.lowest_paid) };
+        let cell = self.cell(cohort, slot);
+        if !seen.is_refunded {
+            cell.unrefunded += count;
+        }
+        if !by_days && seen.lowest_paid == 1 {
+            cell.payers += count;
+        }
+    }
+}
+
 impl<'a> CountPass<'a> {
-    fn new(dictionary: &'a Dictionary, question: &LtvQuestion) -> Self {
+    fn new(dictionary: &'a Dictionary, money: &FactPass<'_>) -> Self {
+        let question = money.question();
         Self {
             by_days: question.age == AgeBasis::ElapsedDays,
             slots: AgeSlots::new(&asked(question)),
-            dictionary,
-            selector: Selector::new(dictionary, question.narrowing(), None),
-            covered: Covered::new(dictionary),
+            seen: money.seen_signatures(),
+            running: Running::new(dictionary, question.today),
             cohorts: Grid::default(),
         }
     }
 
-    /// Takes in all facts of an app that say anything here; `money` knows the cohorts.
+    /// Takes in all facts of an app that no other pass needs; `money` knows the cohorts.
     fn run(&mut self, facts: &FactTable, app: AppIx, money: &FactPass<'_>) {
         let LtvQuestion { zone, until, .. } = *money.question();
         let of = |kind| facts.through(Group { app, zone, kind }, until);
-        let by_days = self.by_days;
         let cohort = |fact: &FactRow<'_>| money.cohort(fact.key.install_day);
-        of(FactKind::Payment).for_each(|fact| {
-            // Along days a chain is counted once, by its first payment.
-            let counts = fact.key.index == 1 || !by_days;
-            if counts
-                && self.selector.segment(fact.key.dims).is_some()
-                && let Some(cohort) = cohort(&fact)
-            {
-                self.take_payment(&fact, cohort);
+        let by_days = self.by_days;
+        of(FactKind::Subscription).for_each(|fact| {
+            let (seen, count) = (self.seen_of(&fact), fact.sums().count);
+            if let Some(cohort) = cohort(&fact).filter(|_| seen.lowest_paid > 0) {
+                self.counts(cohort).more_chains += count;
+                if by_days && !seen.is_refunded {
+                    let slot = self.day_slot(&fact);
+                    self.cell(cohort, slot).subscriptions += count;
+                }
             }
         });
-        let mut of_signature = |kind, take: fn(&mut Self, &FactRow<'_>, MarksSeen, i32)| {
-            of(kind).for_each(|fact| {
-                let marks = self.selector.seen(self.dictionary.signature(fact.key.dims));
-                if let Some(cohort) = cohort(&fact).filter(|_| marks.has_any) {
-                    take(self, &fact, marks, cohort);
-                }
-            });
-        };
-        of_signature(FactKind::Payer, Self::take_payer);
-        if !by_days {
-            of_signature(FactKind::PeriodPayer, Self::take_period_payer);
+        of(FactKind::Starter).for_each(|fact| {
+            if let Some(cohort) = cohort(&fact).filter(|_| self.seen_of(&fact).has_any) {
+                let slot = if by_days { self.day_slot(&fact) } else { 0 };
+                self.cell(cohort, slot).starters += fact.sums().count;
+            }
+        });
+        if by_days {
+            return;
         }
-        of_signature(FactKind::Subscription, Self::take_subscription);
-        of_signature(FactKind::Starter, Self::take_starter);
+        of(FactKind::PeriodPayer).for_each(|fact| {
+            if let Some(cohort) = cohort(&fact).filter(|_| self.seen_of(&fact).has_any) {
+                let slot = self.index_slot(fact.key.index);
+                self.cell(cohort, slot).payers += fact.sums().count;
+            }
+        });
+    }
+
+    #[inline]
+    fn seen_of(&self, fact: &FactRow<'_>) -> MarksSeen {
+        self.seen.get(fact.key.dims as usize).copied().unwrap_or_default()
     }
 
     /// The cell of a fact's whole days since the install.
+    #[inline]
     fn day_slot(&self, fact: &FactRow<'_>) -> usize {
         let key = &fact.key;
         let calendar = i64::from(key.day.0) - i64::from(key.install_day.0);
         self.slots.slot(calendar - i64::from(key.slip_install))
     }
 
-    fn counts(&mut self, cohort: i32) -> &mut CohortCounts {
-        self.cohorts.row(0, cohort, CohortCounts::default)
-    }
-
     fn index_slot(&self, index: u16) -> usize {
         self.slots.slot(i64::from(index.max(1)))
     }
 
-    #[inline(never)]
-    fn take_payment(&mut self, fact: &FactRow<'_>, cohort: i32) {
-        let (key, count) = (&fact.key, fact.sums().count);
-        let slot = if self.by_days { self.day_slot(fact) } else { self.index_slot(key.index) };
-        let by_days = self.by_days;
-        let covered_to = if by_days { None } else { self.covered.to(key) };
-        let counts = self.counts(cohort);
-        if key.index == 1 {
-            // Each chain begins as what its first payment says.
-            counts.chains += count;
-        }
-        let cell = counts.cell(slot);
-        cell.subscriptions += count;
-        if !by_days && key.index > 1 {
-            cell.payers += count;
-        }
-        cell.covered_to = cell.covered_to.max(covered_to.unwrap_or(Day::MIN));
+    #[inline]
+    fn counts(&mut self, cohort: i32) -> &mut CohortCounts {
+        self.cohorts.row(0, cohort, CohortCounts::default)
     }
 
-    fn take_payer(&mut self, fact: &FactRow<'_>, marks: MarksSeen, cohort: i32) {
-        let count = fact.sums().count;
-        if marks.lowest_paid == 0 {
-            return;
-        }
-        let slot =
-            if self.by_days { self.day_slot(fact) } else { self.index_slot(marks.lowest_paid) };
-        let by_days = self.by_days;
-        let cell = self.counts(cohort).cell(slot);
-        if !marks.is_refunded {
-            cell.unrefunded += count;
-        }
-        if !by_days && marks.lowest_paid == 1 {
-            cell.payers += count;
-        }
-    }
-
-    fn take_period_payer(&mut self, fact: &FactRow<'_>, _: MarksSeen, cohort: i32) {
-        let slot = self.index_slot(fact.key.index);
-        self.counts(cohort).cell(slot).payers += fact.sums().count;
-    }
-
-    fn take_subscription(&mut self, fact: &FactRow<'_>, marks: MarksSeen, cohort: i32) {
-        let count = fact.sums().count;
-        if marks.lowest_paid == 0 {
-            return;
-        }
-        let slot = self.by_days.then(|| self.day_slot(fact));
-        let counts = self.counts(cohort);
-        counts.chains += count;
-        if let Some(slot) = slot.filter(|_| !marks.is_refunded) {
-            counts.cell(slot).subscriptions += count;
-        }
-    }
-
-    fn take_starter(&mut self, fact: &FactRow<'_>, _: MarksSeen, cohort: i32) {
-        let slot = if self.by_days { self.day_slot(fact) } else { 0 };
-        self.counts(cohort).cell(slot).starters += fact.sums().count;
+    #[inline]
+    fn cell(&mut self, cohort: i32, slot: usize) -> &mut CellCounts {
+        self.counts(cohort).cell(slot)
     }
 }
 
-/// Days whose ends of periods are remembered: to the middle of the next century.
-const TABLE_DAYS: usize = 66_000;
-
-/// How long payments last, as far as their tuples name a period. The calendar is asked once for
-/// each day.
-struct Covered<'a> {
+/// Which payments still cover today, as far as their tuples name a period.
+struct Running<'a> {
     /// By tuple.
     durations: &'a [TextId],
-    named: [(Option<TextId>, Period); 6],
-    /// By period and day from [`Day`] 0: the last day covered, as far as it was asked for.
-    known: [Vec<Option<Day>>; 6],
+    /// By period: the first day whose payments do. On later days all do: by the calendar what
+    /// begins later does not end earlier.
+    since: [(Option<TextId>, Day); 6],
+    earliest: Day,
 }
 
-impl<'a> Covered<'a> {
-    fn new(dictionary: &'a Dictionary) -> Self {
-        let named = [
+impl<'a> Running<'a> {
+    fn new(dictionary: &'a Dictionary, today: Day) -> Self {
+        let since = [
             (1, PeriodUnit::Week),
             (1, PeriodUnit::Month),
             (2, PeriodUnit::Month),
@@ -375,27 +360,28 @@ impl<'a> Covered<'a> {
             (1, PeriodUnit::Year),
         ]
         .map(|(count, unit)| Period { count, unit })
-        .map(|period| (dictionary.find_text(period.duration_name()), period));
-        let durations = dictionary.values(Dimension::Duration);
-        Self { durations, named, known: Default::default() }
+        .map(|period| {
+            let covers_today = |day: &Day| {
+                let start = Timestamp(i64::from(day.0).saturating_mul(DAY_MICROS));
+                today < period.end(start).utc_day()
+            };
+            let days = (0..).map(|back| Day(today.0.saturating_sub(back)));
+            let first = days.take_while(covers_today).last().unwrap_or(today);
+            (dictionary.find_text(period.duration_name()), first)
+        });
+        let earliest = since.iter().map(|(_, first)| *first).min().unwrap_or(today);
+        Self { durations: dictionary.values(Dimension::Duration), since, earliest }
     }
 
-    /// The last day on which what a payment paid for still runs, by the calendar.
-    fn to(&mut self, payment: &FactKey) -> Option<Day> {
-        let duration = Some(*self.durations.get(payment.dims as usize)?);
-        let place = self.named.iter().position(|(text, _)| *text == duration)?;
-        let day = payment.day;
-        let last = || {
-            let start = Timestamp(i64::from(day.0).saturating_mul(DAY_MICROS));
-            Day(self.named[place].1.end(start).utc_day().0.saturating_sub(1))
-        };
-        let Some(at) = usize::try_from(day.0).ok().filter(|at| *at < TABLE_DAYS) else {
-            return Some(last());
-        };
-        let known = &mut self.known[place];
-        if known.len() <= at {
-            known.resize(at + 1, None);
-        }
-        Some(*known[at].get_or_insert_with(last))
+    #[inline]
+    fn covers_today(&self, payment: &FactKey) -> bool {
+        self.earliest <= payment.day && self.is_since(payment)
+    }
+
+    fn is_since(&self, payment: &FactKey) -> bool {
+        let duration = self.durations.get(payment.dims as usize).copied();
+        let mut since =
+            self.since.iter().filter(|(named, _)| duration.is_some() && *named == duration);
+        since.any(|(_, first)| *first <= payment.day)
     }
 }

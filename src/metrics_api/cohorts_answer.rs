@@ -107,7 +107,9 @@ impl<'a> Maker<'a> {
         let mut whole = Flows::default();
         money.flows.iter().for_each(|flows| whole += *flows);
         let (payers, subscriptions) = match self.question.cells {
-            Cells::Payments => (money.heads.payers, counts.chains),
+            Cells::Payments => {
+                (money.heads.payers, money.at(0).payments.count + counts.more_chains)
+            }
             Cells::Days(_) => (total.unrefunded, total.subscriptions),
         };
         let figures = CohortFigures {
@@ -128,22 +130,23 @@ impl<'a> Maker<'a> {
         (counts, starters): (&CohortCounts, i64),
     ) -> Vec<CohortCell> {
         let is_gathering = last >= self.question.today;
-        let (mut through, mut paying, mut covered_to) = (Flows::default(), 0, Day::MIN);
+        let (mut through, mut paying, mut is_running) = (Flows::default(), 0, false);
         let mut cells = Vec::new();
         for (slot, period) in self.cells.iter().enumerate().take(money.flows.len()) {
-            through += money.at(slot);
-            let cell = counts.at(slot);
+            let (money, cell) = (money.at(slot), counts.at(slot));
+            through += money;
             paying += cell.unrefunded;
-            covered_to = covered_to.max(cell.covered_to);
+            is_running |= cell.is_running;
+            let payments = money.payments.count;
             let figures = CohortFigures {
-                money: money.at(slot),
-                payers: cell.payers,
-                subscriptions: cell.subscriptions,
+                money,
+                payers: if *period == 1 { cell.payers } else { payments + cell.payers },
+                subscriptions: payments,
                 paying_money: through,
                 paying,
                 starters,
             };
-            let is_active = is_gathering || covered_to >= self.question.today;
+            let is_active = is_gathering || is_running;
             cells.push(CohortCell { period: *period, figures, is_active });
         }
         cells

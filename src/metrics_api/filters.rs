@@ -67,8 +67,13 @@ impl<'a> Selector<'a> {
         Some(segments.map_or(0, |segments| segments.get(tuple as usize).copied().unwrap_or(0)))
     }
 
-    /// What the filters see of marks. For questions without segments.
-    pub fn seen(&self, marks: &[Mark]) -> MarksSeen {
+    /// What the filters see of each signature, by its number. For questions without segments.
+    pub fn seen(&self, dictionary: &Dictionary) -> Vec<MarksSeen> {
+        let signatures = 0..u32::try_from(dictionary.signature_count()).unwrap_or(u32::MAX);
+        signatures.map(|id| self.seen_of(dictionary.signature(id))).collect()
+    }
+
+    fn seen_of(&self, marks: &[Mark]) -> MarksSeen {
         let mut seen = MarksSeen::default();
         for mark in marks.iter().filter(|mark| self.segment(mark.tuple).is_some()) {
             seen.has_any = true;

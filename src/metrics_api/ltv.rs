@@ -18,7 +18,7 @@ use crate::engine::dictionary::{AppIx, Dictionary, TextId};
 use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::buckets::Buckets;
-use crate::metrics_api::filters::Selector;
+use crate::metrics_api::filters::{MarksSeen, Selector};
 use crate::metrics_api::flows::Flows;
 use crate::metrics_api::grid::Grid;
 use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, RefundDating};
@@ -97,6 +97,7 @@ impl LtvRow {
         self.flows.get(slot).copied().unwrap_or_default()
     }
 
+    #[inline]
     fn at_mut(&mut self, slot: usize) -> &mut Flows {
         if self.flows.len() <= slot {
             self.flows.resize(slot + 1, Flows::default());
@@ -149,7 +150,7 @@ fn add_rows(rows: &mut BTreeMap<i32, LtvRow>, more: BTreeMap<i32, LtvRow>) {
 pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestion) -> LtvPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return LtvPartial::default() };
     let mut pass = FactPass::new(dictionary, question);
-    pass.run(facts, app);
+    pass.run(facts, app, &mut ());
     pass.finish()
 }
 
@@ -196,8 +197,8 @@ struct LtvSums<'a> {
     question: &'a LtvQuestion,
     slots: AgeSlots,
     buckets: Buckets,
-    /// Ordinals of the first and the last cohort wanted.
-    wanted: (i32, i32),
+    /// The first and the last anchor day of the cohorts wanted.
+    placed: (Day, Day),
     rows: Grid<LtvRow>,
     /// Heads of segmented questions, whatever the segment: a customer may be in several.
     heads: Grid<Heads>,
@@ -206,15 +207,20 @@ struct LtvSums<'a> {
 
 impl<'a> LtvSums<'a> {
     fn new(question: &'a LtvQuestion) -> Self {
-        let ages = asked(question);
-        let width = question.width;
-        let from = question.from.map_or(i32::MIN, |from| width.ordinal(from));
-        let to = question.to.map_or(i32::MAX, |to| width.ordinal(to));
+        let (width, until) = (question.width, question.until);
+        let (from, to) = match question.members {
+            Members::BetweenDates => (question.from, question.to),
+            Members::WholeCohorts => {
+                (question.from.map(|day| width.start(day)), question.to.map(|day| width.end(day)))
+            }
+        };
+        // The very first day stands for none.
+        let first = from.unwrap_or(Day::MIN).max(Day(Day::MIN.0 + 1));
         Self {
             question,
-            slots: AgeSlots::new(&ages),
-            buckets: Buckets::new(width, question.until),
-            wanted: (from, to),
+            slots: AgeSlots::new(&asked(question)),
+            buckets: Buckets::new(width, until),
+            placed: (first, to.map_or(until, |to| to.min(until))),
             rows: Grid::default(),
             heads: Grid::default(),
             unplaced_refunds: Sums::default(),
@@ -226,30 +232,19 @@ impl<'a> LtvSums<'a> {
     }
 
     /// The cohort of an anchor day, if it is wanted.
+    #[inline]
     fn cohort(&self, anchor_day: Day) -> Option<i32> {
-        if anchor_day == Day::MIN || anchor_day > self.question.until {
-            return None;
-        }
-        if self.question.members == Members::BetweenDates {
-            let is_early = self.question.from.is_some_and(|from| anchor_day < from);
-            if is_early || self.question.to.is_some_and(|to| to < anchor_day) {
-                return None;
-            }
-        }
-        let ordinal = self.buckets.ordinal(anchor_day);
-        (self.wanted.0 <= ordinal && ordinal <= self.wanted.1).then_some(ordinal)
+        let is_wanted = self.placed.0 <= anchor_day && anchor_day <= self.placed.1;
+        is_wanted.then(|| self.buckets.ordinal(anchor_day))
     }
 
+    #[inline(always)]
     fn row(&mut self, segment: TextId, cohort: i32) -> &mut LtvRow {
         self.rows.row(segment, cohort, LtvRow::default)
     }
 
-    fn flows(&mut self, segment: TextId, cohort: i32, age: i64) -> &mut Flows {
-        let slot = self.slots.slot(age);
-        self.row(segment, cohort).at_mut(slot)
-    }
-
     /// Calendar age in days or periods.
+    #[inline]
     fn calendar_age(&self, cohort: i32, anchor_day: Day, day: Day) -> i64 {
         match self.question.age {
             AgeBasis::Periods => i64::from(self.buckets.ordinal(day)) - i64::from(cohort),
@@ -313,6 +308,19 @@ impl<'a> LtvSums<'a> {
     }
 }
 
+/// What is counted beside money and heads, of the facts that a pass takes.
+pub(crate) trait Beside {
+    /// A payment of a cohort, in the place of its age.
+    fn payment(&mut self, fact: &FactRow<'_>, cohort: i32, slot: usize);
+    /// Payers of a cohort.
+    fn payers(&mut self, fact: &FactRow<'_>, cohort: i32);
+}
+
+impl Beside for () {
+    fn payment(&mut self, _: &FactRow<'_>, _: i32, _: usize) {}
+    fn payers(&mut self, _: &FactRow<'_>, _: i32) {}
+}
+
 /// One pass over facts of the question's app and zone through `until`.
 pub(crate) struct FactPass<'a> {
     sums: LtvSums<'a>,
@@ -344,63 +352,63 @@ impl<'a> FactPass<'a> {
         self.sums.cohort(anchor_day)
     }
 
+    /// What the filters see of each signature, by its number. For questions without segments.
+    pub(crate) fn seen_signatures(&self) -> Vec<MarksSeen> {
+        self.selector.seen(self.dictionary)
+    }
+
     /// What has been taken.
     pub(crate) fn finish(self) -> LtvPartial {
         self.sums.spell_out(self.dictionary)
     }
 
     /// Takes in all facts of an app that say anything here.
-    pub(crate) fn run(&mut self, facts: &FactTable, app: AppIx) {
-        let LtvQuestion { zone, until, .. } = *self.sums.question;
+    pub(crate) fn run(&mut self, facts: &FactTable, app: AppIx, beside: &mut impl Beside) {
+        let LtvQuestion { zone, until, anchor, .. } = *self.sums.question;
         let of = |kind| facts.through(Group { app, zone, kind }, until);
-        // Most facts are left out here already.
         of(FactKind::Payment).for_each(|fact| {
-            if let Some(segment) = self.selector.segment(fact.key.dims) {
-                self.take_payment(&fact, segment);
+            if let Some((segment, cohort)) = self.place(&fact.key) {
+                let slot = self.slot(cohort, &fact.key, false);
+                self.sums.row(segment, cohort).at_mut(slot).payments += fact.sums();
+                beside.payment(&fact, cohort, slot);
             }
         });
+        let at_purchase = self.sums.question.refunds == RefundDating::AtPurchase;
         of(FactKind::Refund).for_each(|fact| {
-            if let Some(segment) = self.selector.segment(fact.key.dims) {
-                self.take_refund(&fact, segment);
+            if let Some((segment, cohort)) = self.place(&fact.key) {
+                let of_payment = at_purchase && fact.key.other_day != Day::MIN;
+                let slot = self.slot(cohort, &fact.key, of_payment);
+                self.sums.row(segment, cohort).at_mut(slot).refunds += fact.sums();
             }
         });
-        of(FactKind::UnplacedRefund).for_each(|fact| self.take_unplaced(&fact));
+        of(FactKind::UnplacedRefund).for_each(|fact| {
+            if self.selector.segment(fact.key.dims).is_some() {
+                self.sums.unplaced_refunds += fact.sums();
+            }
+        });
         let mut segments = Vec::new();
         of(FactKind::Payer).for_each(|fact| {
+            let Some(cohort) = self.sums.cohort(self.anchor_day(&fact.key)) else { return };
             let marks = self.dictionary.signature(fact.key.dims);
             self.selector.segments_of(marks, &mut segments);
             if !segments.is_empty() {
-                self.take_payers(&fact, &segments);
+                self.take_payers(&fact, cohort, &segments);
+                beside.payers(&fact, cohort);
             }
         });
-        if self.sums.question.anchor == Anchor::Install {
+        if anchor == Anchor::Install {
             of(FactKind::Customer).for_each(|fact| self.take_customers(&fact));
         }
     }
 
-    #[inline(never)]
-    fn take_payment(&mut self, fact: &FactRow<'_>, segment: TextId) {
-        let key = &fact.key;
-        let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
-        let age = self.age(cohort, key, false);
-        self.sums.flows(segment, cohort, age).payments += fact.sums();
+    /// Segment and cohort of a payment or refund, if it counts.
+    #[inline]
+    fn place(&self, key: &FactKey) -> Option<(TextId, i32)> {
+        let segment = self.selector.segment(key.dims)?;
+        Some((segment, self.sums.cohort(self.anchor_day(key))?))
     }
 
-    fn take_unplaced(&mut self, fact: &FactRow<'_>) {
-        if self.selector.segment(fact.key.dims).is_some() {
-            self.sums.unplaced_refunds += fact.sums();
-        }
-    }
-
-    #[inline(never)]
-    fn take_refund(&mut self, fact: &FactRow<'_>, segment: TextId) {
-        let key = &fact.key;
-        let Some(cohort) = self.sums.cohort(self.anchor_day(key)) else { return };
-        let at_purchase = self.sums.question.refunds == RefundDating::AtPurchase;
-        let age = self.age(cohort, key, at_purchase && key.other_day != Day::MIN);
-        self.sums.flows(segment, cohort, age).refunds += fact.sums();
-    }
-
+    #[inline]
     fn anchor_day(&self, key: &FactKey) -> Day {
         match self.sums.question.anchor {
             Anchor::FirstPurchase => key.first_day,
@@ -408,13 +416,13 @@ impl<'a> FactPass<'a> {
         }
     }
 
-    /// The age of the fact, or of the payment it refunds.
+    /// The place of the age of the fact, or of the payment it refunds.
     #[inline]
-    fn age(&self, cohort: i32, key: &FactKey, of_payment: bool) -> i64 {
+    fn slot(&self, cohort: i32, key: &FactKey, of_payment: bool) -> usize {
         let day = if of_payment { key.other_day } else { key.day };
-        let calendar = self.sums.calendar_age(cohort, self.anchor_day(key), day);
-        match self.sums.question.age {
-            AgeBasis::Days | AgeBasis::Periods => calendar,
+        let calendar = || self.sums.calendar_age(cohort, self.anchor_day(key), day);
+        let age = match self.sums.question.age {
+            AgeBasis::Days | AgeBasis::Periods => calendar(),
             AgeBasis::Payments => i64::from(key.index.max(1)),
             AgeBasis::ElapsedDays => {
                 let slip = match (self.sums.question.anchor, of_payment) {
@@ -423,14 +431,13 @@ impl<'a> FactPass<'a> {
                     (Anchor::Install, false) => key.slip_install,
                     (Anchor::Install, true) => key.other_slip_install,
                 };
-                calendar - i64::from(slip)
+                calendar() - i64::from(slip)
             }
-        }
+        };
+        self.sums.slots.slot(age)
     }
 
-    #[inline(never)]
-    fn take_payers(&mut self, fact: &FactRow<'_>, segments: &[TextId]) {
-        let Some(cohort) = self.sums.cohort(self.anchor_day(&fact.key)) else { return };
+    fn take_payers(&mut self, fact: &FactRow<'_>, cohort: i32, segments: &[TextId]) {
         let payers = fact.sums().count;
         // Who is anchored by a payment is a customer of that cohort by being a payer.
         let by_payment = self.sums.question.anchor == Anchor::FirstPurchase;
