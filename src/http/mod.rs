@@ -23,6 +23,7 @@ pub mod codat;
 pub mod compat;
 mod csv;
 mod freshness;
+mod json;
 mod layers;
 pub mod money;
 pub mod native;

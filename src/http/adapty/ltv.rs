@@ -1,6 +1,5 @@
 //! `POST /api/v1/client-api/metrics/ltv/`: realised lifetime value per paying customer.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -19,6 +18,7 @@ use crate::http::asking::merged;
 use crate::http::compat::pairs;
 use crate::http::csv::csv_headers;
 use crate::http::freshness::blocking;
+use crate::http::json::Json;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::metrics_api::ltv::{LtvPartial, partial};

@@ -1,6 +1,5 @@
 //! `GET /v1/apps/{app}/ltv`: lifetime value by cohort and age.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 
@@ -10,6 +9,7 @@ use crate::domain::time::Width;
 use crate::http::asking;
 use crate::http::auth::{Caller, Reading};
 use crate::http::freshness::{blocking, wait_for};
+use crate::http::json::Json;
 use crate::http::native::ltv_body::{Asked, LtvBody};
 use crate::http::native::ltv_csv::csv_chunks;
 use crate::http::native::question::{
