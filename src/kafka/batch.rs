@@ -167,12 +167,16 @@ impl BatchQueue {
         self.batch.extend(places.iter().take(taken).copied().filter_map(NonNull::new));
     }
 
-    /// The next record taken, or an error of a partition among the records.
-    pub(in crate::kafka) fn next(&mut self) -> Option<Result<Record<'_>, KafkaError>> {
-        let message = self.batch.get(self.handed_out)?;
-        self.handed_out += 1;
-        // SAFETY: destroyed only by a call that borrows `self` mutably, as the record does.
-        Some(record_of(unsafe { message.as_ref() }))
+    /// What was taken and not handed out: records, and errors of partitions among them.
+    pub(in crate::kafka) fn waiting(&self) -> impl Iterator<Item = Result<Record<'_>, KafkaError>> {
+        let messages = self.batch.get(self.handed_out..).unwrap_or_default();
+        // SAFETY: destroyed only by calls that borrow `self` mutably; the records borrow it.
+        messages.iter().map(|message| record_of(unsafe { message.as_ref() }))
+    }
+
+    /// So many of what was waiting are handed out.
+    pub(in crate::kafka) fn hand_out(&mut self, count: usize) {
+        self.handed_out = self.batch.len().min(self.handed_out + count);
     }
 
     fn clear(&mut self) {

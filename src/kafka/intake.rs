@@ -25,6 +25,9 @@ use crate::stream::{Partition, Record};
 /// While records are waited for in batches, decisions of the group are looked for this often.
 const GROUP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Messages that are taken one by one and handed out together.
+const SINGLE_MAX: usize = 100;
+
 /// How long the library may take to set partitions to an offset; it does not ask the brokers.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -71,7 +74,7 @@ impl Intake {
         &mut self,
         (consumer, positions): (&GroupConsumer, &mut Positions),
         demand: Demand,
-        visit: &mut dyn FnMut(Record<'_>),
+        visit: &mut dyn FnMut(&[Record<'_>]),
     ) -> usize {
         match self {
             Self::Single => deliver_singly((consumer, positions), demand, visit),
@@ -103,28 +106,32 @@ impl Intake {
 fn deliver_singly(
     (consumer, positions): (&GroupConsumer, &mut Positions),
     demand: Demand,
-    visit: &mut dyn FnMut(Record<'_>),
+    visit: &mut dyn FnMut(&[Record<'_>]),
 ) -> usize {
     let deadline = Instant::now() + demand.timeout;
-    let mut count = 0;
-    let mut wait = demand.timeout;
-    while count < demand.records_max && positions.may_deliver() {
-        match consumer.poll(wait) {
-            Some(Ok(message)) => {
-                let record = record_of(&message);
-                if positions.admit(&record) {
-                    visit(record);
-                    count += 1;
+    let (mut count, mut is_over) = (0, false);
+    while !is_over && count < demand.records_max && positions.may_deliver() {
+        let most = SINGLE_MAX.min(demand.records_max - count);
+        let mut messages = Vec::with_capacity(most);
+        while !is_over && messages.len() < most && positions.may_deliver() {
+            let wait = match count + messages.len() {
+                0 => deadline.saturating_duration_since(Instant::now()),
+                _ => Duration::ZERO,
+            };
+            match consumer.poll(wait) {
+                Some(Ok(message)) if positions.admit(&record_of(&message)) => {
+                    messages.push(message);
                 }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => positions.note(consumer, &error),
+                // Time is over, nothing more is there, or the group decided something.
+                None => is_over = true,
             }
-            Some(Err(error)) => positions.note(consumer, &error),
-            // Time is over, nothing more is there, or the group decided something.
-            None => break,
         }
-        wait = match count {
-            0 => deadline.saturating_duration_since(Instant::now()),
-            _ => Duration::ZERO,
-        };
+        if !messages.is_empty() {
+            visit(&messages.iter().map(record_of).collect::<Vec<_>>());
+            count += messages.len();
+        }
     }
     count
 }
@@ -189,31 +196,37 @@ fn deliver_batches(
     (consumer, positions): (&GroupConsumer, &mut Positions),
     queue: &mut BatchQueue,
     demand: Demand,
-    visit: &mut dyn FnMut(Record<'_>),
+    visit: &mut dyn FnMut(&[Record<'_>]),
 ) -> usize {
     let mut count = 0;
-    let mut wait = demand.timeout;
     while count < demand.records_max && positions.may_deliver() {
+        let wait = if count == 0 { demand.timeout } else { Duration::ZERO };
         if queue.is_empty() && !queue.fill(wait, demand.records_max - count) {
             break;
         }
-        match queue.next() {
-            Some(Ok(record)) if positions.admit(&record) => {
-                visit(record);
-                count += 1;
+        let (mut records, mut taken) = (Vec::new(), 0);
+        for next in queue.waiting().take(demand.records_max - count) {
+            taken += 1;
+            match next {
+                Ok(record) if positions.admit(&record) => records.push(record),
+                Ok(_) => {}
+                Err(error) => positions.note(consumer, &error),
             }
-            Some(Err(error)) => positions.note(consumer, &error),
-            _ => {}
+            if !positions.may_deliver() {
+                break;
+            }
         }
-        if count > 0 {
-            wait = Duration::ZERO;
+        if !records.is_empty() {
+            visit(&records);
+            count += records.len();
         }
+        queue.hand_out(taken);
     }
     count
 }
 
 /// The record without a copy. One without a timestamp is dated just before 1970.
-pub(in crate::kafka) fn record_of<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
+pub(in crate::kafka) fn record_of<'m>(message: &'m BorrowedMessage<'_>) -> Record<'m> {
     let millis = match message.timestamp() {
         KafkaTimestamp::CreateTime(millis) | KafkaTimestamp::LogAppendTime(millis) => millis,
         KafkaTimestamp::NotAvailable => -1,

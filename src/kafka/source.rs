@@ -130,7 +130,7 @@ impl Source for KafkaSource {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        visit: &mut dyn FnMut(Record<'_>),
+        visit: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<Polled, SourceError> {
         if let Some(event) = self.next_event() {
             return Ok(event);

@@ -146,9 +146,9 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     pub fn turn(&mut self) -> Result<(), PipelineError> {
         let feed = &mut self.feed;
         let mut failure = None;
-        let mut visit = |record: Record<'_>| {
+        let mut visit = |records: &[Record<'_>]| {
             if failure.is_none() {
-                failure = feed.take(&[record]).err();
+                failure = feed.take(records).err();
             }
         };
         let polled = self.source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut visit)?;

@@ -84,13 +84,13 @@ pub enum SourceError {
 
 /// A log to read, partition by partition.
 pub trait Source {
-    /// Waits up to `timeout` for the first of at most `records_max` records and hands each to
-    /// `visit`, in offset order within a partition.
+    /// Waits up to `timeout` for the first of at most `records_max` records and hands them to
+    /// `visit`, some at a time, in offset order within a partition.
     fn poll(
         &mut self,
         timeout: Duration,
         records_max: usize,
-        visit: &mut dyn FnMut(Record<'_>),
+        visit: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<Polled, SourceError>;
 
     /// Begins delivery of an assigned partition at an offset; `None` is the log's beginning.

@@ -99,11 +99,13 @@ impl Reader {
         while goals.iter().any(|(partition, goal)| self.next[partition] < *goal) {
             assert!(Instant::now() < deadline, "stuck at {:?} before {goals:?}", self.next);
             let next = &mut self.next;
-            let mut visit = |record: Record<'_>| {
-                let expected = next.get_mut(&record.partition).unwrap();
-                assert_eq!(record.offset, *expected, "partition {}", record.partition);
-                assert_eq!(record.value, Some(expected.to_string().as_bytes()));
-                *expected += 1;
+            let mut visit = |records: &[Record<'_>]| {
+                for record in records {
+                    let expected = next.get_mut(&record.partition).unwrap();
+                    assert_eq!(record.offset, *expected, "partition {}", record.partition);
+                    assert_eq!(record.value, Some(expected.to_string().as_bytes()));
+                    *expected += 1;
+                }
             };
             self.source.poll(Duration::from_millis(20), 100, &mut visit).unwrap();
         }
@@ -212,10 +214,12 @@ fn records_wait_while_the_offset_of_another_partition_is_answered(way: Consumpti
     while answered.len() < 2 || reader.next.values().any(|next| *next < 500) {
         assert!(Instant::now() < deadline, "stuck at {:?}, {answered:?}", reader.next);
         let next = &mut reader.next;
-        let mut visit = |record: Record<'_>| {
-            let expected = next.get_mut(&record.partition).unwrap();
-            assert_eq!(record.offset, *expected, "partition {}", record.partition);
-            *expected += 1;
+        let mut visit = |records: &[Record<'_>]| {
+            for record in records {
+                let expected = next.get_mut(&record.partition).unwrap();
+                assert_eq!(record.offset, *expected, "partition {}", record.partition);
+                *expected += 1;
+            }
         };
         match reader.source.poll(Duration::from_millis(20), 7, &mut visit) {
             Ok(_) => {}
@@ -253,8 +257,10 @@ fn all_records(
     let deadline = Instant::now() + LIMIT;
     while source.lag().unwrap().iter().any(|(_, lag)| *lag > 0) {
         assert!(Instant::now() < deadline, "stuck");
-        let mut visit = |record: Record<'_>| {
-            records.entry(record.partition).or_default().push(record.fingerprint());
+        let mut visit = |some: &[Record<'_>]| {
+            for record in some {
+                records.entry(record.partition).or_default().push(record.fingerprint());
+            }
         };
         source.poll(Duration::from_millis(100), 700, &mut visit).unwrap();
     }

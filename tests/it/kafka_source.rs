@@ -148,8 +148,8 @@ fn an_offset_above_the_log_is_reported_with_the_bounds_of_the_log(way: Consumpti
     let mut seen = Vec::new();
     let deadline = Instant::now() + LIMIT;
     while seen.len() < 2 && Instant::now() < deadline {
-        let mut visit = |record: ltvstream::stream::Record<'_>| {
-            seen.push((record.partition, record.offset));
+        let mut visit = |records: &[ltvstream::stream::Record<'_>]| {
+            seen.extend(records.iter().map(|record| (record.partition, record.offset)));
         };
         source.poll(Duration::from_millis(100), 10, &mut visit).unwrap();
     }
@@ -222,8 +222,8 @@ fn fingerprints_read_again_equal_those_of_delivery(way: Consumption) {
     let mut delivered: Vec<Fingerprint> = Vec::new();
     let deadline = Instant::now() + LIMIT;
     while delivered.len() < 3 && Instant::now() < deadline {
-        let visit = &mut |record: ltvstream::stream::Record<'_>| {
-            delivered.push(record.fingerprint());
+        let visit = &mut |records: &[ltvstream::stream::Record<'_>]| {
+            delivered.extend(records.iter().map(ltvstream::stream::Record::fingerprint));
         };
         source.poll(Duration::from_millis(100), 10, visit).unwrap();
     }

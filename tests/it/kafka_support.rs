@@ -230,7 +230,12 @@ impl Member {
     /// One turn of the loop.
     pub fn step(&mut self, ledger: &mut Ledger) {
         let wait = Duration::from_millis(20);
-        let polled = self.source.poll(wait, 100, &mut |record| ledger.record(record)).unwrap();
+        let polled = self
+            .source
+            .poll(wait, 100, &mut |records| {
+                records.iter().for_each(|record| ledger.record(*record));
+            })
+            .unwrap();
         match &polled {
             Polled::Records(_) => return,
             Polled::Assigned(partitions) => {

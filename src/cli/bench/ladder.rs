@@ -75,20 +75,20 @@ fn preload(settings: &KafkaSettings, generator: Generator, events: u64) -> anyho
 }
 
 impl Bench {
-    /// Reads the whole topic in a new group and hands every record to `visit`.
+    /// Reads the whole topic in a new group and hands all records to `visit`.
     fn read(
         &mut self,
         stage: &'static str,
-        mut visit: impl FnMut(&Record<'_>) -> anyhow::Result<()>,
+        mut visit: impl FnMut(&[Record<'_>]) -> anyhow::Result<()>,
     ) -> anyhow::Result<Rung> {
         self.settings.group_id = format!("{}-{stage}", self.settings.events_topic);
         let mut source = KafkaSource::new(&self.settings, &self.topics)?;
         let (mut read, mut failure) = (0, None);
         let mut begun: Option<(Duration, Instant)> = None;
         while read < self.events {
-            let polled = source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut |record| {
+            let polled = source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut |records| {
                 if failure.is_none() {
-                    failure = visit(&record).err();
+                    failure = visit(records).err();
                 }
             })?;
             if let Some(failure) = failure {
@@ -123,9 +123,13 @@ impl Bench {
 
     fn decode(&mut self) -> anyhow::Result<Rung> {
         let mut decoder = decoder()?;
-        self.read("decode", |record| {
-            // Nothing may be refused; the compiler may not skip the work either.
-            decoder.decode(record.value)?.map_err(|refused| anyhow::anyhow!(refused.message))?;
+        self.read("decode", |records| {
+            for record in records {
+                // Nothing may be refused; the compiler may not skip the work either.
+                decoder
+                    .decode(record.value)?
+                    .map_err(|refused| anyhow::anyhow!(refused.message))?;
+            }
             Ok(())
         })
     }
@@ -142,9 +146,9 @@ impl Bench {
         let mut feed = feed(shards, usize::MAX)?;
         let (interval, most) = (config.engine.commit_interval, config.engine.commit_events_max);
         let (mut committed_at, mut uncommitted) = (Instant::now(), 0);
-        self.read(name, |record| {
-            feed.take(std::slice::from_ref(record))?;
-            uncommitted += 1;
+        self.read(name, |records| {
+            feed.take(records)?;
+            uncommitted += records.len();
             if commits && (uncommitted >= most || committed_at.elapsed() >= interval * 4) {
                 feed.commit(Durability::Process)?;
                 (committed_at, uncommitted) = (Instant::now(), 0);
