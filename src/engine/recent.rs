@@ -2,20 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::domain::time::Day;
-use crate::engine::facts::{FactKey, FactKind, Sums};
+use crate::engine::facts::{FactKey, Sums};
 
-/// So many rows are remembered at most, about 15 MB of them.
-pub const ROWS_MAX: usize = 1 << 17;
-
-/// Whether rows of this key are remembered: those that recurring revenue is worked out from.
-pub fn is_noted(key: &FactKey) -> bool {
-    match key.kind {
-        FactKind::Timeline | FactKind::UnrefundedTimeline => true,
-        FactKind::Payment => key.other_day == Day::MIN,
-        _ => false,
-    }
-}
+/// So many rows are remembered at most, about 7 MB of them.
+pub const ROWS_MAX: usize = 1 << 16;
 
 /// Rows in the order in which they were added, numbered from the first that ever was. Nothing is
 /// remembered while nobody asks.
@@ -38,7 +28,7 @@ impl RecentRows {
             self.first += 1;
             return;
         }
-        self.rows.extend(rows.iter().filter(|(key, _)| is_noted(key)));
+        self.rows.extend_from_slice(rows);
         if self.rows.len() > ROWS_MAX {
             self.forget();
         }

@@ -26,6 +26,7 @@ use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::filters::MarksSeen;
 use crate::metrics_api::grid::Grid;
+use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv::{Beside, FactPass, LtvPartial};
 use crate::metrics_api::question::{
     AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Members, Per, RefundDating,
@@ -111,7 +112,7 @@ impl CohortQuestion {
     }
 }
 
-/// How counts of a cohort change at a cell, and whether a payment of it still runs.
+/// How counts of a cohort change at a cell, and how many payments of it still run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellCounts {
     /// Along payments, anew for each: at the first the customers who paid it; at a later one what
@@ -125,13 +126,12 @@ pub struct CellCounts {
     pub subscriptions: i64,
     /// Customers who began a trial or a subscription.
     pub starters: i64,
-    /// Along payments: whether a payment of the index still covers somebody today.
-    pub is_running: bool,
+    /// Along payments: those of the index that still cover somebody today.
+    pub running: i64,
 }
 
 impl CellCounts {
-    const NONE: Self =
-        Self { payers: 0, unrefunded: 0, subscriptions: 0, starters: 0, is_running: false };
+    const NONE: Self = Self { payers: 0, unrefunded: 0, subscriptions: 0, starters: 0, running: 0 };
 }
 
 impl std::ops::AddAssign for CellCounts {
@@ -140,7 +140,7 @@ impl std::ops::AddAssign for CellCounts {
         self.unrefunded += other.unrefunded;
         self.subscriptions += other.subscriptions;
         self.starters += other.starters;
-        self.is_running |= other.is_running;
+        self.running += other.running;
     }
 }
 
@@ -168,7 +168,7 @@ impl CohortCounts {
 
     /// Whether nobody is counted.
     pub(crate) fn is_zero(&self) -> bool {
-        let counts = |cell: &CellCounts| CellCounts { is_running: false, ..*cell };
+        let counts = |cell: &CellCounts| CellCounts { running: 0, ..*cell };
         self.more_chains == 0 && self.cells.iter().all(|cell| counts(cell) == CellCounts::NONE)
     }
 
@@ -196,15 +196,19 @@ pub struct CohortPartial {
     pub counts: BTreeMap<i32, CohortCounts>,
 }
 
-impl CohortPartial {
-    /// Both together: of shards, which share no customer.
-    #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
+impl Summed for CohortPartial {
+    fn merge(mut self, other: Self) -> Self {
         self.money = self.money.merge(other.money);
         for (ordinal, counts) in other.counts {
             self.counts.entry(ordinal).or_default().add(&counts);
         }
         self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let cells = |counts: &CohortCounts| counts.cells.capacity() * size_of::<CellCounts>();
+        let counts = self.counts.values().map(|counts| size_of::<CohortCounts>() + cells(counts));
+        self.money.memory_bytes() + counts.sum::<usize>()
     }
 }
 
@@ -240,7 +244,7 @@ impl Beside for CountPass<'_> {
         let key = &fact.key;
         if !self.by_days {
             if self.running.covers_today(key) {
-                self.cell(cohort, slot).is_running = true;
+                self.cell(cohort, slot).running += fact.sums().count;
             }
         } else if key.index == 1 {
             // Along days a chain is counted once, by its first payment.

@@ -136,7 +136,7 @@ impl<'a> Maker<'a> {
             let (money, cell) = (money.at(slot), counts.at(slot));
             through += money;
             paying += cell.unrefunded;
-            is_running |= cell.is_running;
+            is_running |= cell.running != 0;
             let payments = money.payments.count;
             let figures = CohortFigures {
                 money,

@@ -1,28 +1,43 @@
-//! Questions that were asked before: what was worked out then is brought up to date by the rows
-//! that were added to the facts since, instead of by all facts.
+//! Questions that were asked before: what was worked out then is brought up to date by the facts
+//! that were added since, instead of by all facts.
 //!
-//! Right only for partials that are sums over rows, so that a row more is a summand more, and whose
-//! rows [`is_noted`](crate::engine::recent::is_noted) notes.
+//! Always true
+//! * The answer is that of all facts: what a question takes from facts are sums, so that what some
+//!   facts say and what others say, merged, is what all of them say (`tests/it/law.rs`).
+
+use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use crate::engine::facts::{FactKey, Sums};
+use crate::engine::facts::FactTable;
 use crate::engine::recent::RecentRows;
 
-/// So many questions are kept; the one not asked for longest goes first.
-const KEPT_MAX: usize = 16;
+/// What is kept takes at most so many bytes for each sort of question; what was not asked for
+/// longest goes first.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+
+/// What a shard says of a question: sums over its facts.
+pub trait Summed: Clone {
+    /// What the facts of both say together.
+    #[must_use]
+    fn merge(self, other: Self) -> Self;
+
+    /// Bytes of memory held, roughly.
+    fn memory_bytes(&self) -> usize;
+}
 
 struct Entry<Q, P> {
     question: Q,
     partial: P,
-    /// The rows up to which the partial holds all.
-    through: u64,
+    /// Number of the first row that the partial does not hold.
+    next: u64,
+    bytes: usize,
 }
 
 /// What was worked out for the questions asked last about one shard.
 pub struct Kept<Q, P> {
-    /// In order of being asked.
-    entries: Mutex<Vec<Entry<Q, P>>>,
+    /// In the order in which they were asked.
+    entries: Mutex<VecDeque<Entry<Q, P>>>,
 }
 
 impl<Q, P> Default for Kept<Q, P> {
@@ -31,75 +46,127 @@ impl<Q, P> Default for Kept<Q, P> {
     }
 }
 
-impl<Q: Clone + PartialEq, P: Clone> Kept<Q, P> {
-    /// The partial of a question: from what is kept by `follow`, which adds rows, else by `whole`.
-    /// No row may be added meanwhile.
+impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
+    /// What all facts say of a question. `partial` works out what some facts say; `recent` are rows
+    /// that were added to `facts`, and none is added meanwhile.
     pub fn ask(
         &self,
         question: &Q,
-        recent: &RecentRows,
-        (whole, follow): (impl FnOnce() -> P, impl FnOnce(&mut P, &[(FactKey, Sums)])),
+        (facts, recent): (&FactTable, &RecentRows),
+        partial: impl Fn(&FactTable) -> P,
     ) -> P {
         recent.want();
-        // Nobody waits for a partial that is worked out: the same question asked at that time is
-        // worked out as well.
-        let kept = self.take(question).and_then(|mut entry| {
-            follow(&mut entry.partial, recent.since(entry.through)?);
-            Some(entry.partial)
+        // Nobody waits for another's work: who asks the same meanwhile works it out as well.
+        let kept = self.take(question).and_then(|entry| {
+            let rows = recent.since(entry.next)?;
+            let mut added = FactTable::default();
+            added.add_all(rows);
+            Some(if rows.is_empty() { entry.partial } else { entry.partial.merge(partial(&added)) })
         });
-        let partial = kept.unwrap_or_else(whole);
-        let (question, through) = (question.clone(), recent.end());
-        self.put(Entry { question, partial: partial.clone(), through });
+        let partial = kept.unwrap_or_else(|| partial(facts));
+        let bytes = partial.memory_bytes();
+        if bytes <= KEPT_BYTES_MAX {
+            let (question, next) = (question.clone(), recent.end());
+            self.put(Entry { question, partial: partial.clone(), next, bytes });
+        }
         partial
     }
 
     fn take(&self, question: &Q) -> Option<Entry<Q, P>> {
         let mut entries = self.entries.lock();
         let place = entries.iter().position(|entry| entry.question == *question)?;
-        Some(entries.remove(place))
+        entries.remove(place)
     }
 
     fn put(&self, entry: Entry<Q, P>) {
         let mut entries = self.entries.lock();
         entries.retain(|other| other.question != entry.question);
-        if entries.len() == KEPT_MAX {
-            entries.remove(0);
+        entries.push_back(entry);
+        while entries.iter().map(|entry| entry.bytes).sum::<usize>() > KEPT_BYTES_MAX {
+            entries.pop_front();
         }
-        entries.push(entry);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::domain::time::Day;
     use crate::engine::dictionary::AppIx;
-    use crate::engine::facts::FactKind;
+    use crate::engine::facts::{FactKey, FactKind, Sums};
+    use crate::engine::recent::ROWS_MAX;
+
+    /// The sum of all counts, said to be so many bytes.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Total(i64, usize);
+
+    impl Summed for Total {
+        fn merge(self, other: Self) -> Self {
+            Self(self.0 + other.0, self.1)
+        }
+
+        fn memory_bytes(&self) -> usize {
+            self.1
+        }
+    }
+
+    #[derive(Default)]
+    struct World {
+        kept: Kept<usize, Total>,
+        facts: FactTable,
+        recent: RecentRows,
+        /// Facts that were looked at.
+        looked_at: Cell<usize>,
+    }
+
+    impl World {
+        fn add(&mut self, days: std::ops::Range<i32>) {
+            let key = |day| FactKey::new(AppIx(0), 0, FactKind::Timeline, Day(day), 1);
+            let rows: Vec<_> = days.map(|day| (key(day), Sums::count(1))).collect();
+            self.facts.add_all(&rows);
+            self.recent.note(&rows);
+        }
+
+        /// The total, and of how many facts it was worked out.
+        fn ask(&self, bytes: usize) -> (i64, usize) {
+            let partial = |facts: &FactTable| {
+                self.looked_at.set(facts.len());
+                Total(facts.iter().map(|fact| fact.sums.count).sum(), bytes)
+            };
+            self.looked_at.set(0);
+            let total = self.kept.ask(&bytes, (&self.facts, &self.recent), partial);
+            (total.0, self.looked_at.get())
+        }
+    }
 
     #[test]
-    fn a_question_is_worked_out_once_and_then_follows_until_rows_are_forgotten() {
-        let kept = Kept::<u32, i64>::default();
-        let mut recent = RecentRows::default();
-        let key = FactKey::new(AppIx(0), 0, FactKind::Timeline, Day(1), 1);
-        let ask = |recent: &RecentRows, question: u32, whole: Option<i64>| {
-            let follow = |known: &mut i64, rows: &[(FactKey, Sums)]| {
-                *known += rows.iter().map(|(_, sums)| sums.count).sum::<i64>();
-            };
-            kept.ask(&question, recent, (|| whole.expect("it is kept"), follow))
-        };
-        assert_eq!(ask(&recent, 7, Some(100)), 100);
-        assert_eq!(ask(&recent, 7, None), 100);
-        recent.note(&[(key, Sums::count(3)), (key, Sums::count(2))]);
-        assert_eq!(ask(&recent, 7, None), 105);
-        // Others push it out.
-        for other in 100..100 + KEPT_MAX as u32 {
-            ask(&recent, other, Some(0));
-        }
-        assert_eq!(ask(&recent, 7, Some(105)), 105);
-        // Too much has happened since.
+    fn a_question_asked_again_looks_at_what_was_added_until_that_is_forgotten() {
+        let mut world = World::default();
+        world.add(0..100);
+        assert_eq!(world.ask(1), (100, 100));
+        assert_eq!(world.ask(1), (100, 0));
+        world.add(100..105);
+        assert_eq!(world.ask(1), (105, 5));
         for _ in 0..3 {
-            recent.note(&vec![(key, Sums::count(1)); crate::engine::recent::ROWS_MAX / 2]);
+            world.add(0..i32::try_from(ROWS_MAX / 2 + 1).unwrap());
         }
-        assert_eq!(ask(&recent, 7, Some(1)), 1);
+        let (total, looked_at) = world.ask(1);
+        assert_eq!((total, looked_at), (105 + 3 * (ROWS_MAX as i64 / 2 + 1), world.facts.len()));
+    }
+
+    #[test]
+    fn the_question_not_asked_for_longest_makes_room_and_one_too_large_is_not_kept() {
+        let mut world = World::default();
+        world.add(0..10);
+        let third = KEPT_BYTES_MAX / 3;
+        for bytes in [third, third - 1, third - 2, KEPT_BYTES_MAX + 1] {
+            assert_eq!(world.ask(bytes).1, 10);
+        }
+        assert_eq!(world.ask(third).1, 0);
+        assert_eq!(world.ask(KEPT_BYTES_MAX + 1).1, 10);
+        assert_eq!(world.ask(third - 3).1, 10);
+        assert_eq!((world.ask(third).1, world.ask(third - 1).1), (0, 10));
     }
 }

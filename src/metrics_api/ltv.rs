@@ -21,6 +21,7 @@ use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::{MarksSeen, Selector};
 use crate::metrics_api::flows::Flows;
 use crate::metrics_api::grid::Grid;
+use crate::metrics_api::kept::Summed;
 use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, RefundDating};
 
 pub use crate::metrics_api::ltv_answer::{
@@ -127,16 +128,19 @@ pub struct LtvPartial {
     pub unplaced_refunds: Sums,
 }
 
-impl LtvPartial {
-    /// Both together: of shards, which share no customer.
-    #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
+impl Summed for LtvPartial {
+    fn merge(mut self, other: Self) -> Self {
         add_rows(&mut self.cohorts, other.cohorts);
         for (value, rows) in other.segments {
             add_rows(self.segments.entry(value).or_default(), rows);
         }
         self.unplaced_refunds += other.unplaced_refunds;
         self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let rows = self.cohorts.values().chain(self.segments.values().flat_map(BTreeMap::values));
+        rows.map(|row| size_of::<LtvRow>() + row.flows.capacity() * size_of::<Flows>()).sum()
     }
 }
 

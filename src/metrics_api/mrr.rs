@@ -13,13 +13,17 @@ use crate::domain::cohort::Field;
 use crate::domain::dimensions::Dimension;
 use crate::domain::time::Day;
 use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
+use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group};
 use crate::engine::timelines::{PathId, Timelines};
 use crate::metrics_api::filters::Selector;
+use crate::metrics_api::kept::Summed;
 use crate::metrics_api::mrr_days::Days;
 pub use crate::metrics_api::mrr_days::{Interval, Stretch};
 use crate::metrics_api::question::{Filter, InvalidQuestion, Narrowing};
 use crate::metrics_api::standings::Standings;
+
+/// So many times fewer facts than paths are few: each looks at its own changes then.
+const FEW: usize = 16;
 
 /// The longest range of a question.
 pub const RANGE_DAYS_MAX: i32 = 40_000;
@@ -150,10 +154,8 @@ pub struct MrrPartial {
     pub flows: Vec<Flow>,
 }
 
-impl MrrPartial {
-    /// Both together: of shards, which share no customer.
-    #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
+impl Summed for MrrPartial {
+    fn merge(mut self, other: Self) -> Self {
         if self.flows.is_empty() {
             return other;
         }
@@ -162,49 +164,38 @@ impl MrrPartial {
         }
         self
     }
+
+    fn memory_bytes(&self) -> usize {
+        self.flows.capacity() * size_of::<Flow>()
+    }
 }
 
 /// What the facts of a shard say.
 pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestion) -> MrrPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return MrrPartial::default() };
-    let mut pass = Pass::new(dictionary, question, MrrPartial::default());
-    pass.standings.tabulate();
-    pass.customers = vec![0; dictionary.timelines.path_count()];
+    let mut pass = Pass::new(dictionary, question);
     let of = |kind| facts.of(Group { app, zone: question.zone, kind });
     of(FactKind::Payment).for_each(|fact| {
         if pass.is_first_payment(&fact.key) {
-            pass.first_payment(&fact.key, fact.sums());
+            pass.first_payment(&fact);
         }
     });
-    of(FactKind::Timeline).for_each(|fact| pass.timeline(&fact));
+    let path_count = dictionary.timelines.path_count();
+    let are_few = facts.len() < path_count / FEW;
+    if !are_few {
+        pass.standings.tabulate();
+        pass.customers = vec![0; path_count];
+    }
+    let mut take = |kind| match are_few {
+        true => of(kind).for_each(|fact| pass.timeline_alone(&fact)),
+        false => of(kind).for_each(|fact| pass.timeline(&fact)),
+    };
+    take(FactKind::Timeline);
     if question.without_refunded {
-        of(FactKind::UnrefundedTimeline).for_each(|fact| pass.timeline(&fact));
+        take(FactKind::UnrefundedTimeline);
     }
     pass.look_at_changes();
     MrrPartial { flows: pass.flows }
-}
-
-/// Brings what a shard said up to date with rows that were added to its facts since.
-pub fn follow(
-    partial: &mut MrrPartial,
-    rows: &[(FactKey, Sums)],
-    (dictionary, question): (&Dictionary, &MrrQuestion),
-) {
-    let Some(app) = dictionary.find_app(&question.app) else { return };
-    let mut pass = Pass::new(dictionary, question, std::mem::take(partial));
-    for (key, sums) in rows.iter().filter(|(key, _)| key.app == app && key.zone == question.zone) {
-        match key.kind {
-            FactKind::Payment if pass.is_first_payment(key) => {
-                pass.first_payment(key, *sums);
-            }
-            FactKind::Timeline => pass.timeline_alone(key, sums.count),
-            FactKind::UnrefundedTimeline if question.without_refunded => {
-                pass.timeline_alone(key, sums.count);
-            }
-            _ => (),
-        }
-    }
-    partial.flows = pass.flows;
 }
 
 /// Which tuples the question keeps.
@@ -232,16 +223,14 @@ struct Pass<'a> {
     standings: Standings<'a>,
     days: Days,
     flows: Vec<Flow>,
-    /// By path: customers whose timelines go on from it, or end with it.
+    /// By path: customers whose timelines go on from it, or end with it; empty if facts are few.
     customers: Vec<i64>,
 }
 
 impl<'a> Pass<'a> {
-    /// A pass that adds to what is known.
-    fn new(dictionary: &'a Dictionary, question: &MrrQuestion, known: MrrPartial) -> Self {
+    fn new(dictionary: &'a Dictionary, question: &MrrQuestion) -> Self {
         let (timelines, days) = (&dictionary.timelines, question.days());
-        let mut flows = known.flows;
-        flows.resize(days.marks().len(), Flow::default());
+        let flows = vec![Flow::default(); days.marks().len()];
         let standings =
             Standings::new(timelines, selector(dictionary, question), question.minor_micros());
         Self { timelines, standings, days, flows, customers: Vec::new() }
@@ -253,8 +242,9 @@ impl<'a> Pass<'a> {
 
     /// Apart from the loop, which passes over most payments.
     #[inline(never)]
-    fn first_payment(&mut self, key: &FactKey, sums: Sums) {
-        if let Some(flow) = self.days.place(key.day).and_then(|at| self.flows.get_mut(at)) {
+    fn first_payment(&mut self, fact: &FactRow<'_>) {
+        let sums = fact.sums();
+        if let Some(flow) = self.days.place(fact.key.day).and_then(|at| self.flows.get_mut(at)) {
             flow.first_payments += sums.count;
             flow.first_paid += sums.gross - sums.proceeds + sums.net;
         }
@@ -269,9 +259,9 @@ impl<'a> Pass<'a> {
     }
 
     /// Counts a timeline with all changes of its path, without a look at other timelines.
-    fn timeline_alone(&mut self, key: &FactKey, count: i64) {
-        let mut path = key.dims;
-        self.lapse(key.day, path, count);
+    fn timeline_alone(&mut self, fact: &FactRow<'_>) {
+        let (mut path, count) = (fact.key.dims, fact.sums().count);
+        self.lapse(fact.key.day, path, count);
         while path != 0 {
             let change = self.timelines.last_change(path);
             self.change(change.day, (change.before, path), count);
@@ -293,7 +283,7 @@ impl<'a> Pass<'a> {
         let changes = paths.zip(timelines.last_changes()).skip(1);
         // A path has a higher number than the one before it.
         for (path, change) in changes.rev() {
-            let count = self.customers[path as usize];
+            let Some(count) = self.customers.get(path as usize).copied() else { return };
             if count != 0 {
                 self.customers[change.before as usize] += count;
                 self.change(change.day, (change.before, path), count);

@@ -63,6 +63,8 @@ impl LiveShard {
             partition,
             shard,
             position,
+            kept_ltv: Default::default(),
+            kept_cohorts: Default::default(),
             kept_mrr: Default::default(),
             store,
             commit_gate: Arc::new(Mutex::new(())),

@@ -26,13 +26,16 @@ use crate::codec::stored::{
 use crate::domain::event::{BillingEvent, FieldError};
 use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
-use crate::engine::facts::{FactKey, Sums};
+use crate::engine::facts::FactTable;
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::refusal::Refusal;
 use crate::engine::shard::{CustomerKey, History, Offer, Shard, Verdict, customer_key};
 use crate::engine::standing::{Standing, standings};
+use crate::metrics_api::cohorts::{self, CohortPartial, CohortQuestion};
 use crate::metrics_api::kept::Kept;
+use crate::metrics_api::ltv::{self, LtvPartial};
 use crate::metrics_api::mrr::{self, MrrPartial, MrrQuestion};
+use crate::metrics_api::question::LtvQuestion;
 use crate::store::{Store, StoreError, Table};
 use crate::stream::{DeadLetter, Fingerprint, NextOffset, Partition, Record};
 
@@ -109,6 +112,8 @@ pub struct LiveShard {
     pub partition: Partition,
     pub shard: Shard,
     pub position: Position,
+    kept_ltv: Kept<LtvQuestion, LtvPartial>,
+    kept_cohorts: Kept<CohortQuestion, CohortPartial>,
     kept_mrr: Kept<MrrQuestion, MrrPartial>,
     store: Arc<dyn Store>,
     /// Held while a commit is between memory and store, so that a reader of ledgers sees no gap.
@@ -231,14 +236,27 @@ impl LiveShard {
         self.shard.rules()
     }
 
+    /// What the shard says of lifetime value: by the curves where they know the answer, else by the
+    /// facts.
+    pub fn ltv(&self, question: &LtvQuestion) -> LtvPartial {
+        let Shard { facts, curves, dictionary, recent, .. } = &self.shard;
+        let partial = |facts: &FactTable| ltv::partial(facts, dictionary, question);
+        ltv::partial_of_curves(curves, dictionary, question)
+            .unwrap_or_else(|| self.kept_ltv.ask(question, (facts, recent), partial))
+    }
+
+    /// What the facts say of install cohorts.
+    pub fn cohorts(&self, question: &CohortQuestion) -> CohortPartial {
+        let Shard { facts, dictionary, recent, .. } = &self.shard;
+        let partial = |facts: &FactTable| cohorts::partial(facts, dictionary, question);
+        self.kept_cohorts.ask(question, (facts, recent), partial)
+    }
+
     /// What the facts say of recurring revenue.
     pub fn mrr(&self, question: &MrrQuestion) -> MrrPartial {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let whole = || mrr::partial(facts, dictionary, question);
-        let follow = |known: &mut MrrPartial, rows: &[(FactKey, Sums)]| {
-            mrr::follow(known, rows, (dictionary, question));
-        };
-        self.kept_mrr.ask(question, recent, (whole, follow))
+        let partial = |facts: &FactTable| mrr::partial(facts, dictionary, question);
+        self.kept_mrr.ask(question, (facts, recent), partial)
     }
 
     /// What a reader needs to read ledgers and stored rows without holding up the ingest.

@@ -5,7 +5,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
-use crate::engine::shard::Shard;
 use crate::http::adapty::cohort_body::AdaptyCohorts;
 use crate::http::adapty::cohort_csv::csv;
 use crate::http::adapty::document::AdaptyCohortRequest;
@@ -21,7 +20,9 @@ use crate::http::freshness::blocking;
 use crate::http::json::Json;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::metrics_api::cohorts::{Cells, CohortPartial, CohortQuestion, partial, table};
+use crate::metrics_api::cohorts::{Cells, CohortPartial, CohortQuestion, table};
+use crate::metrics_api::kept::Summed;
+use crate::state::LiveShard;
 
 /// Install cohorts, as Adapty's clients ask for them.
 ///
@@ -87,7 +88,7 @@ fn respond(
     question: &CohortQuestion,
     asked: &Asked<CohortRequest>,
 ) -> Result<Response, Problem> {
-    let look = |shard: &Shard| partial(&shard.facts, &shard.dictionary, question);
+    let look = |shard: &LiveShard| shard.cohorts(question);
     let (whole, freshness) = merged(state, look, CohortPartial::merge)?;
     let body = AdaptyCohorts::new(&table(question, &whole));
     let headers = headers(&freshness, asked);

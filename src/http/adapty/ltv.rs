@@ -6,7 +6,6 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::cohort::Anchor;
-use crate::engine::shard::Shard;
 use crate::http::adapty::document::AdaptyLtvRequest;
 use crate::http::adapty::ltv_body::{AdaptyLtv, csv};
 use crate::http::adapty::request::{
@@ -21,9 +20,11 @@ use crate::http::freshness::blocking;
 use crate::http::json::Json;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::metrics_api::ltv::{LtvPartial, partial};
+use crate::metrics_api::kept::Summed;
+use crate::metrics_api::ltv::LtvPartial;
 use crate::metrics_api::ltv_table::table;
 use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
+use crate::state::LiveShard;
 
 /// Lifetime value of paying customers, as Adapty's clients ask for it.
 ///
@@ -87,7 +88,7 @@ fn respond(
     asked: &Asked<LtvRequest>,
 ) -> Result<Response, Problem> {
     let question = question(place, &asked.request);
-    let look = |shard: &Shard| partial(&shard.facts, &shard.dictionary, &question);
+    let look = |shard: &LiveShard| shard.ltv(&question);
     let (whole, freshness) = merged(state, look, LtvPartial::merge)?;
     let table = table(&question, &whole);
     let headers = headers(&freshness, asked);

@@ -20,7 +20,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::domain::time::{Width, Zone};
-use crate::engine::shard::Shard;
 use crate::http::asking;
 use crate::http::compat::{
     Allowance, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers, credentials, pairs,
@@ -28,6 +27,7 @@ use crate::http::compat::{
 use crate::http::freshness::blocking;
 use crate::http::state::HttpState;
 use crate::metrics_api::commerce::{CommercePartial, CommerceQuestion, partial};
+use crate::state::LiveShard;
 
 pub use body::{
     CodatComponent, CodatDimension, CodatFigure, CodatItem, CodatItemFigures, CodatMeasure,
@@ -156,7 +156,9 @@ async fn answer(
     let question = question(state, app, &asked);
     let held = state.clone();
     let (whole, freshness) = blocking(move || {
-        let of_shard = |shard: &Shard| partial(&shard.facts, &shard.dictionary, &question);
+        let of_shard = |LiveShard { shard, .. }: &LiveShard| {
+            partial(&shard.facts, &shard.dictionary, &question)
+        };
         asking::merged(&held, of_shard, CommercePartial::merge)
     })
     .await?;
