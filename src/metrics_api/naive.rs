@@ -12,6 +12,7 @@ use crate::domain::time::{Day, Width};
 use crate::engine::curves::{CohortCurves, CurvesConfig, ZonesKept};
 use crate::engine::dictionary::{Dictionary, Mark};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
+use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvGroup};
 use crate::metrics_api::question::{
     AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
