@@ -18,7 +18,7 @@ pub fn merged<P: Default + Send>(
     merge: impl Fn(P, P) -> P,
 ) -> Result<(P, Freshness), Problem> {
     let (partials, freshness) = gather(state, |shard| Ok(partial(shard)))?;
-    Ok((partials.into_iter().fold(P::default(), merge), freshness))
+    Ok((partials.into_iter().reduce(merge).unwrap_or_default(), freshness))
 }
 
 /// Lifetime value.

@@ -132,7 +132,7 @@ impl<'a> Maker<'a> {
         let is_gathering = last >= self.question.today;
         let (mut through, mut paying, mut is_running) = (Flows::default(), 0, false);
         let mut cells = Vec::new();
-        for (slot, period) in self.cells.iter().enumerate().take(money.flows.len()) {
+        for (slot, period) in self.cells.iter().enumerate().take(money.reached()) {
             let (money, cell) = (money.at(slot), counts.at(slot));
             through += money;
             paying += cell.unrefunded;

@@ -93,6 +93,12 @@ impl LtvRow {
         self.heads == Heads::default() && self.flows.iter().all(|flows| *flows == Flows::default())
     }
 
+    /// How many of the asked ages there are up to the last at which anything came.
+    pub(crate) fn reached(&self) -> usize {
+        let last = self.flows.iter().rposition(|flows| *flows != Flows::default());
+        last.map_or(0, |slot| slot + 1)
+    }
+
     /// What came at an asked age.
     pub(crate) fn at(&self, slot: usize) -> Flows {
         self.flows.get(slot).copied().unwrap_or_default()

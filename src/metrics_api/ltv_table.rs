@@ -95,7 +95,7 @@ impl Maker<'_> {
     ) -> LtvTableRow {
         let heads = cohorts.clone().map(|row| row.heads.of(self.question.per)).sum();
         let (mut to_date, mut points) = (Flows::default(), Vec::new());
-        let reached = cohorts.clone().map(|row| row.flows.len()).max().unwrap_or(0);
+        let reached = cohorts.clone().map(LtvRow::reached).max().unwrap_or(0);
         for slot in 0..reached.max(self.ages.len()) {
             cohorts.clone().for_each(|row| to_date += row.at(slot));
             let has_begun = |age: &u32| match self.question.age {

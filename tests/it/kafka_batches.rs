@@ -117,7 +117,7 @@ fn every_one_of_many_starts_gets_all_records_from_its_offset_on(way: Consumption
     let writer = Writer::begin(&settings.events_topic);
     let mut reader = Reader::join(&settings, &topics);
     let mut random = ChaCha8Rng::seed_from_u64(7);
-    for round in 0..200 {
+    for round in 0..100 {
         // All of them at first; later some start again while the others go on.
         let mut from = Vec::new();
         for partition in 0..PARTITIONS {

@@ -17,6 +17,7 @@ use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::engine::shard::{Shard, split_customer_key};
 use ltvstream::metrics_api::cohorts::{self, Cells, CohortQuestion};
 use ltvstream::metrics_api::ltv;
+use ltvstream::metrics_api::ltv_table::table;
 use ltvstream::metrics_api::mrr::{self, ChurnWindow, Interval, MrrQuestion};
 use ltvstream::metrics_api::mrr_answer;
 use ltvstream::metrics_api::question::{
@@ -328,7 +329,6 @@ fn ltv_questions() -> [LtvQuestion; 3] {
     };
     let by_payments = LtvQuestion {
         age: AgeBasis::Payments,
-        segment_by: None,
         refunds: RefundDating::AtPurchase,
         ..by_country.clone()
     };
@@ -362,6 +362,7 @@ fn answers(live: &LiveShard) -> (Vec<[String; 2]>, usize) {
     for question in &ltv_questions() {
         let given = [live.ltv(question), ltv::partial(facts, dictionary, question)];
         rows += given[0].cohorts.len();
+        answers.push(given.clone().map(|partial| format!("{:?}", table(question, &partial))));
         answers.push(given.map(|partial| format!("{:?}", ltv::answer(question, partial))));
     }
     for question in &cohort_questions() {
