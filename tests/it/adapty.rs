@@ -454,6 +454,59 @@ async fn csv_has_the_numbers_of_json() {
     assert_eq!(text.lines().count(), 10);
 }
 
+/// The bodies of the vendor's reference pages, as its curl lines send them.
+#[tokio::test]
+async fn the_requests_of_the_vendors_pages_are_answered() {
+    let lines = "
+        a install 2024-04-03 - country=US store=app_store attribution_source=appsflyer \
+            attribution_status=organic attribution_channel=social_media
+        a purchase 2024-04-04 10.00 chain=a period=P1M product_id=monthly \
+            offer_category=introductory
+        a renewal 2024-05-04 10.00 chain=a tx=a2 period=P1M product_id=monthly
+        b install 2024-04-05 - country=DE store=app_store
+        b purchase 2024-04-06 20.00 chain=b period=P1M product_id=monthly
+        c install 2024-05-05 - country=US store=app_store
+        c purchase 2024-05-06 40.00 chain=c period=P1Y product_id=annual";
+    let service = service(&events(lines)).await;
+    let ltv = r#"{
+        "filters": {
+            "date": ["2024-01-01", "2024-12-31"],
+            "compare_date": ["2023-01-01", "2023-12-31"],
+            "offer_category": ["introductory"],
+            "store": ["app_store"],
+            "country": ["us"],
+            "attribution_source": ["appsflyer"],
+            "attribution_status": ["organic"],
+            "attribution_channel": ["social_media"]
+        },
+        "period_unit": "quarter",
+        "period_type": "renewals",
+        "segmentation": "store_product_id",
+        "format": "csv"
+    }"#;
+    let answer = post(&service, LTV, &[KEY], ltv).await;
+    let expected = "accounting_type,segment,cohort_size,ltv,1,2\n\
+                    revenue,Total,1,20.0,10.0,20.0\n\
+                    revenue,monthly,1,20.0,10.0,20.0\n";
+    assert!(answer.text.starts_with(expected), "{}", answer.text);
+    assert_eq!(answer.header("x-ltvstream-ignored"), "filters.compare_date");
+    let cohort = r#"{
+        "filters": {
+            "date": ["2024-04-01", "2024-09-30"],
+            "store": ["app_store"],
+            "country": ["us"]
+        },
+        "period_unit": "month",
+        "period_type": "renewals",
+        "value_type": "absolute",
+        "value_field": "subscriptions"
+    }"#;
+    let answer = post(&service, COHORT, &[KEY], cohort).await;
+    let row = |title: &str, installs: i64, revenue: f64| json!({"title": title, "total_installs": installs, "total_revenue_usd": revenue});
+    let rows = [row("Total", 2, 60.0), row("2024-04-01", 1, 20.0), row("2024-05-01", 1, 40.0)];
+    assert_holds(&answer.json()["data"], &json!(rows), "cohort");
+}
+
 #[tokio::test]
 async fn readers_of_known_clients_find_what_they_look_for() {
     let service = service(&adapty()).await;
