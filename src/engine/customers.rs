@@ -14,6 +14,13 @@ use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
 use crate::engine::row_index::RowIndex;
 
+/// Whether the store holds anything of a customer whose history is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HasHistory {
+    Surely,
+    Perhaps,
+}
+
 /// Where a customer's row lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CustomerAt(u32);

@@ -22,7 +22,7 @@ use crate::domain::rules::{AppRules, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::{CohortCurves, CurvesConfig};
 use crate::engine::customer::{Customer, suspended};
-use crate::engine::customers::{CustomerAt, Customers, Vacancy};
+use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::delta::{FactDelta, join};
@@ -78,7 +78,7 @@ pub enum Offer {
     /// Done.
     Done(Verdict),
     /// Nothing happened yet: offer the event again with the stored history of this customer.
-    NeedsHistory(CustomerKey),
+    NeedsHistory(CustomerKey, HasHistory),
 }
 
 /// What has changed since the last commit and must be stored together.
@@ -247,7 +247,7 @@ impl Shard {
         let found = match (self.customers.find(app, customer_id), &history) {
             (Ok(at), _) => Ok(at),
             (Err(_), None) if !self.is_all_resident => {
-                return Offer::NeedsHistory(customer_key(app, customer_id));
+                return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
             }
             (Err(vacancy), Some(history)) if !history.events.is_empty() => {
                 Ok(self.admit(vacancy, customer_id, (app, rules), history))
@@ -267,14 +267,14 @@ impl Shard {
             }
         };
         let Some(customer) = self.customers.meet(at) else {
-            return Offer::NeedsHistory(customer_key(app, customer_id));
+            return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
         };
         let may_be_repeat = customer.may_have(&event.event_id);
         let standing = customer.appendable(&event, rules.zero_payments);
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
             (true, None) if customer.chunks > 0 => {
-                return Offer::NeedsHistory(customer_key(app, customer_id));
+                return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Surely);
             }
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
@@ -430,7 +430,7 @@ impl Shard {
         let stored = match history {
             Some(history) => history,
             None if is_whole => History::default(),
-            None => return Offer::NeedsHistory(key),
+            None => return Offer::NeedsHistory(key, HasHistory::Perhaps),
         };
         let mut events = stored.events;
         events.extend(self.pending(app, &event.customer_id));

@@ -32,10 +32,7 @@ pub fn revenue(
     state: &HttpState,
     question: &RevenueQuestion,
 ) -> Result<(RevenueAnswer, Freshness), Problem> {
-    let partial = |LiveShard { shard, .. }: &LiveShard| {
-        revenue::partial(&shard.facts, &shard.dictionary, question)
-    };
-    let (whole, freshness) = merged(state, partial, RevenuePartial::merge)?;
+    let (whole, freshness) = merged(state, |shard| shard.revenue(question), RevenuePartial::merge)?;
     Ok((revenue::answer(question, &whole), freshness))
 }
 

@@ -13,6 +13,7 @@ use crate::metrics_api::ages::Seen;
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::Selector;
 use crate::metrics_api::grid::Grid;
+use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv_answer::Note;
 use crate::metrics_api::question::{Filter, InvalidQuestion, RefundDating};
 
@@ -106,10 +107,8 @@ pub struct RevenuePartial {
     pub segments: BTreeMap<String, BTreeMap<i32, RevenueSums>>,
 }
 
-impl RevenuePartial {
-    /// Both together: of shards, which share no customer.
-    #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
+impl Summed for RevenuePartial {
+    fn merge(mut self, other: Self) -> Self {
         for (value, buckets) in other.segments {
             let into = self.segments.entry(value).or_default();
             for (ordinal, sums) in buckets {
@@ -117,6 +116,10 @@ impl RevenuePartial {
             }
         }
         self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.segments.values().map(|buckets| buckets.len() * size_of::<RevenueSums>()).sum()
     }
 }
 
@@ -247,7 +250,9 @@ pub fn answer(question: &RevenueQuestion, partial: &RevenuePartial) -> RevenueAn
     let unfiltered = question.filters.is_empty();
     let maker = Maker { question, through, range: range(question, &overall) };
     let segmented = question.segment_by.is_some();
-    let segments = partial.segments.iter().filter(|_| segmented);
+    let is_empty =
+        |buckets: &BTreeMap<i32, RevenueSums>| buckets.values().all(RevenueSums::is_zero);
+    let segments = partial.segments.iter().filter(|(_, buckets)| segmented && !is_empty(buckets));
     RevenueAnswer {
         overall: maker.group(&overall, unfiltered),
         segments: segments

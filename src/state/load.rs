@@ -64,6 +64,7 @@ impl LiveShard {
             shard,
             position,
             kept_ltv: Default::default(),
+            kept_revenue: Default::default(),
             kept_cohorts: Default::default(),
             kept_mrr: Default::default(),
             store,

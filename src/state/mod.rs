@@ -26,6 +26,7 @@ use crate::codec::stored::{
 use crate::domain::event::{BillingEvent, FieldError};
 use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
+use crate::engine::customers::HasHistory;
 use crate::engine::facts::FactTable;
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::refusal::Refusal;
@@ -36,6 +37,7 @@ use crate::metrics_api::kept::Kept;
 use crate::metrics_api::ltv::{self, LtvPartial};
 use crate::metrics_api::mrr::{self, MrrPartial, MrrQuestion};
 use crate::metrics_api::question::LtvQuestion;
+use crate::metrics_api::revenue::{self, RevenuePartial, RevenueQuestion};
 use crate::store::{Store, StoreError, Table};
 use crate::stream::{DeadLetter, Fingerprint, NextOffset, Partition, Record};
 
@@ -113,6 +115,7 @@ pub struct LiveShard {
     pub shard: Shard,
     pub position: Position,
     kept_ltv: Kept<LtvQuestion, LtvPartial>,
+    kept_revenue: Kept<RevenueQuestion, RevenuePartial>,
     kept_cohorts: Kept<CohortQuestion, CohortPartial>,
     kept_mrr: Kept<MrrQuestion, MrrPartial>,
     store: Arc<dyn Store>,
@@ -172,16 +175,16 @@ impl LiveShard {
         recorded_at: Timestamp,
     ) -> Result<Outcome, StateError> {
         let mut offer = self.shard.offer(event, recorded_at, None);
-        if let Offer::NeedsHistory(key) = offer {
-            let history = self.history(&key)?;
+        if let Offer::NeedsHistory(customer, has_history) = offer {
+            let history = self.history(&customer, has_history)?;
             offer = self.shard.offer(event, recorded_at, Some(history));
         }
         Ok(match offer {
             Offer::Done(Verdict::Accepted { is_suspended }) => Outcome::Accepted { is_suspended },
             Offer::Done(Verdict::Repeated) => Outcome::Repeated,
             Offer::Done(Verdict::Refused(refusal)) => Outcome::Refused(refusal.into()),
-            Offer::NeedsHistory(key) => {
-                let key = describe_key(&key);
+            Offer::NeedsHistory(customer, _) => {
+                let key = describe_key(&customer);
                 let message = "history was asked for twice".to_owned();
                 return Err(StoreError::Corrupt { table: "history", key, message }.into());
             }
@@ -194,10 +197,11 @@ impl LiveShard {
     }
 
     /// The stored ledger of a customer.
-    fn history(&self, key: &CustomerKey) -> Result<History, StateError> {
+    fn history(&self, key: &CustomerKey, has: HasHistory) -> Result<History, StateError> {
         let mut history = History::default();
-        // Most customers that are asked for are new: a filter answers that without a read.
-        if self.store.get(Table::History, &chunk_key(key, 0))?.is_none() {
+        // Most of those that may have none are new: a filter answers that without a read.
+        let may_be_new = has == HasHistory::Perhaps;
+        if may_be_new && self.store.get(Table::History, &chunk_key(key, 0))?.is_none() {
             return Ok(history);
         }
         self.store.scan(Table::History, key, &mut |row, value| {
@@ -245,6 +249,13 @@ impl LiveShard {
             .unwrap_or_else(|| self.kept_ltv.ask(question, (facts, recent), partial))
     }
 
+    /// What the facts say of revenue by calendar bucket.
+    pub fn revenue(&self, question: &RevenueQuestion) -> RevenuePartial {
+        let Shard { facts, dictionary, recent, .. } = &self.shard;
+        let partial = |facts: &FactTable| revenue::partial(facts, dictionary, question);
+        self.kept_revenue.ask(question, (facts, recent), partial)
+    }
+
     /// What the facts say of install cohorts.
     pub fn cohorts(&self, question: &CohortQuestion) -> CohortPartial {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
@@ -278,7 +289,7 @@ impl LiveShard {
         };
         let key = customer_key(app, customer_id);
         let _gate = self.commit_gate.lock();
-        let mut events = self.history(&key)?.events;
+        let mut events = self.history(&key, HasHistory::Perhaps)?.events;
         events.extend(self.shard.pending(app, customer_id));
         if events.is_empty() {
             return Ok(None);

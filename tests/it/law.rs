@@ -23,6 +23,7 @@ use ltvstream::metrics_api::mrr_answer;
 use ltvstream::metrics_api::question::{
     AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
 };
+use ltvstream::metrics_api::revenue::{self, RevenueQuestion};
 use ltvstream::state::{Arrival, LiveShard, Outcome};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
@@ -335,6 +336,32 @@ fn ltv_questions() -> [LtvQuestion; 3] {
     [by_country, of_country, by_payments]
 }
 
+/// By country and month, with refunds told at the purchase; and all, by week.
+fn revenue_questions() -> [RevenueQuestion; 2] {
+    let until = "2025-06-01".parse().unwrap();
+    let by_country = RevenueQuestion {
+        app: "world".to_owned(),
+        zone: 2,
+        width: Width::Month,
+        from: None,
+        to: None,
+        filters: Vec::new(),
+        segment_by: Some(Field::Dimension(Dimension::Country)),
+        until,
+        today: until,
+        refunds: RefundDating::AtPurchase,
+    };
+    let from = Some("2024-02-01".parse().unwrap());
+    let all = RevenueQuestion {
+        width: Width::Week,
+        from,
+        segment_by: None,
+        refunds: RefundDating::AtRefund,
+        ..by_country.clone()
+    };
+    [by_country, all]
+}
+
 /// Along payments and along days.
 fn cohort_questions() -> [CohortQuestion; 2] {
     [Cells::Payments, Cells::Days(vec![0, 7, 31, 183])].map(|cells| CohortQuestion {
@@ -364,6 +391,10 @@ fn answers(live: &LiveShard) -> (Vec<[String; 2]>, usize) {
         rows += given[0].cohorts.len();
         answers.push(given.clone().map(|partial| format!("{:?}", table(question, &partial))));
         answers.push(given.map(|partial| format!("{:?}", ltv::answer(question, partial))));
+    }
+    for question in &revenue_questions() {
+        let given = [live.revenue(question), revenue::partial(facts, dictionary, question)];
+        answers.push(given.map(|partial| format!("{:?}", revenue::answer(question, &partial))));
     }
     for question in &cohort_questions() {
         let given = [live.cohorts(question), cohorts::partial(facts, dictionary, question)];
