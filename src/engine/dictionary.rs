@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
 use crate::engine::row_index::RowIndex;
+use crate::engine::slices::Slices;
 use crate::engine::timelines::{TimelineEntry, Timelines};
 
 /// Number of an app within a shard.
@@ -102,10 +103,7 @@ pub struct Dictionary {
     /// The values of all tuples again, by dimension: a filter reads one of them.
     columns: [Vec<TextId>; Dimension::COUNT],
     tuple_ids: RowIndex,
-    /// The marks of all signatures, one after the other, and where each begins and ends.
-    marks: Vec<Mark>,
-    bounds: Vec<u32>,
-    signature_ids: RowIndex,
+    signatures: Slices<Mark>,
     /// Tuples that events named, by the hash of the texts they named them with.
     named: RowIndex,
     hasher: DefaultHashBuilder,
@@ -126,9 +124,7 @@ impl Default for Dictionary {
             tuples: Vec::new(),
             columns: Default::default(),
             tuple_ids: RowIndex::default(),
-            marks: Vec::new(),
-            bounds: vec![0],
-            signature_ids: RowIndex::default(),
+            signatures: Slices::default(),
             named: RowIndex::default(),
             hasher: DefaultHashBuilder::default(),
             merges: HashMap::new(),
@@ -139,7 +135,6 @@ impl Default for Dictionary {
         };
         dictionary.add_text(String::new());
         dictionary.add_tuple(Tuple::default());
-        dictionary.add_signature(&[]);
         dictionary
     }
 }
@@ -342,10 +337,8 @@ impl Dictionary {
             Ok(place) => set[place] = set[place].and(mark),
             Err(place) => set.insert(place, mark),
         }
-        let hash = self.hasher.hash_one(&set);
-        let known = self.signature_ids.find(hash, |id| self.signature(id) == set);
-        let id = known.unwrap_or_else(|| {
-            let id = self.add_signature(&set);
+        let id = self.signatures.find(&set).unwrap_or_else(|| {
+            let id = self.signatures.push(&set);
             self.fresh.push(Entry::Signature(id, set));
             id
         });
@@ -356,23 +349,14 @@ impl Dictionary {
         id
     }
 
-    fn add_signature(&mut self, set: &[Mark]) -> SignatureId {
-        let id = next_id(self.signature_count());
-        self.signature_ids.insert(self.hasher.hash_one(set), id);
-        self.marks.extend(set);
-        self.bounds.push(next_id(self.marks.len()));
-        id
-    }
-
     /// The marks of a signature, by rising tuple.
     pub fn signature(&self, id: SignatureId) -> &[Mark] {
-        let bounds = self.bounds.get(id as usize..).and_then(<[u32]>::first_chunk);
-        bounds.map_or(&[], |[start, end]| &self.marks[*start as usize..*end as usize])
+        self.signatures.get(id)
     }
 
     /// How many signatures have a number.
     pub fn signature_count(&self) -> usize {
-        self.bounds.len() - 1
+        self.signatures.count()
     }
 
     /// What was interned since the last call, and the number of its first entry over all kinds.
@@ -406,7 +390,7 @@ impl Dictionary {
                 self.add_tuple(tuple);
             }
             Entry::Signature(_, set) => {
-                self.add_signature(&set);
+                self.signatures.push(&set);
             }
             Entry::Timeline(_) => {}
         }
@@ -418,11 +402,10 @@ impl Dictionary {
         let texts: usize = self.texts.iter().map(|text| text.capacity() + 24).sum();
         let columns: usize = self.columns.iter().map(|column| column.capacity() * 4).sum();
         let tuples = self.tuples.capacity() * size_of::<Tuple>() + columns;
-        let signatures = self.marks.capacity() * size_of::<Mark>() + self.bounds.capacity() * 4;
-        let indexes = [&self.text_ids, &self.tuple_ids, &self.signature_ids, &self.named];
+        let indexes = [&self.text_ids, &self.tuple_ids, &self.named];
         texts
             + tuples
-            + signatures
+            + self.signatures.memory_bytes()
             + self.timelines.memory_bytes()
             + indexes.map(RowIndex::memory_bytes).iter().sum::<usize>()
             + self.merges.capacity() * 20

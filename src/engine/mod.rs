@@ -22,5 +22,6 @@ pub mod recent;
 pub mod refusal;
 pub mod row_index;
 pub mod shard;
+pub mod slices;
 pub mod standing;
 pub mod timelines;

@@ -21,6 +21,7 @@ use crate::domain::money::Amounts;
 use crate::domain::period::Period;
 use crate::domain::time::Day;
 use crate::engine::row_index::RowIndex;
+use crate::engine::slices::Slices;
 
 /// Number of terms; 0 is a trial.
 pub type TermsId = u32;
@@ -117,57 +118,10 @@ impl<T: Hash + Eq> Interner<T> {
     }
 }
 
-/// States with numbers in order of arrival. Their elements lie one after the other: most states
-/// have one, and questions read them all.
-struct States {
-    elements: Vec<Element>,
-    /// Where the elements of a state end, by its number.
-    ends: Vec<u32>,
-    ids: RowIndex,
-    hasher: DefaultHashBuilder,
-}
-
-impl States {
-    /// With the empty state as number 0.
-    fn new() -> Self {
-        let (elements, ends, ids) = (Vec::new(), Vec::new(), RowIndex::default());
-        let mut states = Self { elements, ends, ids, hasher: DefaultHashBuilder::default() };
-        states.push(&[]);
-        states
-    }
-
-    fn get(&self, id: StateId) -> &[Element] {
-        let end = |id: usize| self.ends.get(id).copied().unwrap_or_default() as usize;
-        let id = id as usize;
-        let start = id.checked_sub(1).map_or(0, end);
-        self.elements.get(start..end(id)).unwrap_or_default()
-    }
-
-    fn find(&self, state: &[Element]) -> Option<StateId> {
-        self.ids.find(self.hasher.hash_one(state), |id| self.get(id) == state)
-    }
-
-    fn push(&mut self, state: &[Element]) -> StateId {
-        // Memory ends long before four thousand million states, or elements.
-        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let id = number(self.ends.len());
-        self.ids.insert(self.hasher.hash_one(state), id);
-        self.elements.extend_from_slice(state);
-        self.ends.push(number(self.elements.len()));
-        id
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.elements.capacity() * size_of::<Element>()
-            + self.ends.capacity() * size_of::<u32>()
-            + self.ids.memory_bytes()
-    }
-}
-
 /// The interned terms, states and paths of a shard.
 pub struct Timelines {
     terms: Interner<Terms>,
-    states: States,
+    states: Slices<Element>,
     paths: Interner<Change>,
     fresh: Vec<TimelineEntry>,
     /// Kept between calls so that a renewal allocates nothing.
@@ -179,7 +133,7 @@ impl Default for Timelines {
     fn default() -> Self {
         Self {
             terms: Interner::new(Terms::Trial),
-            states: States::new(),
+            states: Slices::default(),
             paths: Interner::new(BEGINNING),
             fresh: Vec::new(),
             running: Vec::new(),
@@ -227,16 +181,12 @@ impl Timelines {
 
     /// The subscriptions that run in each state, by number.
     pub fn states(&self) -> impl ExactSizeIterator<Item = &[Element]> {
-        let mut start = 0;
-        self.states.ends.iter().map(move |end| {
-            let from = std::mem::replace(&mut start, *end as usize);
-            self.states.elements.get(from..start).unwrap_or_default()
-        })
+        self.states.iter()
     }
 
     /// How many states have a number.
     pub fn state_count(&self) -> usize {
-        self.states.ends.len()
+        self.states.count()
     }
 
     /// Number of a path, given at its first use.

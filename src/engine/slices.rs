@@ -1,0 +1,92 @@
+//! Slices with numbers in order of arrival, found by what they hold.
+
+use std::hash::{BuildHasher as _, Hash};
+
+use hashbrown::DefaultHashBuilder;
+
+use crate::engine::row_index::RowIndex;
+
+/// Different slices, one after the other in memory: most are short, and questions read them all.
+/// The empty slice has number 0.
+pub struct Slices<T> {
+    items: Vec<T>,
+    /// Where each slice ends, by its number.
+    ends: Vec<u32>,
+    ids: RowIndex,
+    hasher: DefaultHashBuilder,
+}
+
+impl<T: Copy + Eq + Hash> Default for Slices<T> {
+    fn default() -> Self {
+        let (items, ends, ids) = (Vec::new(), Vec::new(), RowIndex::default());
+        let mut slices = Self { items, ends, ids, hasher: DefaultHashBuilder::default() };
+        slices.push(&[]);
+        slices
+    }
+}
+
+impl<T: Copy + Eq + Hash> Slices<T> {
+    /// The slice of a number; the empty one of a number that none has.
+    pub fn get(&self, id: u32) -> &[T] {
+        let end = |id: usize| self.ends.get(id).copied().unwrap_or_default() as usize;
+        let id = id as usize;
+        let start = id.checked_sub(1).map_or(0, end);
+        self.items.get(start..end(id)).unwrap_or_default()
+    }
+
+    /// The number of a slice that is there.
+    pub fn find(&self, slice: &[T]) -> Option<u32> {
+        self.ids.find(self.hasher.hash_one(slice), |id| self.get(id) == slice)
+    }
+
+    /// Adds a slice that is not there, and returns its number.
+    pub fn push(&mut self, slice: &[T]) -> u32 {
+        // Memory ends long before four thousand million slices, or items.
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let id = number(self.ends.len());
+        self.ids.insert(self.hasher.hash_one(slice), id);
+        self.items.extend_from_slice(slice);
+        self.ends.push(number(self.items.len()));
+        id
+    }
+
+    /// How many slices there are.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// All slices, by number.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[T]> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let from = std::mem::replace(&mut start, *end as usize);
+            self.items.get(from..start).unwrap_or_default()
+        })
+    }
+
+    /// Bytes of memory held.
+    pub fn memory_bytes(&self) -> usize {
+        self.items.capacity() * size_of::<T>()
+            + self.ends.capacity() * size_of::<u32>()
+            + self.ids.memory_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_found_by_what_they_hold_and_read_by_their_numbers() {
+        let mut slices = Slices::default();
+        let all: [&[u8]; 4] = [&[], &[7], &[7, 8], &[8, 7]];
+        for (id, slice) in (1..).zip(&all[1..]) {
+            assert_eq!((slices.find(slice), slices.push(slice)), (None, id));
+        }
+        for (id, slice) in (0..).zip(all) {
+            assert_eq!((slices.find(slice), slices.get(id)), (Some(id), slice));
+        }
+        assert_eq!(slices.iter().collect::<Vec<_>>(), all);
+        assert_eq!((slices.count(), slices.find(&[8]), slices.get(9)), (4, None, &[][..]));
+    }
+}
