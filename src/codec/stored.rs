@@ -85,8 +85,8 @@ pub fn encode_chunk<'a>(
     })
 }
 
-/// The events of a chunk.
-pub fn decode_chunk(key: &[u8], bytes: &[u8]) -> Result<Vec<LedgerEvent<'static>>, StoredError> {
+/// The events of a chunk, which borrow their texts from it.
+pub fn decode_chunk<'a>(key: &[u8], bytes: &'a [u8]) -> Result<Vec<LedgerEvent<'a>>, StoredError> {
     let payload = open(key, bytes)?;
     let (count, mut rest) = postcard::take_from_bytes::<usize>(payload)
         .map_err(|_| StoredError::Malformed("number of events"))?;
@@ -94,7 +94,7 @@ pub fn decode_chunk(key: &[u8], bytes: &[u8]) -> Result<Vec<LedgerEvent<'static>
     let mut events = Vec::with_capacity(count.min(rest.len()));
     for _ in 0..count {
         let (event, after) = unpack(rest).map_err(|error| StoredError::Malformed(error.0))?;
-        events.push(event.into_owned());
+        events.push(event);
         rest = after;
     }
     if rest.is_empty() { Ok(events) } else { Err(StoredError::Malformed("trailing bytes")) }

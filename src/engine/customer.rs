@@ -116,7 +116,7 @@ impl Customer {
     }
 
     /// Takes note of a ledger walked from its beginning.
-    pub fn reset(&mut self, fold: Fold, ledger: &Ledger, standings: &[Standing]) {
+    pub fn reset(&mut self, fold: Fold, ledger: &Ledger<'_>, standings: &[Standing]) {
         self.fold = fold;
         self.newest_at = ledger.events().last().map(|event| event.at);
         self.has_suspended =
@@ -192,7 +192,7 @@ impl Customer {
 }
 
 /// The suspended events of a ledger, in order.
-pub fn suspended(ledger: &Ledger, standings: &[Standing]) -> Vec<(Box<str>, Suspension)> {
+pub fn suspended(ledger: &Ledger<'_>, standings: &[Standing]) -> Vec<(Box<str>, Suspension)> {
     let events = ledger.events().iter().zip(standings);
     events
         .filter_map(|(event, standing)| match standing {

@@ -17,7 +17,8 @@ use crate::engine::row_index::RowIndex;
 /// Whether the store holds anything of a customer whose history is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HasHistory {
-    Surely,
+    /// So many chunks.
+    Chunks(u32),
     Perhaps,
 }
 

@@ -87,7 +87,7 @@ pub struct Scribe<'a> {
 }
 
 /// Appends the facts of a whole ledger to the scribe's delta, and returns the fold at its end.
-pub fn facts(ledger: &Ledger, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) {
+pub fn facts(ledger: &Ledger<'_>, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standing>) {
     let standings = standings(ledger, scribe.rules.zero_payments);
     let refunded = refunded(ledger, &standings);
     let mut fold = Fold {

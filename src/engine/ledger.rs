@@ -69,29 +69,29 @@ impl LedgerEvent<'_> {
 
 /// One customer's accepted events, sorted; event ids are unique.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ledger {
-    events: Vec<LedgerEvent<'static>>,
+pub struct Ledger<'a> {
+    events: Vec<LedgerEvent<'a>>,
 }
 
-impl Ledger {
+impl<'a> Ledger<'a> {
     /// A ledger of events in any order.
-    pub fn new(mut events: Vec<LedgerEvent<'static>>) -> Self {
+    pub fn new(mut events: Vec<LedgerEvent<'a>>) -> Self {
         events.sort_by(|a, b| a.position().cmp(&b.position()));
         Self { events }
     }
 
     /// The events in order.
-    pub fn events(&self) -> &[LedgerEvent<'static>] {
+    pub fn events(&self) -> &[LedgerEvent<'a>] {
         &self.events
     }
 
     /// The event with this id.
-    pub fn find(&self, event_id: &str) -> Option<&LedgerEvent<'static>> {
+    pub fn find(&self, event_id: &str) -> Option<&LedgerEvent<'a>> {
         self.events.iter().find(|event| event.event_id == event_id)
     }
 
     /// Puts an event in its place.
-    pub fn insert(&mut self, event: LedgerEvent<'static>) {
+    pub fn insert(&mut self, event: LedgerEvent<'a>) {
         let place = self.events.partition_point(|other| other.position() < event.position());
         self.events.insert(place, event);
     }

@@ -25,7 +25,7 @@ use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
-use crate::engine::fold::delta::{FactDelta, join};
+use crate::engine::fold::delta::{FactDelta, difference, join};
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
 use crate::engine::packed::{PendingAt, PendingLog};
@@ -66,8 +66,8 @@ pub enum Verdict {
 
 /// What the store holds of a customer.
 #[derive(Debug, Clone, Default)]
-pub struct History {
-    pub events: Vec<LedgerEvent<'static>>,
+pub struct History<'a> {
+    pub events: Vec<LedgerEvent<'a>>,
     /// Number of stored chunks.
     pub chunks: u32,
 }
@@ -182,7 +182,7 @@ impl Shard {
         &mut self,
         event: &BillingEvent<'_>,
         recorded_at: Timestamp,
-        history: Option<History>,
+        history: Option<History<'_>>,
     ) -> Offer {
         let rules = Arc::clone(&self.rules);
         let Some(app_rules) = rules.apps.get(&*event.app_id) else {
@@ -241,7 +241,7 @@ impl Shard {
         &mut self,
         (app, rules): (AppIx, &AppRules),
         event: &BillingEvent<'_>,
-        history: Option<History>,
+        history: Option<History<'_>>,
     ) -> Offer {
         let customer_id = &*event.customer_id;
         let found = match (self.customers.find(app, customer_id), &history) {
@@ -274,7 +274,8 @@ impl Shard {
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
             (true, None) if customer.chunks > 0 => {
-                return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Surely);
+                let has = HasHistory::Chunks(customer.chunks);
+                return Offer::NeedsHistory(customer_key(app, customer_id), has);
             }
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
@@ -310,7 +311,7 @@ impl Shard {
         vacancy: Vacancy,
         customer_id: &str,
         (app, rules): (AppIx, &AppRules),
-        history: &History,
+        history: &History<'_>,
     ) -> CustomerAt {
         let mut customer = Customer::stored(history.chunks);
         for event in &history.events {
@@ -352,24 +353,22 @@ impl Shard {
         (at, customer_id): (CustomerAt, &str),
         (app, rules): (AppIx, &AppRules),
         event: &LedgerEvent<'_>,
-        stored: History,
+        stored: History<'_>,
     ) -> bool {
         let Some(customer) = self.customers.meet(at) else {
             return false;
         };
         let mut events = stored.events;
-        let pending = self.pending.events(customer.pending);
-        events.extend(pending.into_iter().map(LedgerEvent::into_owned));
+        events.extend(self.pending.events(customer.pending));
         let mut ledger = Ledger::new(events);
         self.delta.clear();
         let mut scribe =
             Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
         facts(&ledger, &mut scribe);
-        for (_, sums) in scribe.delta.iter_mut() {
-            *sums = sums.negated();
-        }
-        ledger.insert(event.clone().into_owned());
+        let before = scribe.delta.len();
+        ledger.insert(event.clone());
         let (fold, standings) = facts(&ledger, &mut scribe);
+        difference(scribe.delta, before);
         customer.reset(fold, &ledger, &standings);
         let waiting = suspended(&ledger, &standings);
         let is_suspended = waiting.iter().any(|(event_id, _)| **event_id == *event.event_id);
@@ -421,7 +420,7 @@ impl Shard {
         &mut self,
         (app, rules): (AppIx, &AppRules),
         event: &BillingEvent<'_>,
-        history: Option<History>,
+        history: Option<History<'_>>,
     ) -> Offer {
         let key = customer_key(app, &event.customer_id);
         let at = self.customers.find(app, &event.customer_id).ok();

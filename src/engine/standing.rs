@@ -92,7 +92,7 @@ pub fn is_paying(event: &LedgerEvent<'_>, zero_payments: ZeroPayments) -> bool {
 }
 
 /// The standing of each event, in ledger order.
-pub fn standings(ledger: &Ledger, zero_payments: ZeroPayments) -> Vec<Standing> {
+pub fn standings(ledger: &Ledger<'_>, zero_payments: ZeroPayments) -> Vec<Standing> {
     let events = ledger.events();
     let mut standings = vec![Standing::Effective; events.len()];
     apply_voids(events, &mut standings);
@@ -197,7 +197,7 @@ fn link_refund(
 
 /// The places of the payments that their effective refunds give back in full, rising. A payment
 /// refunded in part is not among them.
-pub fn refunded(ledger: &Ledger, standings: &[Standing]) -> Vec<usize> {
+pub fn refunded(ledger: &Ledger<'_>, standings: &[Standing]) -> Vec<usize> {
     let events = ledger.events();
     let gross = |place: usize| events[place].charge.map_or(0, |charge| charge.paid.gross);
     let mut given_back: BTreeMap<usize, i64> = BTreeMap::new();
@@ -254,7 +254,7 @@ pub struct Anchors {
 
 impl Anchors {
     /// The anchors of a ledger with these standings.
-    pub fn of(ledger: &Ledger, standings: &[Standing]) -> Self {
+    pub fn of(ledger: &Ledger<'_>, standings: &[Standing]) -> Self {
         let mut anchors = Self::default();
         for (event, standing) in ledger.events().iter().zip(standings) {
             if !standing.is_effective() {

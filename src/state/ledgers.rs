@@ -17,6 +17,7 @@ pub(super) fn each_ledger(
     let mut outcome = Ok(());
     store.scan(Table::History, &[], &mut |key, value| {
         let events = decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
+        let events = events.into_iter().map(LedgerEvent::into_owned).collect();
         if outcome.is_err() {
             return Ok(());
         }

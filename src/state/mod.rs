@@ -176,7 +176,8 @@ impl LiveShard {
     ) -> Result<Outcome, StateError> {
         let mut offer = self.shard.offer(event, recorded_at, None);
         if let Offer::NeedsHistory(customer, has_history) = offer {
-            let history = self.history(&customer, has_history)?;
+            let chunks = self.chunks(&customer, has_history)?;
+            let history = history(&customer, &chunks)?;
             offer = self.shard.offer(event, recorded_at, Some(history));
         }
         Ok(match offer {
@@ -196,25 +197,34 @@ impl LiveShard {
         self.quarantine.push(DeadLetter::of(record, &refused.code, &refused.message));
     }
 
-    /// The stored ledger of a customer.
-    fn history(&self, key: &CustomerKey, has: HasHistory) -> Result<History, StateError> {
-        let mut history = History::default();
-        // Most of those that may have none are new: a filter answers that without a read.
-        let may_be_new = has == HasHistory::Perhaps;
-        if may_be_new && self.store.get(Table::History, &chunk_key(key, 0))?.is_none() {
-            return Ok(history);
-        }
-        self.store.scan(Table::History, key, &mut |row, value| {
-            let events =
-                decode_chunk(row, value).map_err(|error| corrupt("history", row, &error))?;
-            if row != chunk_key(key, history.chunks) {
-                return Err(corrupt("history", row, &StoredError::Malformed("chunk missing")));
+    /// The stored chunks of a customer, in order.
+    fn chunks(&self, key: &CustomerKey, has: HasHistory) -> Result<Vec<Vec<u8>>, StateError> {
+        let mut chunks = Vec::new();
+        match has {
+            HasHistory::Chunks(count) => {
+                let keys: Vec<Vec<u8>> = (0..count).map(|chunk| chunk_key(key, chunk)).collect();
+                let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+                let rows = self.store.get_many(Table::History, &wanted)?;
+                for (key, row) in keys.iter().zip(rows) {
+                    chunks.push(row.ok_or_else(|| missing_chunk(key))?);
+                }
             }
-            history.events.extend(events);
-            history.chunks += 1;
-            Ok(())
-        })?;
-        Ok(history)
+            // Most of those that may have none are new: a filter answers that without a scan.
+            HasHistory::Perhaps => {
+                if self.store.get(Table::History, &chunk_key(key, 0))?.is_none() {
+                    return Ok(chunks);
+                }
+                self.store.scan(Table::History, key, &mut |row, value| {
+                    let next = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+                    if row != chunk_key(key, next) {
+                        return Err(missing_chunk(row));
+                    }
+                    chunks.push(value.to_vec());
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(chunks)
     }
 
     /// Goes on at `low`: the records before it are gone from the log. Answers say so from now on.
@@ -289,7 +299,9 @@ impl LiveShard {
         };
         let key = customer_key(app, customer_id);
         let _gate = self.commit_gate.lock();
-        let mut events = self.history(&key, HasHistory::Perhaps)?.events;
+        let chunks = self.chunks(&key, HasHistory::Perhaps)?;
+        let stored = history(&key, &chunks)?.events;
+        let mut events: Vec<_> = stored.into_iter().map(LedgerEvent::into_owned).collect();
         events.extend(self.shard.pending(app, customer_id));
         if events.is_empty() {
             return Ok(None);
@@ -326,6 +338,22 @@ impl ShardReader {
         })?;
         Ok(letters)
     }
+}
+
+/// The ledger in a customer's stored chunks.
+fn history<'c>(key: &CustomerKey, chunks: &'c [Vec<u8>]) -> Result<History<'c>, StoreError> {
+    let mut history = History::default();
+    for chunk in chunks {
+        let row = chunk_key(key, history.chunks);
+        let events = decode_chunk(&row, chunk).map_err(|error| corrupt("history", &row, &error))?;
+        history.events.extend(events);
+        history.chunks += 1;
+    }
+    Ok(history)
+}
+
+fn missing_chunk(row: &[u8]) -> StoreError {
+    corrupt("history", row, &StoredError::Malformed("chunk missing"))
 }
 
 fn describe_key(key: &[u8]) -> String {
