@@ -25,7 +25,7 @@ use apache_avro::schema::ResolvedSchema;
 use crate::codec::avro_fingerprint::{fingerprint, library_fingerprint};
 use crate::codec::avro_resolve::{Source, Symbol, expected, source_of};
 use crate::codec::avro_skip::{ShapeId, Shapes, ShapesBuilder};
-use crate::codec::avro_wire::{Cursor, put_count, put_long, put_text};
+use crate::codec::avro_wire::{Cursor, WireError, put_count, put_long, put_text};
 use crate::codec::error::{DecodeError, SchemaError, quoted};
 use crate::codec::event_fields::{Field, FieldValue, Slot};
 use crate::domain::event::{ATTRIBUTES_MAX, BillingEvent, Environment, FieldError, RawEvent};
@@ -45,10 +45,46 @@ pub struct WriterSchema {
     fingerprints: [[u8; 8]; 2],
 }
 
+/// What to do with the next value of the writer.
 #[derive(Debug)]
-enum Step {
+struct Step {
+    action: Action,
+    /// The bytes of this step and the next ones, the first lowest, if all of them are null.
+    nulls: u64,
+    /// Of how many steps, this one included; each takes a byte then.
+    null_steps: u8,
+}
+
+#[derive(Debug)]
+enum Action {
     Read(Field, Source),
     Skip(ShapeId),
+}
+
+/// As many steps as there are bytes in a word.
+const NULL_STEPS_MAX: usize = 8;
+
+/// The steps of a record: each knows how many nulls may follow, so that they are passed over at once.
+fn steps_of(actions: Vec<Action>) -> Vec<Step> {
+    let nulls: Vec<Option<u8>> = actions.iter().map(null_byte).collect();
+    let step = |(place, action)| {
+        let following = nulls.iter().skip(place).take(NULL_STEPS_MAX).map_while(|null| *null);
+        let (mut word, mut null_steps) = ([0; NULL_STEPS_MAX], 0);
+        for (byte, null) in word.iter_mut().zip(following) {
+            *byte = null;
+            null_steps += 1;
+        }
+        Step { action, nulls: u64::from_le_bytes(word), null_steps }
+    };
+    actions.into_iter().enumerate().map(step).collect()
+}
+
+/// The one byte by which the writer says that a field is null, if it can.
+fn null_byte(action: &Action) -> Option<u8> {
+    let Action::Read(_, Source::Union(branches)) = action else { return None };
+    let branch = branches.iter().position(|branch| matches!(branch, Source::Null))?;
+    // The zigzag of numbers below 64 is one byte.
+    u8::try_from(branch).ok().filter(|branch| *branch < 64).map(|branch| branch * 2)
 }
 
 impl WriterSchema {
@@ -64,22 +100,22 @@ impl WriterSchema {
             return Err(SchemaError::NotAnEvent);
         }
         let mut shapes = ShapesBuilder::new(resolved.get_names());
-        let mut steps = Vec::with_capacity(record.fields.len());
+        let mut actions = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
-            steps.push(match Field::by_name(&field.name) {
+            actions.push(match Field::by_name(&field.name) {
                 Some((_, known)) => {
-                    Step::Read(known, source_of(known, &field.schema, resolved.get_names())?)
+                    Action::Read(known, source_of(known, &field.schema, resolved.get_names())?)
                 }
-                None => Step::Skip(shapes.add(&field.schema)?),
+                None => Action::Skip(shapes.add(&field.schema)?),
             });
         }
         let is_read = |wanted: Field| {
-            steps.iter().any(|step| matches!(step, Step::Read(field, _) if *field == wanted))
+            actions.iter().any(|step| matches!(step, Action::Read(field, _) if *field == wanted))
         };
         match Field::ALL.into_iter().find(|field| field.is_required() && !is_read(*field)) {
             Some(field) => Err(SchemaError::MissingField(field.name())),
             None => Ok(Self {
-                steps,
+                steps: steps_of(actions),
                 shapes: shapes.build(),
                 fingerprints: [fingerprint(&schema), library_fingerprint(&schema)],
             }),
@@ -96,11 +132,19 @@ impl WriterSchema {
     pub fn decode<'a>(&self, datum: &'a [u8]) -> Result<BillingEvent<'a>, DecodeError> {
         let mut cursor = Cursor::new(datum);
         let mut raw = RawEvent::default();
-        for step in &self.steps {
-            match step {
-                Step::Read(field, source) => read(*field, source, &mut cursor, &mut raw)?,
-                Step::Skip(shape) => self.shapes.skip(*shape, &mut cursor)?,
+        let mut next = 0;
+        while let Some(Step { action, nulls, null_steps }) = self.steps.get(next) {
+            // Most fields of most events.
+            let passed = cursor.pass_equal(*nulls, *null_steps);
+            if passed > 0 {
+                next += passed;
+                continue;
             }
+            match action {
+                Action::Read(field, source) => read(*field, source, &mut cursor, &mut raw)?,
+                Action::Skip(shape) => self.shapes.skip(*shape, &mut cursor)?,
+            }
+            next += 1;
         }
         cursor.end()?;
         Ok(raw.check()?)
@@ -115,7 +159,6 @@ fn read<'a>(
     raw: &mut RawEvent<'a>,
 ) -> Result<(), DecodeError> {
     let source = branch(source, cursor)?;
-    // Most fields of most events.
     if matches!(source, Source::Null) {
         return Ok(());
     }
@@ -154,7 +197,7 @@ fn read<'a>(
 
 /// The source of the value itself: the branch that a union's index names.
 #[inline]
-fn branch<'s>(source: &'s Source, cursor: &mut Cursor<'_>) -> Result<&'s Source, DecodeError> {
+fn branch<'s>(source: &'s Source, cursor: &mut Cursor<'_>) -> Result<&'s Source, WireError> {
     match source {
         Source::Union(branches) => Ok(&branches[cursor.choice(branches.len())?]),
         _ => Ok(source),

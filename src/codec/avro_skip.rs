@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, NamesRef, UuidSchema};
 
-use crate::codec::avro_wire::Cursor;
-use crate::codec::error::{DecodeError, SchemaError};
+use crate::codec::avro_wire::{Cursor, WireError};
+use crate::codec::error::SchemaError;
 
 /// How deep a value to be skipped may be nested.
 const DEPTH_MAX: usize = 512;
@@ -149,7 +149,7 @@ impl<'s> ShapesBuilder<'s> {
 
 impl Shapes {
     /// Moves `cursor` behind one value of this shape.
-    pub(crate) fn skip(&self, id: ShapeId, cursor: &mut Cursor<'_>) -> Result<(), DecodeError> {
+    pub(crate) fn skip(&self, id: ShapeId, cursor: &mut Cursor<'_>) -> Result<(), WireError> {
         self.skip_nested(id, cursor, 0)
     }
 
@@ -158,12 +158,12 @@ impl Shapes {
         id: ShapeId,
         cursor: &mut Cursor<'_>,
         depth: usize,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), WireError> {
         if self.is_empty[id] {
             return Ok(());
         }
         if depth > DEPTH_MAX {
-            return Err(DecodeError::MalformedAvro("a value is nested too deep"));
+            return Err(WireError::Depth);
         }
         match &self.shapes[id] {
             Shape::Null => Ok(()),
@@ -192,7 +192,7 @@ impl Shapes {
         cursor: &mut Cursor<'_>,
         depth: usize,
         has_names: bool,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), WireError> {
         while let Some(block) = cursor.block()? {
             // Items without bytes may be as many as the writer says; there is nothing to skip.
             if has_names || !self.is_empty[item] {

@@ -5,6 +5,39 @@
 
 use crate::codec::error::DecodeError;
 
+/// Why bytes are not what the schema says. Small, since every primitive that is read returns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WireError {
+    Truncated,
+    TrailingBytes,
+    LongInteger,
+    LongInt,
+    Boolean,
+    Choice,
+    NegativeLength,
+    NotUtf8,
+    BlockLength,
+    Depth,
+}
+
+impl From<WireError> for DecodeError {
+    #[cold]
+    fn from(error: WireError) -> Self {
+        Self::MalformedAvro(match error {
+            WireError::Truncated => return Self::Truncated,
+            WireError::TrailingBytes => return Self::TrailingBytes,
+            WireError::LongInteger => "an integer is longer than 64 bits",
+            WireError::LongInt => "an int is longer than 32 bits",
+            WireError::Boolean => "a boolean is neither 0 nor 1",
+            WireError::Choice => "a union or enum index is outside its schema",
+            WireError::NegativeLength => "a length is negative",
+            WireError::NotUtf8 => "a string is not UTF-8",
+            WireError::BlockLength => "a block is not as long as it says",
+            WireError::Depth => "a value is nested too deep",
+        })
+    }
+}
+
 /// The bytes not yet read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
@@ -19,7 +52,7 @@ pub(crate) struct Block {
     left_after: Option<usize>,
 }
 
-type Read<T> = Result<T, DecodeError>;
+type Read<T> = Result<T, WireError>;
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
@@ -33,7 +66,18 @@ impl<'a> Cursor<'a> {
 
     /// Refuses bytes after the last one of the message.
     pub(crate) fn end(self) -> Read<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+        if self.rest.is_empty() { Ok(()) } else { Err(WireError::TrailingBytes) }
+    }
+
+    /// Moves on over the next bytes that equal those of `pattern`, the first lowest, and returns how
+    /// many: at most `most`, which is at most 8. Near the end of the message it may stop short.
+    #[inline]
+    pub(crate) fn pass_equal(&mut self, pattern: u64, most: u8) -> usize {
+        let Some(next) = self.rest.first_chunk::<8>() else { return 0 };
+        let equal = (u64::from_le_bytes(*next) ^ pattern).trailing_zeros() / 8;
+        let passed = equal.min(u32::from(most)) as usize;
+        self.rest = &self.rest[passed..];
+        passed
     }
 
     /// The next `count` bytes.
@@ -43,7 +87,7 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(DecodeError::Truncated),
+            None => Err(WireError::Truncated),
         }
     }
 
@@ -54,7 +98,7 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 Ok(*first)
             }
-            None => Err(DecodeError::Truncated),
+            None => Err(WireError::Truncated),
         }
     }
 
@@ -81,12 +125,12 @@ impl<'a> Cursor<'a> {
                 return Ok(zigzag(bits));
             }
         }
-        Err(DecodeError::MalformedAvro("an integer is longer than 64 bits"))
+        Err(WireError::LongInteger)
     }
 
     /// A zigzag variable-length integer of at most 32 bits.
     pub(crate) fn int(&mut self) -> Read<i32> {
-        let malformed = |_| DecodeError::MalformedAvro("an int is longer than 32 bits");
+        let malformed = |_| WireError::LongInt;
         i32::try_from(self.long()?).map_err(malformed)
     }
 
@@ -95,7 +139,7 @@ impl<'a> Cursor<'a> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(DecodeError::MalformedAvro("a boolean is neither 0 nor 1")),
+            _ => Err(WireError::Boolean),
         }
     }
 
@@ -104,7 +148,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn choice(&mut self, count: usize) -> Read<usize> {
         match usize::try_from(self.long()?) {
             Ok(index) if index < count => Ok(index),
-            _ => Err(DecodeError::MalformedAvro("a union or enum index is outside its schema")),
+            _ => Err(WireError::Choice),
         }
     }
 
@@ -114,8 +158,8 @@ impl<'a> Cursor<'a> {
         let length = self.long()?;
         match usize::try_from(length) {
             Ok(length) if length <= self.rest.len() => Ok(length),
-            _ if length < 0 => Err(DecodeError::MalformedAvro("a length is negative")),
-            _ => Err(DecodeError::Truncated),
+            _ if length < 0 => Err(WireError::NegativeLength),
+            _ => Err(WireError::Truncated),
         }
     }
 
@@ -129,8 +173,7 @@ impl<'a> Cursor<'a> {
     /// Length-prefixed UTF-8.
     #[inline]
     pub(crate) fn text(&mut self) -> Read<&'a str> {
-        std::str::from_utf8(self.bytes()?)
-            .map_err(|_| DecodeError::MalformedAvro("a string is not UTF-8"))
+        std::str::from_utf8(self.bytes()?).map_err(|_| WireError::NotUtf8)
     }
 
     /// The next block of an array or map; `None` at its end.
@@ -151,9 +194,7 @@ impl<'a> Cursor<'a> {
     /// Refuses a block whose items are longer or shorter than its head said.
     pub(crate) fn end_block(&self, block: Block) -> Read<()> {
         match block.left_after {
-            Some(left) if left != self.left() => {
-                Err(DecodeError::MalformedAvro("a block is not as long as it says"))
-            }
+            Some(left) if left != self.left() => Err(WireError::BlockLength),
             _ => Ok(()),
         }
     }
@@ -218,16 +259,16 @@ mod tests {
     #[test]
     fn lengths_are_not_believed() {
         let refused = |bytes: &[u8]| Cursor::new(bytes).bytes().unwrap_err();
-        assert_eq!(refused(&[]), DecodeError::Truncated);
-        assert_eq!(refused(&[0x80]), DecodeError::Truncated);
-        assert_eq!(refused(&[0x04, b'a']), DecodeError::Truncated);
-        assert_eq!(refused(&[0x01]), DecodeError::MalformedAvro("a length is negative"));
+        assert_eq!(refused(&[]), WireError::Truncated);
+        assert_eq!(refused(&[0x80]), WireError::Truncated);
+        assert_eq!(refused(&[0x04, b'a']), WireError::Truncated);
+        assert_eq!(refused(&[0x01]), WireError::NegativeLength);
         let endless = [0xff; 11];
-        let too_long = DecodeError::MalformedAvro("an integer is longer than 64 bits");
+        let too_long = WireError::LongInteger;
         assert_eq!(refused(&endless), too_long);
         let mut most = vec![0xfe];
         most.extend([0xff; 8]);
         most.push(0x01);
-        assert_eq!(refused(&most), DecodeError::Truncated);
+        assert_eq!(refused(&most), WireError::Truncated);
     }
 }

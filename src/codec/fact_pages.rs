@@ -147,7 +147,6 @@ impl PageReader {
     }
 
     fn rows(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoredError> {
-        let malformed = |_: DecodeError| StoredError::Malformed("page of facts");
         let mut cursor = Cursor::new(open(key, value)?);
         let group = read_group(&mut cursor).map_err(malformed)?;
         if *self.group.get_or_insert(group) != group {
@@ -186,6 +185,10 @@ impl PageReader {
         self.end_page();
         self.table
     }
+}
+
+fn malformed<E>(_: E) -> StoredError {
+    StoredError::Malformed("page of facts")
 }
 
 fn beyond(what: &'static str) -> DecodeError {

@@ -196,11 +196,14 @@ pub fn decode(datum: &[u8]) -> Result<SnapshotRecord, DecodeError> {
     Ok(snapshot)
 }
 
-fn optional<'a, T>(
+fn optional<'a, T, E>(
     from: &mut Cursor<'a>,
-    read: impl FnOnce(&mut Cursor<'a>) -> Result<T, DecodeError>,
-) -> Result<Option<T>, DecodeError> {
-    if from.choice(2)? == 0 { Ok(None) } else { read(from).map(Some) }
+    read: impl FnOnce(&mut Cursor<'a>) -> Result<T, E>,
+) -> Result<Option<T>, DecodeError>
+where
+    DecodeError: From<E>,
+{
+    if from.choice(2)? == 0 { Ok(None) } else { Ok(Some(read(from)?)) }
 }
 
 fn read_segment(from: &mut Cursor<'_>) -> Result<Segment, DecodeError> {

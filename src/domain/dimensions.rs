@@ -128,6 +128,10 @@ impl<'a> Dimensions<'a> {
     pub fn set(&mut self, dimension: Dimension, value: Option<Cow<'a, str>>) {
         let value = value.filter(|value| !value.is_empty());
         // Events name them in this order, or nearly so.
+        if self.values.last().is_none_or(|(last, _)| *last < dimension) {
+            self.values.extend(value.map(|value| (dimension, value)));
+            return;
+        }
         let later = self.values.iter().rev().take_while(|(known, _)| *known >= dimension).count();
         let place = self.values.len() - later;
         let is_known = self.values.get(place).is_some_and(|(known, _)| *known == dimension);

@@ -477,14 +477,22 @@ fn check_text(field: &'static str, value: &str, bytes_max: usize) -> Checked<()>
 /// Whether there is no control character of ASCII in it.
 fn is_plain(text: &str) -> bool {
     // Eight bytes at a time: every text of every event comes by here.
-    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let bytes = text.as_bytes();
+    let (words, rest) = bytes.as_chunks::<8>();
     let ones = u64::MAX / 0xff;
     let tops = ones * 0x80;
     // A byte's top bit is set where the byte is below `limit`, which is at most 0x80.
     let below = |word: u64, limit: u64| word.wrapping_sub(ones * limit) & !word & tops;
-    let is_control = |word: u64| below(word, 0x20) | below(word ^ (ones * 0x7f), 1) != 0;
-    !words.iter().any(|word| is_control(u64::from_le_bytes(*word)))
-        && rest.iter().all(|byte| *byte >= 0x20 && *byte != 0x7f)
+    let controls = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        below(word, 0x20) | below(word ^ (ones * 0x7f), 1)
+    };
+    let found = words.iter().fold(0, |found, word| found | controls(word));
+    // The last eight bytes are looked at once more rather than some of them one by one.
+    match bytes.last_chunk::<8>() {
+        Some(last) => found | controls(last) == 0,
+        None => rest.iter().all(|byte| *byte >= 0x20 && *byte != 0x7f),
+    }
 }
 
 fn check_app_id(value: Option<Cow<'_, str>>) -> Checked<Cow<'_, str>> {
