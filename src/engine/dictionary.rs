@@ -8,7 +8,7 @@
 
 mod words;
 
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
@@ -94,6 +94,25 @@ pub struct OutOfSequence(pub Entry);
 /// The most merges remembered; beyond it the memory is emptied and filled anew.
 const MERGES_MAX: usize = 1 << 20;
 
+/// Appends what is named in bytes that are the same only for the same.
+fn spell(dimensions: &Dimensions<'_>, into: &mut Vec<u8>) {
+    const ATTRIBUTE: u8 = u8::MAX;
+    let text = |text: &str, into: &mut Vec<u8>| {
+        // Texts end long before lengths do.
+        into.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+        into.extend_from_slice(text.as_bytes());
+    };
+    for (dimension, value) in dimensions.values() {
+        into.push(u8::try_from(dimension.index()).unwrap_or(ATTRIBUTE));
+        text(value, into);
+    }
+    for (name, value) in &dimensions.attributes {
+        into.push(ATTRIBUTE);
+        text(name, into);
+        text(value, into);
+    }
+}
+
 /// The dictionary of one shard.
 pub struct Dictionary {
     apps: Vec<String>,
@@ -104,8 +123,12 @@ pub struct Dictionary {
     columns: [Vec<TextId>; Dimension::COUNT],
     tuple_ids: RowIndex,
     signatures: Slices<Mark>,
-    /// Tuples that events named, by the hash of the texts they named them with.
-    named: RowIndex,
+    /// What events named, in bytes: [`spell`].
+    named: Slices<u8>,
+    /// The tuple of each of them, by its number there.
+    named_tuples: Vec<TupleId>,
+    /// Used by `tuple_of` only, kept to spare an allocation per event.
+    spelled: Vec<u8>,
     hasher: DefaultHashBuilder,
     merges: HashMap<[TupleId; 3], TupleId>,
     unions: HashMap<(SignatureId, Mark), SignatureId>,
@@ -125,7 +148,10 @@ impl Default for Dictionary {
             columns: Default::default(),
             tuple_ids: RowIndex::default(),
             signatures: Slices::default(),
-            named: RowIndex::default(),
+            named: Slices::default(),
+            // Naming nothing is naming the tuple without any value.
+            named_tuples: vec![0],
+            spelled: Vec::new(),
             hasher: DefaultHashBuilder::default(),
             merges: HashMap::new(),
             unions: HashMap::new(),
@@ -197,43 +223,23 @@ impl Dictionary {
     /// Number of the tuple an event names itself.
     pub fn tuple_of(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
         // One look-up instead of one for each text: most events name a tuple that is known.
-        let hash = self.hash_of(dimensions);
-        if let Some(id) = self.named.find(hash, |id| self.is_named(id, dimensions)) {
-            return id;
-        }
-        let id = self.intern_tuple(dimensions);
-        if self.named.len() >= MERGES_MAX {
-            self.named.clear();
-        }
-        self.named.insert(hash, id);
+        let mut spelled = std::mem::take(&mut self.spelled);
+        spelled.clear();
+        spell(dimensions, &mut spelled);
+        let known = self.named.find(&spelled).map(|number| self.named_tuples[number as usize]);
+        let id = known.unwrap_or_else(|| self.name_tuple(dimensions, &spelled));
+        self.spelled = spelled;
         id
     }
 
-    fn hash_of(&self, dimensions: &Dimensions<'_>) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        dimensions.values().for_each(|value| value.hash(&mut hasher));
-        dimensions.attributes.hash(&mut hasher);
-        hasher.finish()
-    }
-
-    /// Whether the tuple is made of these texts.
-    fn is_named(&self, id: TupleId, dimensions: &Dimensions<'_>) -> bool {
-        let tuple = self.tuple(id);
-        let is_text = |id: TextId, text: &str| self.text(id) == text;
-        let mut named = dimensions.values();
-        let mut known = tuple.values.iter().enumerate().filter(|(_, id)| **id != 0);
-        tuple.attributes.len() == dimensions.attributes.len()
-            && known.all(|(place, id)| {
-                let value = named.next();
-                value.is_some_and(|(dimension, text)| {
-                    dimension.index() == place && is_text(*id, text)
-                })
-            })
-            && named.next().is_none()
-            && dimensions.attributes.iter().all(|(name, value)| {
-                let mut known = tuple.attributes.iter();
-                known.any(|(known, id)| is_text(*known, name) && is_text(*id, value))
-            })
+    fn name_tuple(&mut self, dimensions: &Dimensions<'_>, spelled: &[u8]) -> TupleId {
+        if self.named.count() >= MERGES_MAX {
+            (self.named, self.named_tuples) = (Slices::default(), vec![0]);
+        }
+        let id = self.intern_tuple(dimensions);
+        self.named.push(spelled);
+        self.named_tuples.push(id);
+        id
     }
 
     fn intern_tuple(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
@@ -402,10 +408,12 @@ impl Dictionary {
         let texts: usize = self.texts.iter().map(|text| text.capacity() + 24).sum();
         let columns: usize = self.columns.iter().map(|column| column.capacity() * 4).sum();
         let tuples = self.tuples.capacity() * size_of::<Tuple>() + columns;
-        let indexes = [&self.text_ids, &self.tuple_ids, &self.named];
+        let indexes = [&self.text_ids, &self.tuple_ids];
         texts
             + tuples
             + self.signatures.memory_bytes()
+            + self.named.memory_bytes()
+            + self.named_tuples.capacity() * size_of::<TupleId>()
             + self.timelines.memory_bytes()
             + indexes.map(RowIndex::memory_bytes).iter().sum::<usize>()
             + self.merges.capacity() * 20

@@ -54,11 +54,6 @@ impl RowIndex {
         }
     }
 
-    /// Removes all rows.
-    pub fn clear(&mut self) {
-        self.entries.clear();
-    }
-
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.entries.len()
