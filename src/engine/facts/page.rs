@@ -23,6 +23,11 @@ pub struct Group {
 }
 
 impl Group {
+    /// All of it in one word.
+    pub(super) fn word(self) -> u64 {
+        u64::from(self.app.0) << 16 | u64::from(self.zone) << 8 | self.kind as u64
+    }
+
     /// The group of a key.
     pub fn of(key: &FactKey) -> Self {
         Self { app: key.app, zone: key.zone, kind: key.kind }
@@ -154,6 +159,23 @@ pub(super) struct Money {
     net: i64,
 }
 
+impl Money {
+    fn plus(self, more: Self) -> Option<Self> {
+        let Self { count, gross, proceeds, net } = self;
+        Some(Self {
+            count: count.checked_add(more.count)?,
+            gross: gross.checked_add(more.gross)?,
+            proceeds: proceeds.checked_add(more.proceeds)?,
+            net: net.checked_add(more.net)?,
+        })
+    }
+
+    fn is_zero(self) -> bool {
+        let Self { count, gross, proceeds, net } = self;
+        count == 0 && gross | proceeds | net == 0
+    }
+}
+
 /// Sums of the rows of a page, by place.
 #[derive(Debug, Clone)]
 enum Column {
@@ -224,6 +246,37 @@ impl Page {
                 }
             }
         }
+    }
+
+    /// Adds to the sums of a row that are kept here and stay here; `false`, and nothing changed, if
+    /// they are or would be kept elsewhere.
+    #[inline]
+    pub(super) fn add(&mut self, place: usize, more: &Sums) -> bool {
+        if self.keys[place].has(Flag::WideSums) {
+            return false;
+        }
+        let is_zero = match &mut self.column {
+            Column::Counts(counts) => {
+                let Some(sum) = i32::try_from(more.count)
+                    .ok()
+                    .and_then(|more| counts[place].checked_add(more))
+                    .filter(|_| *more == Sums::count(more.count))
+                else {
+                    return false;
+                };
+                counts[place] = sum;
+                sum == 0
+            }
+            Column::Money(money) => {
+                let Some(sum) = pack_sums(more).and_then(|more| money[place].plus(more)) else {
+                    return false;
+                };
+                money[place] = sum;
+                sum.is_zero()
+            }
+        };
+        self.keys[place].set(Flag::Zero, is_zero);
+        true
     }
 
     /// Sets the sums of a row; `false`, and zero sums kept here, if they do not fit.

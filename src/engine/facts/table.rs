@@ -104,7 +104,10 @@ impl FactTable {
 
     pub(super) fn hash(&self, key: &FactKey, packed: Option<PackedKey>) -> u64 {
         match packed {
-            Some(packed) => self.hasher.hash_one((Group::of(key), packed.words())),
+            Some(packed) => {
+                let [days, rest] = packed.words();
+                self.hasher.hash_one((Group::of(key).word(), days, rest))
+            }
             None => self.hasher.hash_one(key),
         }
     }
@@ -177,15 +180,17 @@ impl FactTable {
         let (page, place) = place(row);
         let page = self.pages[page].own();
         let key = page.key(place);
-        let mut sums = match key.has(Flag::WideSums) {
-            true => self.wide_sums.get(&row).copied().unwrap_or_default(),
-            false => page.sums(place),
-        };
-        sums += more;
-        if !page.set_sums(place, &sums) {
-            self.wide_sums.insert(row, sums);
-        } else if key.has(Flag::WideSums) {
-            self.wide_sums.remove(&row);
+        if !page.add(place, &more) {
+            let mut sums = match key.has(Flag::WideSums) {
+                true => self.wide_sums.get(&row).copied().unwrap_or_default(),
+                false => page.sums(place),
+            };
+            sums += more;
+            if !page.set_sums(place, &sums) {
+                self.wide_sums.insert(row, sums);
+            } else if key.has(Flag::WideSums) {
+                self.wide_sums.remove(&row);
+            }
         }
         if !key.has(Flag::Dirty) {
             page.set_flag(place, Flag::Dirty, true);
