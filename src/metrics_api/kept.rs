@@ -47,13 +47,14 @@ impl<Q, P> Default for Kept<Q, P> {
 }
 
 impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
-    /// What all facts say of a question. `partial` works out what some facts say; `recent` are rows
-    /// that were added to `facts`, and none is added meanwhile.
+    /// What all facts say of a question, which `all` works out; `some` works out what some facts say.
+    /// `recent` are rows that were added to all facts, and none is added meanwhile.
     pub fn ask(
         &self,
         question: &Q,
-        (facts, recent): (&FactTable, &RecentRows),
-        partial: impl Fn(&FactTable) -> P,
+        recent: &RecentRows,
+        all: impl FnOnce() -> P,
+        some: impl FnOnce(&FactTable) -> P,
     ) -> P {
         recent.want();
         // Nobody waits for another's work: who asks the same meanwhile works it out as well.
@@ -61,9 +62,9 @@ impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
             let rows = recent.since(entry.next)?;
             let mut added = FactTable::default();
             added.add_all(rows);
-            Some(if rows.is_empty() { entry.partial } else { entry.partial.merge(partial(&added)) })
+            Some(if rows.is_empty() { entry.partial } else { entry.partial.merge(some(&added)) })
         });
-        let partial = kept.unwrap_or_else(|| partial(facts));
+        let partial = kept.unwrap_or_else(all);
         let bytes = partial.memory_bytes();
         if bytes <= KEPT_BYTES_MAX {
             let (question, next) = (question.clone(), recent.end());
@@ -136,7 +137,7 @@ mod tests {
                 Total(facts.iter().map(|fact| fact.sums.count).sum(), bytes)
             };
             self.looked_at.set(0);
-            let total = self.kept.ask(&bytes, (&self.facts, &self.recent), partial);
+            let total = self.kept.ask(&bytes, &self.recent, || partial(&self.facts), partial);
             (total.0, self.looked_at.get())
         }
     }

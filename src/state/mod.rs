@@ -254,30 +254,31 @@ impl LiveShard {
     /// facts.
     pub fn ltv(&self, question: &LtvQuestion) -> LtvPartial {
         let Shard { facts, curves, dictionary, recent, .. } = &self.shard;
-        let partial = |facts: &FactTable| ltv::partial(facts, dictionary, question);
-        ltv::partial_of_curves(curves, dictionary, question)
-            .unwrap_or_else(|| self.kept_ltv.ask(question, (facts, recent), partial))
+        let some = |facts: &FactTable| ltv::partial(facts, dictionary, question);
+        let by_curves = || ltv::partial_of_curves(curves, dictionary, question);
+        let all = || by_curves().unwrap_or_else(|| some(facts));
+        self.kept_ltv.ask(question, recent, all, some)
     }
 
     /// What the facts say of revenue by calendar bucket.
     pub fn revenue(&self, question: &RevenueQuestion) -> RevenuePartial {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let partial = |facts: &FactTable| revenue::partial(facts, dictionary, question);
-        self.kept_revenue.ask(question, (facts, recent), partial)
+        let some = |facts: &FactTable| revenue::partial(facts, dictionary, question);
+        self.kept_revenue.ask(question, recent, || some(facts), some)
     }
 
     /// What the facts say of install cohorts.
     pub fn cohorts(&self, question: &CohortQuestion) -> CohortPartial {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let partial = |facts: &FactTable| cohorts::partial(facts, dictionary, question);
-        self.kept_cohorts.ask(question, (facts, recent), partial)
+        let some = |facts: &FactTable| cohorts::partial(facts, dictionary, question);
+        self.kept_cohorts.ask(question, recent, || some(facts), some)
     }
 
     /// What the facts say of recurring revenue.
     pub fn mrr(&self, question: &MrrQuestion) -> MrrPartial {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let partial = |facts: &FactTable| mrr::partial(facts, dictionary, question);
-        self.kept_mrr.ask(question, (facts, recent), partial)
+        let some = |facts: &FactTable| mrr::partial(facts, dictionary, question);
+        self.kept_mrr.ask(question, recent, || some(facts), some)
     }
 
     /// What a reader needs to read ledgers and stored rows without holding up the ingest.
