@@ -1,6 +1,7 @@
 //! The loop: read, decode, apply, commit, publish.
 //!
-//! One thread feeds all shards of the process; questions read them under a lock of their own.
+//! One thread feeds all shards of the process; questions read them under a lock of their own, and
+//! publications go out beside it.
 //! Two orders matter and are kept here: nothing is committed before it is applied, and a
 //! publication names only offsets that are applied. Publications may run ahead of commits, since
 //! both are functions of the log alone.
@@ -11,6 +12,7 @@ pub mod decode;
 pub mod embedded;
 pub mod feed;
 pub mod forward;
+pub mod outbox;
 pub mod publish;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::pipeline::feed::Feed;
+use crate::pipeline::outbox::{Outbox, Sent};
 use crate::pipeline::publish::Publisher;
 use crate::state::{LiveShard, StateError, at_a_time};
 use crate::store::Durability;
@@ -89,9 +92,9 @@ pub struct LoopSettings {
 pub type OpenShard = Box<dyn Fn(Partition) -> Result<LiveShard, StateError> + Send + Sync>;
 
 /// The loop over a log.
-pub struct Pipeline<S, K> {
+pub struct Pipeline<S> {
     source: S,
-    sink: K,
+    outbox: Outbox,
     feed: Feed,
     publisher: Publisher,
     open_shard: OpenShard,
@@ -106,10 +109,10 @@ pub struct Pipeline<S, K> {
     is_published_unknown: bool,
 }
 
-impl<S: Source, K: Sink> Pipeline<S, K> {
+impl<S: Source> Pipeline<S> {
     /// A loop that has read nothing yet.
     pub fn new(
-        (source, sink): (S, K),
+        (source, sink): (S, impl Sink + 'static),
         (feed, publisher): (Feed, Publisher),
         open_shard: OpenShard,
         settings: LoopSettings,
@@ -117,7 +120,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         let now = Instant::now();
         Self {
             source,
-            sink,
+            outbox: Outbox::new(sink),
             feed,
             publisher,
             open_shard,
@@ -137,12 +140,12 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             self.turn()?;
         }
         self.commit()?;
-        self.publish()?;
+        self.publish_all()?;
         info!("drained: everything read is committed");
         Ok(())
     }
 
-    /// One turn: reads what is there, and commits and publishes when it is time.
+    /// One turn: reads what is there, commits, and sends a publication on its way, when it is time.
     pub fn turn(&mut self) -> Result<(), PipelineError> {
         let feed = &mut self.feed;
         let mut failure = None;
@@ -164,6 +167,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
             Polled::Revoked(partitions) => self.revoked(&partitions)?,
             Polled::Lost(partitions) => {
                 warn!(?partitions, "partitions lost");
+                self.await_published()?;
                 self.drop_shards(&partitions);
                 self.source.release(&partitions)?;
             }
@@ -174,7 +178,12 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         {
             self.commit()?;
         }
-        if self.published_at.elapsed() >= self.settings.publish_interval * stretch {
+        if let Some(sent) = self.outbox.poll() {
+            self.published(sent)?;
+        }
+        if !self.outbox.is_busy()
+            && self.published_at.elapsed() >= self.settings.publish_interval * stretch
+        {
             self.publish()?;
         }
         self.observe();
@@ -188,6 +197,19 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         Ok(())
     }
 
+    /// Publishes what is to be published, and waits until it is out.
+    fn publish_all(&mut self) -> Result<(), PipelineError> {
+        self.await_published()?;
+        self.publish()?;
+        self.await_published()
+    }
+
+    /// Waits for the publication on its way.
+    fn await_published(&mut self) -> Result<(), PipelineError> {
+        self.outbox.wait().map_or(Ok(()), |sent| self.published(sent))
+    }
+
+    /// Sends what is to be published on its way; nothing may be.
     fn publish(&mut self) -> Result<(), PipelineError> {
         let shards = self.feed.shards().all();
         let partitions: Vec<Partition> =
@@ -198,16 +220,25 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
         }
         let publication = self.publisher.gather(&shards, self.feed.take_dead_letters());
         self.published_at = Instant::now();
-        let Some(publication) = publication else {
-            return Ok(());
-        };
-        match self.sink.publish(&publication) {
+        if let Some(publication) = publication {
+            self.outbox.send(publication);
+        }
+        Ok(())
+    }
+
+    /// Takes note of what became of a publication.
+    fn published(&mut self, sent: Sent) -> Result<(), PipelineError> {
+        let Sent { publication, outcome, duration } = sent;
+        match outcome {
             Ok(()) => {
-                self.publisher.done(&publication, self.published_at.elapsed());
+                self.publisher.done(&publication, duration);
                 Ok(())
             }
             Err(SinkError::Retry(reason)) => {
                 warn!(%reason, "publication failed, reading back what is published");
+                let shards = self.feed.shards().all();
+                let partitions: Vec<Partition> =
+                    publication.next_offsets.iter().map(|(partition, _)| *partition).collect();
                 self.publisher.failed(publication, &shards);
                 self.read_published(&partitions)?;
                 self.published_at = Instant::now() + PUBLISH_PAUSE;
@@ -219,7 +250,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
 
     /// Learns from the log up to where each partition is published; `false` if it does not say.
     fn read_published(&mut self, partitions: &[Partition]) -> Result<bool, PipelineError> {
-        match self.sink.published(partitions) {
+        match self.outbox.published(partitions) {
             Ok(published) => {
                 self.publisher.set_published(published);
                 self.publisher.drop_published_letters();
@@ -236,6 +267,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     }
 
     fn assigned(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
+        self.await_published()?;
         let mut tries = 0;
         while !self.read_published(partitions)? {
             tries += 1;
@@ -318,7 +350,7 @@ impl<S: Source, K: Sink> Pipeline<S, K> {
     fn revoked(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         info!(?partitions, "partitions revoked");
         self.commit()?;
-        self.publish()?;
+        self.publish_all()?;
         self.drop_shards(partitions);
         self.source.release(partitions)?;
         Ok(())

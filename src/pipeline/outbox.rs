@@ -1,0 +1,195 @@
+//! Publications on their way out, beside the loop: a transaction waits for brokers far longer than
+//! the loop may wait for it.
+//!
+//! Always true
+//! * At most one publication is on its way, and nothing else is asked of the sink meanwhile.
+
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant};
+
+use crate::stream::{NextOffset, Partition, Publication, Sink, SinkError};
+
+/// `o_pub` of each partition, as the log knows it.
+pub type PublishedOffsets = Vec<(Partition, Option<NextOffset>)>;
+
+/// A publication, and what became of it.
+pub struct Sent {
+    pub publication: Publication,
+    pub outcome: Result<(), SinkError>,
+    pub duration: Duration,
+}
+
+enum Order {
+    Publish(Publication),
+    ReadPublished(Vec<Partition>),
+}
+
+enum Answer {
+    Sent(Sent),
+    Published(Result<PublishedOffsets, SinkError>),
+}
+
+/// A sink on a thread of its own.
+pub struct Outbox {
+    /// `None` only while it is dropped.
+    orders: Option<Sender<Order>>,
+    answers: Receiver<Answer>,
+    thread: Option<JoinHandle<()>>,
+    is_busy: bool,
+}
+
+impl Outbox {
+    /// Takes over the sink.
+    pub fn new(mut sink: impl Sink + 'static) -> Self {
+        let (orders, taken) = channel();
+        let (answer, answers) = channel();
+        let thread = spawn(move || {
+            for order in taken {
+                let answered = match order {
+                    Order::Publish(publication) => {
+                        let begun_at = Instant::now();
+                        let outcome = sink.publish(&publication);
+                        Answer::Sent(Sent { publication, outcome, duration: begun_at.elapsed() })
+                    }
+                    Order::ReadPublished(partitions) => {
+                        Answer::Published(sink.published(&partitions))
+                    }
+                };
+                if answer.send(answered).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { orders: Some(orders), answers, thread: Some(thread), is_busy: false }
+    }
+
+    /// Whether a publication is on its way.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// Sends a publication on its way; none may be.
+    pub fn send(&mut self, publication: Publication) {
+        debug_assert!(!self.is_busy, "one publication at a time");
+        self.order(Order::Publish(publication));
+        self.is_busy = true;
+    }
+
+    /// What became of the publication on its way; `None` while that is not known, or if none is.
+    pub fn poll(&mut self) -> Option<Sent> {
+        if !self.is_busy {
+            return None;
+        }
+        match self.answers.try_recv() {
+            Ok(answer) => self.sent(answer),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => self.fail(),
+        }
+    }
+
+    /// Waits for the publication on its way, if one is.
+    pub fn wait(&mut self) -> Option<Sent> {
+        if !self.is_busy {
+            return None;
+        }
+        match self.answers.recv() {
+            Ok(answer) => self.sent(answer),
+            Err(_) => self.fail(),
+        }
+    }
+
+    /// Asks the log up to where partitions are published; no publication may be on its way.
+    pub fn published(&mut self, partitions: &[Partition]) -> Result<PublishedOffsets, SinkError> {
+        debug_assert!(!self.is_busy, "what is published is not known meanwhile");
+        self.order(Order::ReadPublished(partitions.to_vec()));
+        match self.answers.recv() {
+            Ok(Answer::Published(published)) => published,
+            Ok(Answer::Sent(_)) => Err(SinkError::Retry("a publication was on its way".to_owned())),
+            Err(_) => self.fail(),
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        let is_taken = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
+        if !is_taken {
+            self.fail()
+        }
+    }
+
+    fn sent(&mut self, answer: Answer) -> Option<Sent> {
+        self.is_busy = false;
+        match answer {
+            Answer::Sent(sent) => Some(sent),
+            Answer::Published(_) => None,
+        }
+    }
+
+    /// The thread ends early only by a panic, which goes on here.
+    fn fail<T>(&mut self) -> T {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(panic)) => resume_unwind(panic),
+            _ => unreachable!("the sink's thread lives as long as its outbox"),
+        }
+    }
+}
+
+impl Drop for Outbox {
+    /// Waits for the publication on its way.
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was told there.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Publishes when told to.
+    struct Slow(Receiver<()>);
+
+    impl Sink for Slow {
+        fn publish(&mut self, publication: &Publication) -> Result<(), SinkError> {
+            self.0.recv().map_err(|_| SinkError::Retry("never told".to_owned()))?;
+            assert!(publication.snapshots.is_empty(), "snapshots are not for this sink");
+            Ok(())
+        }
+
+        fn published(&mut self, partitions: &[Partition]) -> Result<PublishedOffsets, SinkError> {
+            Ok(partitions.iter().map(|partition| (*partition, Some(NextOffset(7)))).collect())
+        }
+    }
+
+    fn publication(snapshots: usize) -> Publication {
+        let snapshots = vec![(Vec::new(), Vec::new()); snapshots];
+        Publication { snapshots, dead_letters: Vec::new(), next_offsets: Vec::new() }
+    }
+
+    #[test]
+    fn a_publication_is_on_its_way_until_the_sink_is_done_with_it() {
+        let (go, told) = channel();
+        let mut outbox = Outbox::new(Slow(told));
+        assert!(outbox.poll().is_none() && outbox.wait().is_none());
+        outbox.send(publication(0));
+        assert!(outbox.poll().is_none() && outbox.is_busy());
+        go.send(()).unwrap();
+        assert!(outbox.wait().is_some_and(|sent| sent.outcome.is_ok()));
+        assert!(!outbox.is_busy());
+        assert_eq!(outbox.published(&[3]).unwrap(), [(3, Some(NextOffset(7)))]);
+    }
+
+    #[test]
+    #[should_panic(expected = "snapshots are not for this sink")]
+    fn a_panic_of_the_sink_reaches_the_loop() {
+        let (go, told) = channel();
+        let mut outbox = Outbox::new(Slow(told));
+        outbox.send(publication(1));
+        go.send(()).unwrap();
+        outbox.wait();
+    }
+}
