@@ -14,7 +14,7 @@ use crate::domain::time::{Day, Timestamp, Zone};
 use crate::engine::dictionary::TupleId;
 use crate::engine::facts::{FactKey, FactKind, Sums};
 use crate::engine::fold::Scribe;
-use crate::engine::timelines::{Element, TermsId, Timeline};
+use crate::engine::timelines::{Element, PathId, TermsId, Timeline};
 
 /// A stretch of time in which a chain runs: a trial, or what a payment paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +108,11 @@ impl Coverage {
                 }
             }
         }
+    }
+
+    /// The path of the timeline in the first zone.
+    pub fn path(&self) -> PathId {
+        self.all.first().map_or(0, |timeline| timeline.path)
     }
 
     /// Bytes of memory held outside the struct itself.

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
-use crate::engine::row_index::RowIndex;
+use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 
 /// Whether the store holds anything of a customer whose history is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,6 @@ struct Row {
     customer: Customer,
 }
 
-/// So many customers are looked ahead for without an allocation.
-const LOOK_AHEAD: usize = 64;
 /// Rows of a page.
 const PAGE_ROWS: usize = 1024;
 /// Rows whose memory is looked at to estimate that of all.
@@ -70,14 +68,19 @@ impl Customers {
     }
 
     /// Reads the rows of these customers, in steps that do not wait for each other: the processor
-    /// then fetches several rows from memory at a time.
-    pub fn look_ahead<'e>(&self, customers: impl Iterator<Item = (AppIx, &'e str)>) {
+    /// then fetches several rows from memory at a time. Where they lie is returned; a row may be
+    /// another customer's of the same hash.
+    pub fn look_ahead<'e>(
+        &self,
+        customers: impl Iterator<Item = (AppIx, &'e str)>,
+    ) -> SmallVec<[CustomerAt; LOOK_AHEAD]> {
         let hashes: SmallVec<[u64; LOOK_AHEAD]> =
             customers.map(|customer| self.hasher.hash_one(customer)).collect();
-        let rows: SmallVec<[u32; LOOK_AHEAD]> =
-            hashes.iter().filter_map(|hash| self.index.find(*hash, |_| true)).collect();
-        let customers = rows.iter().filter_map(|at| self.row(*at));
-        std::hint::black_box(customers.fold(0, |read, row| read ^ row.customer.look_at()));
+        let found = hashes.iter().filter_map(|hash| self.index.find(*hash, |_| true));
+        let rows: SmallVec<[CustomerAt; LOOK_AHEAD]> = found.map(CustomerAt).collect();
+        let customers = rows.iter().filter_map(|at| self.get(*at));
+        std::hint::black_box(customers.fold(0, |read, customer| read ^ customer.look_at()));
+        rows
     }
 
     fn row(&self, at: u32) -> Option<&Row> {

@@ -22,7 +22,7 @@ use crate::engine::dictionary::{AppIx, Dictionary, Mark, SignatureId, TupleId};
 use crate::engine::facts::{FactKey, FactKind, Slip, Sums};
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::standing::{Anchors, Standing, refunded, standings};
-use crate::engine::timelines::Terms;
+use crate::engine::timelines::{PathId, Terms};
 
 use delta::FactDelta;
 use heads::{HeadStep, PaidTuples};
@@ -148,6 +148,11 @@ impl Fold {
         let chain = chain.map_or(0, |chain| chain.id ^ u64::from(chain.signature));
         let own = self.tuple ^ self.signature ^ self.starters;
         chain ^ u64::from(own) ^ self.devices.first().copied().unwrap_or_default()
+    }
+
+    /// The path of the customer's timeline in the first zone.
+    pub fn path(&self) -> PathId {
+        self.coverage.path()
     }
 
     /// Whether the chain with this id is known.

@@ -5,6 +5,9 @@
 
 use hashbrown::HashTable;
 
+/// So many rows are looked ahead for without an allocation.
+pub const LOOK_AHEAD: usize = 64;
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     hash: u32,

@@ -26,7 +26,7 @@ use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::delta::{FactDelta, difference, join};
-use crate::engine::fold::{Scribe, facts};
+use crate::engine::fold::{Fold, Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
 use crate::engine::packed::{PendingAt, PendingLog};
 use crate::engine::recent::RecentRows;
@@ -166,14 +166,16 @@ impl Shard {
         }
     }
 
-    /// Reads what memory holds of the customers of the next events, so that it answers for many at
-    /// a time and not for one after the other. Changes nothing.
+    /// Reads what memory holds of the customers of the next events and of their timelines, so that
+    /// it answers for many at a time and not for one after the other. Changes nothing.
     pub fn look_ahead<'e, 'a: 'e>(&self, events: impl Iterator<Item = &'e BillingEvent<'a>>) {
         let known = events.filter_map(|event| {
             let app = self.dictionary.find_app(&event.app_id)?;
             Some((app, &*event.customer_id))
         });
-        self.customers.look_ahead(known);
+        let rows = self.customers.look_ahead(known);
+        let folds = rows.iter().filter_map(|at| Some(&self.customers.get(*at)?.fold));
+        self.dictionary.timelines.look_ahead(folds.map(Fold::path));
     }
 
     /// Offers an event whose record has this timestamp. `history` answers an earlier

@@ -16,11 +16,12 @@ use std::hash::BuildHasher as _;
 use std::hash::Hash;
 
 use hashbrown::DefaultHashBuilder;
+use smallvec::SmallVec;
 
 use crate::domain::money::Amounts;
 use crate::domain::period::Period;
 use crate::domain::time::Day;
-use crate::engine::row_index::RowIndex;
+use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::slices::Slices;
 
 /// Number of terms; 0 is a trial.
@@ -220,6 +221,17 @@ impl Timelines {
             path = change.before;
             Some(change)
         })
+    }
+
+    /// Reads the last changes of these paths and what runs from then on, in steps that do not wait
+    /// for each other.
+    pub fn look_ahead(&self, paths: impl Iterator<Item = PathId>) {
+        let states: SmallVec<[StateId; LOOK_AHEAD]> =
+            paths.map(|path| self.last_change(path).state).collect();
+        let first = |state: &StateId| self.state(*state).first().map_or(0, |first| first.terms);
+        let terms: SmallVec<[TermsId; LOOK_AHEAD]> = states.iter().map(first).collect();
+        let trials = terms.iter().filter(|terms| self.terms(**terms) == Terms::Trial);
+        std::hint::black_box(trials.count());
     }
 
     /// The timeline rewritten from `day` on: `running` gives all that runs after it, each with
