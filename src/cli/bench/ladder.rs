@@ -28,7 +28,7 @@ use crate::store::Durability;
 use crate::stream::{Partition, Polled, Record, Source};
 use crate::telemetry::Metrics;
 
-use super::cpu::process_cpu;
+use super::cpu::{MachineCpu, process_cpu};
 use super::report::{Ladder, Memory, Rung};
 
 /// Records handed over by one poll.
@@ -74,6 +74,19 @@ fn preload(settings: &KafkaSettings, generator: Generator, events: u64) -> anyho
     Ok(())
 }
 
+/// When a rung was begun.
+struct Begun {
+    at: Instant,
+    cpu: Duration,
+    machine: MachineCpu,
+}
+
+impl Begun {
+    fn now() -> anyhow::Result<Self> {
+        Ok(Self { at: Instant::now(), cpu: process_cpu()?, machine: MachineCpu::now()? })
+    }
+}
+
 impl Bench {
     /// Reads the whole topic in a new group and hands all records to `visit`.
     fn read(
@@ -84,7 +97,7 @@ impl Bench {
         self.settings.group_id = format!("{}-{stage}", self.settings.events_topic);
         let mut source = KafkaSource::new(&self.settings, &self.topics)?;
         let (mut read, mut failure) = (0, None);
-        let mut begun: Option<(Duration, Instant)> = None;
+        let mut begun: Option<Begun> = None;
         while read < self.events {
             let polled = source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut |records| {
                 if failure.is_none() {
@@ -98,7 +111,7 @@ impl Bench {
                 Polled::Records(count) => read += u64::try_from(count)?,
                 Polled::Assigned(partitions) => {
                     let starts: Vec<_> = partitions.into_iter().map(|p| (p, None)).collect();
-                    begun = Some((process_cpu()?, Instant::now()));
+                    begun = Some(Begun::now()?);
                     source.start(&starts)?;
                 }
                 Polled::Revoked(partitions) | Polled::Lost(partitions) => {
@@ -106,19 +119,17 @@ impl Bench {
                 }
             }
         }
-        let (cpu, wall) = begun.context("no partition was assigned")?;
-        Ok(self.rung(stage, cpu, wall, process_cpu()?))
+        self.rung(stage, begun.context("no partition was assigned")?)
     }
 
-    fn rung(
-        &self,
-        stage: &'static str,
-        cpu_begun: Duration,
-        begun_at: Instant,
-        cpu: Duration,
-    ) -> Rung {
-        let cpu_micros = (cpu - cpu_begun).as_secs_f64() * 1e6 / self.events as f64;
-        Rung { stage, cpu_micros, wall_seconds: begun_at.elapsed().as_secs_f64() }
+    fn rung(&self, stage: &'static str, begun: Begun) -> anyhow::Result<Rung> {
+        let cpu = process_cpu()? - begun.cpu;
+        Ok(Rung {
+            stage,
+            cpu_micros: cpu.as_secs_f64() * 1e6 / self.events as f64,
+            wall_seconds: begun.at.elapsed().as_secs_f64(),
+            stolen_percent: MachineCpu::now()?.stolen_percent_since(begun.machine),
+        })
     }
 
     fn decode(&mut self) -> anyhow::Result<Rung> {
@@ -183,14 +194,13 @@ impl Bench {
             Box::new(move |partition: Partition| stores.open_shard(partition, &opening));
         let mut pipeline = Pipeline::new((source, sink), (feed, publisher), open_shard, settings);
         let stop = Arc::new(AtomicBool::new(false));
-        let (cpu, begun_at) = (process_cpu()?, Instant::now());
+        let begun = Begun::now()?;
         while records(&shards) < self.events {
             pipeline.turn()?;
         }
         stop.store(true, Ordering::Relaxed);
         pipeline.run(&stop)?;
-        let rung = self.rung("publish", cpu, begun_at, process_cpu()?);
-        Ok((rung, memory(&shards)))
+        Ok((self.rung("publish", begun)?, memory(&shards)))
     }
 
     /// How many seconds the state takes to open, after which questions are answered.

@@ -17,6 +17,7 @@ use crate::generator::GeneratorSettings;
 use crate::kafka::{Followed, KafkaSettings, Tail};
 
 use super::child::{Served, Start, Sum, parse_sum};
+use super::cpu::MachineCpu;
 use super::feeder::{Feeder, Probe};
 use super::questions::{self, About, Asker, QUESTIONS, Question};
 use super::report::{Asked, Latency, Live, Restart};
@@ -147,9 +148,11 @@ impl Running<'_> {
         let mut questions = Vec::new();
         for question in QUESTIONS {
             for clients in question.clients.iter().copied() {
-                let facts = self.facts()?;
+                let (facts, machine) = (self.facts()?, MachineCpu::now()?);
                 let latency = self.ask(&question, clients)?;
-                questions.push(Asked { question: question.name, clients, facts, latency });
+                let stolen_percent = MachineCpu::now()?.stolen_percent_since(machine);
+                let question = question.name;
+                questions.push(Asked { question, clients, facts, stolen_percent, latency });
             }
         }
         Ok((event_to_query, event_to_snapshot, questions))

@@ -29,6 +29,8 @@ pub struct Rung {
     pub stage: &'static str,
     pub cpu_micros: f64,
     pub wall_seconds: f64,
+    /// Of the CPU time that the whole machine wanted meanwhile, what its host kept for others.
+    pub stolen_percent: f64,
 }
 
 /// What the state takes.
@@ -67,6 +69,8 @@ pub struct Asked {
     pub clients: usize,
     /// That the service held when it was first asked.
     pub facts: u64,
+    /// Of the CPU time that the whole machine wanted meanwhile, what its host kept for others.
+    pub stolen_percent: f64,
     #[serde(flatten)]
     pub latency: Latency,
 }
@@ -127,15 +131,20 @@ impl Ladder {
     fn write(&self, out: &mut String, events: u64) -> std::fmt::Result {
         writeln!(
             out,
-            "{:<10}{:>16}{:>16}{:>14}{:>14}",
-            "stage", "stage µs CPU", "total µs CPU", "× consume", "wall s"
+            "{:<10}{:>16}{:>16}{:>14}{:>14}{:>11}",
+            "stage", "stage µs CPU", "total µs CPU", "× consume", "wall s", "stolen %"
         )?;
         let consume = self.rungs.first().map_or(1.0, |rung| rung.cpu_micros);
         let mut before = 0.0;
         for rung in &self.rungs {
             let (stage, total) = (rung.cpu_micros - before, rung.cpu_micros);
-            let (times, wall) = (total / consume, rung.wall_seconds);
-            writeln!(out, "{:<10}{stage:>16.2}{total:>16.2}{times:>14.1}{wall:>14.1}", rung.stage)?;
+            let Rung { stage: name, wall_seconds, stolen_percent, .. } = rung;
+            let times = total / consume;
+            writeln!(
+                out,
+                "{name:<10}{stage:>16.2}{total:>16.2}{times:>14.1}{wall_seconds:>14.1}\
+                 {stolen_percent:>11.0}"
+            )?;
             before = total;
         }
         writeln!(out, "per event, over {events} events; stages are differences of rungs")?;
@@ -159,15 +168,20 @@ impl Live {
         )?;
         writeln!(
             out,
-            "while {:.0} events/s flow in ({} asked for):\n{:<44}{:>8}{:>10}{:>10}{:>10}{:>12}",
-            self.rate_reached, self.rate_asked, "", "count", "p50 ms", "p99 ms", "max ms", "facts"
+            "while {:.0} events/s flow in ({} asked for):",
+            self.rate_reached, self.rate_asked
+        )?;
+        writeln!(
+            out,
+            "{:<44}{:>8}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "", "count", "p50 ms", "p99 ms", "max ms", "facts", "stolen %"
         )?;
         writeln!(out, "{}", self.event_to_query.line("event to query"))?;
         writeln!(out, "{}", self.event_to_snapshot.line("event to snapshot"))?;
-        for Asked { question, clients, facts, latency } in &self.questions {
+        for Asked { question, clients, facts, stolen_percent, latency } in &self.questions {
             let plural = if *clients == 1 { "" } else { "s" };
             let line = latency.line(&format!("{question}, {clients} client{plural}"));
-            writeln!(out, "{line}{facts:>12}")?;
+            writeln!(out, "{line}{facts:>10}{stolen_percent:>10.0}")?;
         }
         let Restart { events, backlog, first_correct_answer_seconds, behind, caught_up_seconds } =
             self.restart;
