@@ -94,6 +94,9 @@ pub struct OutOfSequence(pub Entry);
 /// The most merges remembered; beyond it the memory is emptied and filled anew.
 const MERGES_MAX: usize = 1 << 20;
 
+/// What events name is remembered in so many bytes at most, and then anew.
+const NAMED_BYTES_MAX: usize = 64 << 20;
+
 /// Appends what is named in bytes that are the same only for the same.
 fn spell(dimensions: &Dimensions<'_>, into: &mut Vec<u8>) {
     const ATTRIBUTE: u8 = u8::MAX;
@@ -233,7 +236,7 @@ impl Dictionary {
     }
 
     fn name_tuple(&mut self, dimensions: &Dimensions<'_>, spelled: &[u8]) -> TupleId {
-        if self.named.count() >= MERGES_MAX {
+        if self.named.memory_bytes() >= NAMED_BYTES_MAX {
             (self.named, self.named_tuples) = (Slices::default(), vec![0]);
         }
         let id = self.intern_tuple(dimensions);
