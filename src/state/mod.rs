@@ -177,7 +177,7 @@ impl LiveShard {
         let mut offer = self.shard.offer(event, recorded_at, None);
         if let Offer::NeedsHistory(customer, has_history) = offer {
             let chunks = self.chunks(&customer, has_history)?;
-            let history = history(&customer, &chunks)?;
+            let history = history(&chunks)?;
             offer = self.shard.offer(event, recorded_at, Some(history));
         }
         Ok(match offer {
@@ -197,33 +197,31 @@ impl LiveShard {
         self.quarantine.push(DeadLetter::of(record, &refused.code, &refused.message));
     }
 
-    /// The stored chunks of a customer, in order.
-    fn chunks(&self, key: &CustomerKey, has: HasHistory) -> Result<Vec<Vec<u8>>, StateError> {
-        let mut chunks = Vec::new();
-        match has {
-            HasHistory::Chunks(count) => {
-                let keys: Vec<Vec<u8>> = (0..count).map(|chunk| chunk_key(key, chunk)).collect();
-                let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-                let rows = self.store.get_many(Table::History, &wanted)?;
-                for (key, row) in keys.iter().zip(rows) {
-                    chunks.push(row.ok_or_else(|| missing_chunk(key))?);
-                }
-            }
-            // Most of those that may have none are new: a filter answers that without a scan.
-            HasHistory::Perhaps => {
-                if self.store.get(Table::History, &chunk_key(key, 0))?.is_none() {
-                    return Ok(chunks);
-                }
-                self.store.scan(Table::History, key, &mut |row, value| {
-                    let next = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-                    if row != chunk_key(key, next) {
-                        return Err(missing_chunk(row));
-                    }
-                    chunks.push(value.to_vec());
-                    Ok(())
-                })?;
-            }
+    /// The stored chunks of a customer, in order, each under its key.
+    fn chunks(&self, key: &CustomerKey, has: HasHistory) -> Result<ChunkRows, StoreError> {
+        if let HasHistory::Chunks(count) = has {
+            let keys: Vec<Vec<u8>> = (0..count).map(|chunk| chunk_key(key, chunk)).collect();
+            let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            let found = self.store.get_many(Table::History, &wanted)?;
+            let chunk = |(key, value): (Vec<u8>, Option<Vec<u8>>)| match value {
+                Some(value) => Ok((key, value)),
+                None => Err(missing_chunk(&key)),
+            };
+            return keys.into_iter().zip(found).map(chunk).collect();
         }
+        let mut chunks = ChunkRows::new();
+        // Most of those that may have none are new: a filter answers that without a scan.
+        if self.store.get(Table::History, &chunk_key(key, 0))?.is_none() {
+            return Ok(chunks);
+        }
+        self.store.scan(Table::History, key, &mut |row, value| {
+            let next = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+            if row != chunk_key(key, next) {
+                return Err(missing_chunk(row));
+            }
+            chunks.push((row.to_vec(), value.to_vec()));
+            Ok(())
+        })?;
         Ok(chunks)
     }
 
@@ -301,7 +299,7 @@ impl LiveShard {
         let key = customer_key(app, customer_id);
         let _gate = self.commit_gate.lock();
         let chunks = self.chunks(&key, HasHistory::Perhaps)?;
-        let stored = history(&key, &chunks)?.events;
+        let stored = history(&chunks)?.events;
         let mut events: Vec<_> = stored.into_iter().map(LedgerEvent::into_owned).collect();
         events.extend(self.shard.pending(app, customer_id));
         if events.is_empty() {
@@ -341,12 +339,14 @@ impl ShardReader {
     }
 }
 
+/// Stored chunks, each under its key.
+type ChunkRows = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The ledger in a customer's stored chunks.
-fn history<'c>(key: &CustomerKey, chunks: &'c [Vec<u8>]) -> Result<History<'c>, StoreError> {
+fn history(chunks: &ChunkRows) -> Result<History<'_>, StoreError> {
     let mut history = History::default();
-    for chunk in chunks {
-        let row = chunk_key(key, history.chunks);
-        let events = decode_chunk(&row, chunk).map_err(|error| corrupt("history", &row, &error))?;
+    for (key, value) in chunks {
+        let events = decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
         history.events.extend(events);
         history.chunks += 1;
     }
