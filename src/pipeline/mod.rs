@@ -212,11 +212,13 @@ impl<S: Source> Pipeline<S> {
     /// Sends what is to be published on its way; nothing may be.
     fn publish(&mut self) -> Result<(), PipelineError> {
         let shards = self.feed.shards().all();
-        let partitions: Vec<Partition> =
-            shards.iter().map(|shard| shard.read().partition).collect();
-        if self.is_published_unknown && !self.read_published(&partitions)? {
-            self.published_at = Instant::now() + PUBLISH_PAUSE;
-            return Ok(());
+        if self.is_published_unknown {
+            let partitions: Vec<Partition> =
+                shards.iter().map(|shard| shard.read().partition).collect();
+            if !self.read_published(&partitions)? {
+                self.published_at = Instant::now() + PUBLISH_PAUSE;
+                return Ok(());
+            }
         }
         let publication = self.publisher.gather(&shards, self.feed.take_dead_letters());
         self.published_at = Instant::now();
