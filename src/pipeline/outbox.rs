@@ -82,11 +82,8 @@ impl Outbox {
         if !self.is_busy {
             return None;
         }
-        match self.answers.try_recv() {
-            Ok(answer) => self.sent(answer),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => self.fail(),
-        }
+        let answer = self.answers.try_recv();
+        self.sent(answer)
     }
 
     /// Waits for the publication on its way, if one is.
@@ -94,10 +91,8 @@ impl Outbox {
         if !self.is_busy {
             return None;
         }
-        match self.answers.recv() {
-            Ok(answer) => self.sent(answer),
-            Err(_) => self.fail(),
-        }
+        let answer = self.answers.recv().map_err(|_| TryRecvError::Disconnected);
+        self.sent(answer)
     }
 
     /// Asks the log up to where partitions are published; no publication may be on its way.
@@ -118,12 +113,15 @@ impl Outbox {
         }
     }
 
-    fn sent(&mut self, answer: Answer) -> Option<Sent> {
+    fn sent(&mut self, answer: Result<Answer, TryRecvError>) -> Option<Sent> {
+        let sent = match answer {
+            Ok(Answer::Sent(sent)) => Some(sent),
+            Ok(Answer::Published(_)) => None,
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => self.fail(),
+        };
         self.is_busy = false;
-        match answer {
-            Answer::Sent(sent) => Some(sent),
-            Answer::Published(_) => None,
-        }
+        sent
     }
 
     /// The thread ends early only by a panic, which goes on here.
