@@ -39,7 +39,7 @@ fn every_part_is_measured_and_every_answer_says_what_was_sent() {
         assert!(latency["p50_ms"].as_f64() <= latency["p99_ms"].as_f64(), "{live}");
     }
     let questions = live["questions"].as_array().unwrap();
-    assert_eq!(questions.len(), 20);
+    assert_eq!(questions.len(), 21);
     assert!(questions.iter().all(|asked| asked["count"].as_u64() > Some(0)), "{live}");
     assert!(live["sums_checked"].as_u64() > Some(10), "{live}");
     // Frozen, it can't have read what was written then.

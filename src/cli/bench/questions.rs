@@ -30,16 +30,19 @@ pub struct Question {
     /// Of a `POST`.
     body: Option<&'static str>,
     key: KeyIn,
+    /// Whether the answer may be compressed; as a line of curl asks, it may not.
+    is_compressed: bool,
     /// Clients that ask it at a time.
     pub clients: &'static [usize],
 }
 
 const fn native(name: &'static str, path: &'static str) -> Question {
-    Question { name, path, body: None, key: KeyIn::Header, clients: &[1, 4] }
+    let (key, is_compressed) = (KeyIn::Header, false);
+    Question { name, path, body: None, key, is_compressed, clients: &[1, 4] }
 }
 
 const fn vendor(name: &'static str, path: &'static str, key: KeyIn) -> Question {
-    Question { name, path, body: None, key, clients: &[1] }
+    Question { key, clients: &[1], ..native(name, path) }
 }
 
 const fn adapty(name: &'static str, path: &'static str, body: &'static str) -> Question {
@@ -49,8 +52,16 @@ const fn adapty(name: &'static str, path: &'static str, body: &'static str) -> Q
 /// Whose answer tells the sum of all revenue.
 pub const DEFAULT: Question = native("LTV, default", "/v1/apps/{app}/ltv");
 
+/// The longest answer.
+const COHORT: Question = adapty(
+    "Adapty cohort, renewals",
+    "/api/v1/client-api/metrics/cohort/",
+    r#"{"filters": {"date": ["{from}", "{to}"]}, "period_unit": "month",
+        "period_type": "renewals"}"#,
+);
+
 /// Everything that is asked.
-pub const QUESTIONS: [Question; 15] = [
+pub const QUESTIONS: [Question; 16] = [
     DEFAULT,
     native("LTV of a country", "/v1/apps/{app}/ltv?filter.country=US"),
     native("LTV by store", "/v1/apps/{app}/ltv?segment_by=store"),
@@ -100,12 +111,8 @@ pub const QUESTIONS: [Question; 15] = [
         r#"{"filters": {"date": ["{from}", "{to}"]}, "period_unit": "month",
             "period_type": "days", "segmentation": "country"}"#,
     ),
-    adapty(
-        "Adapty cohort, renewals",
-        "/api/v1/client-api/metrics/cohort/",
-        r#"{"filters": {"date": ["{from}", "{to}"]}, "period_unit": "month",
-            "period_type": "renewals"}"#,
-    ),
+    COHORT,
+    Question { name: "Adapty cohort, renewals, gzip", is_compressed: true, ..COHORT },
     adapty(
         "Adapty cohort of a store, days",
         "/api/v1/client-api/metrics/cohort/",
@@ -168,10 +175,15 @@ impl<'a> Asker<'a> {
             KeyIn::BasicBare => ("Authorization", basic(secret)),
             KeyIn::Word => ("Authorization", format!("Api-Key {secret}")),
         };
+        let encoding = if question.is_compressed { "gzip" } else { "identity" };
         let response = match question.body {
-            None => self.agent.get(&url).header(header, value).call(),
+            None => {
+                let request = self.agent.get(&url).header(header, value);
+                request.header("Accept-Encoding", encoding).call()
+            }
             Some(body) => {
                 let request = self.agent.post(&url).header(header, value);
+                let request = request.header("Accept-Encoding", encoding);
                 request.header("Content-Type", "application/json").send(fill(body))
             }
         };
