@@ -23,22 +23,20 @@ use ltvstream::stream::Record;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const EVENTS: usize = 1_000_000;
-const CUSTOMERS: u32 = 250_000;
 const COMMIT_EVENTS: usize = 200_000;
 const RECORDS_AT_A_TIME: usize = 32;
 
-fn measured(name: &str, work: impl FnOnce()) {
+fn measured(events: usize, name: &str, work: impl FnOnce()) {
     let begun = process_cpu().expect("Linux");
     work();
-    let micros = (process_cpu().expect("Linux") - begun).as_secs_f64() * 1e6 / EVENTS as f64;
+    let micros = (process_cpu().expect("Linux") - begun).as_secs_f64() * 1e6 / events as f64;
     println!("{name:<30}{micros:>8.2} µs CPU per event");
 }
 
-fn messages() -> Vec<(Timestamp, Vec<u8>)> {
+fn messages(events: usize) -> Vec<(Timestamp, Vec<u8>)> {
     let settings = GeneratorSettings {
         app_id: "acme".to_owned(),
-        customers: CUSTOMERS,
+        customers: u32::try_from(events / 4).expect("few enough"),
         open_ended: true,
         ..GeneratorSettings::default()
     };
@@ -48,7 +46,7 @@ fn messages() -> Vec<(Timestamp, Vec<u8>)> {
         encode_event(&event, encoding, &mut bytes);
         (event.occurred_at, bytes)
     };
-    Generator::new(&settings).expect("settings").take(EVENTS).map(encoded).collect()
+    Generator::new(&settings).expect("settings").take(events).map(encoded).collect()
 }
 
 fn shard(store: Arc<dyn Store>) -> LiveShard {
@@ -68,7 +66,9 @@ fn shard(store: Arc<dyn Store>) -> LiveShard {
 }
 
 fn main() {
-    let messages = messages();
+    // `cargo bench --bench apply -- 4700000`: as many events, of a million customers.
+    let events = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
+    let messages = messages(events);
     let dir = tempfile::tempdir().expect("temporary directory");
     let settings = RocksSettings {
         shared: RocksShared::new(256 << 20, 256 << 20),
@@ -77,7 +77,7 @@ fn main() {
     let store: Arc<dyn Store> = Arc::new(RocksStore::open(dir.path(), &settings).expect("store"));
     let codec = EventCodec::new(EventFormat::AvroSingleObject).expect("codec");
     let mut decoder = Decoder::new(codec, None);
-    measured("decode", || {
+    measured(events, "decode", || {
         for (_, message) in &messages {
             let decoded = decoder.decode(Some(message)).expect("no registry");
             assert!(decoded.is_ok(), "generated events are good");
@@ -103,7 +103,7 @@ fn main() {
         }
     };
     let mut in_memory = shard(Arc::new(ltvstream::store::memory::MemoryStore::default()));
-    measured("decode, apply", || apply(&mut in_memory, 0, &messages));
+    measured(events, "decode, apply", || apply(&mut in_memory, 0, &messages));
     let inner = &in_memory.shard;
     println!(
         "{} customers of {} bytes, {} facts of {} bytes with curves and dictionary",
@@ -113,11 +113,13 @@ fn main() {
         inner.fixed_memory_bytes() / inner.facts.len(),
     );
     drop(in_memory);
-    let mut live = shard(store);
-    measured("decode, apply, commit", || {
+    let mut live = shard(Arc::clone(&store));
+    measured(events, "decode, apply, commit", || {
         for (number, messages) in messages.chunks(COMMIT_EVENTS).enumerate() {
             apply(&mut live, number * COMMIT_EVENTS, messages);
             live.commit(Durability::Process).expect("store");
         }
     });
+    drop(live);
+    measured(events, "open again", || drop(shard(store)));
 }
