@@ -1,10 +1,12 @@
 //! One customer in memory: enough to take the usual event in O(1), and to know when that is not
 //! enough.
 //!
-//! The usual event is newer than all others of its customer and changes the standing of none of
+//! The usual event comes after all others of its customer and changes the standing of none of
 //! them: then one step of the [`Fold`] writes its facts. Everything else recomputes the ledger:
 //! `facts(ledger + event) − facts(ledger)`. Both ways must agree; the law tests say so on every
 //! run.
+
+use std::cmp::Ordering;
 
 use hashbrown::HashSet;
 use smallvec::SmallVec;
@@ -15,7 +17,7 @@ use crate::domain::rules::ZeroPayments;
 use crate::domain::time::Timestamp;
 use crate::engine::fold::Fold;
 use crate::engine::ledger::{Ledger, LedgerEvent};
-use crate::engine::packed::PendingAt;
+use crate::engine::packed::{PendingAt, PendingLog};
 use crate::engine::standing::{Standing, Suspension, is_paying};
 
 /// Up to so many fingerprints a plain list is searched.
@@ -82,6 +84,8 @@ impl Fingerprints {
 pub struct Customer {
     pub fold: Fold,
     newest_at: Option<Timestamp>,
+    /// All events at `newest_at` wait for the next commit, where their ids can be read.
+    is_newest_pending: bool,
     /// Of events and of the transactions of payments.
     identifiers: Fingerprints,
     /// An event waits for another: any new one may be it.
@@ -119,6 +123,7 @@ impl Customer {
     pub fn reset(&mut self, fold: Fold, ledger: &Ledger<'_>, standings: &[Standing]) {
         self.fold = fold;
         self.newest_at = ledger.events().last().map(|event| event.at);
+        self.is_newest_pending = false;
         self.has_suspended =
             standings.iter().any(|standing| matches!(standing, Standing::Suspended(_)));
         self.has_unnamed_status = ledger.events().iter().zip(standings).any(|(event, standing)| {
@@ -136,13 +141,25 @@ impl Customer {
 
     /// Takes note of an event whose facts one step of the fold has written.
     pub fn note_appended(&mut self, event: &LedgerEvent<'_>) {
+        self.is_newest_pending |= self.newest_at.is_none_or(|newest| event.at > newest);
         self.newest_at = Some(event.at);
     }
 
-    /// The standing of a new event if one step is enough for it, else `None`.
-    pub fn appendable(&self, event: &LedgerEvent, zero: ZeroPayments) -> Option<Standing> {
-        let is_newest = self.newest_at.is_none_or(|newest| event.at > newest);
-        if !is_newest || self.has_suspended || event.kind == EventKind::Void {
+    /// The events that wait for the next commit, which takes them.
+    pub fn take_pending(&mut self) -> PendingAt {
+        self.is_newest_pending = false;
+        std::mem::take(&mut self.pending)
+    }
+
+    /// The standing of a new event if one step is enough for it, else `None`; `pending` holds the
+    /// events that wait.
+    pub fn appendable(
+        &self,
+        event: &LedgerEvent,
+        zero: ZeroPayments,
+        pending: &PendingLog,
+    ) -> Option<Standing> {
+        if self.has_suspended || event.kind == EventKind::Void || !self.is_last(event, pending) {
             return None;
         }
         if event.is_sandbox {
@@ -164,6 +181,20 @@ impl Customer {
                 self.fold.knows_chain(chain).then_some(status)
             }
             _ => None,
+        }
+    }
+
+    /// Whether the event comes after all others in the order of the ledger, as far as is known.
+    fn is_last(&self, event: &LedgerEvent, pending: &PendingLog) -> bool {
+        let Some(newest_at) = self.newest_at else { return true };
+        match event.at.cmp(&newest_at) {
+            Ordering::Greater => true,
+            // A status counts for its chain alone; a payment also for refunds of its instant.
+            Ordering::Equal if self.is_newest_pending && event.kind.is_chain_status() => {
+                let waiting = pending.events(self.pending);
+                waiting.iter().all(|known| known.position() < event.position())
+            }
+            Ordering::Equal | Ordering::Less => false,
         }
     }
 
@@ -200,4 +231,49 @@ pub fn suspended(ledger: &Ledger<'_>, standings: &[Standing]) -> Vec<(Box<str>, 
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: EventKind, id: &'static str, at: i64) -> LedgerEvent<'static> {
+        LedgerEvent {
+            at: Timestamp(at),
+            event_id: id.into(),
+            kind,
+            is_sandbox: true,
+            charge: None,
+            transaction_id: None,
+            chain: Some("chain".into()),
+            period: None,
+            expires_at: None,
+            refers_to: None,
+            device_id: None,
+            cancellation_reason: 0,
+            own_tuple: 0,
+        }
+    }
+
+    #[test]
+    fn at_one_instant_ids_tell_which_status_comes_last_while_all_are_pending() {
+        let (mut customer, mut pending) = (Customer::default(), PendingLog::default());
+        let status = |id, at| event(EventKind::GracePeriod, id, at);
+        let is_appendable = |customer: &Customer, pending: &PendingLog, id, at| {
+            customer.appendable(&status(id, at), ZeroPayments::Ignore, pending).is_some()
+        };
+        for (id, at) in [("a", 1), ("m", 2), ("n", 2)] {
+            assert!(is_appendable(&customer, &pending, id, at), "{id}");
+            customer.note_appended(&status(id, at));
+            customer.pending = pending.push(&status(id, at), customer.pending);
+        }
+        let payment = event(EventKind::Purchase, "o", 2);
+        assert_eq!(customer.appendable(&payment, ZeroPayments::Ignore, &pending), None);
+        assert!(is_appendable(&customer, &pending, "o", 2));
+        assert!(!is_appendable(&customer, &pending, "mm", 2), "between two of one instant");
+        assert!(!is_appendable(&customer, &pending, "o", 1), "late");
+        customer.take_pending();
+        assert!(!is_appendable(&customer, &pending, "o", 2), "the others are in the store");
+        assert!(is_appendable(&customer, &pending, "a", 3));
+    }
 }

@@ -272,7 +272,7 @@ impl Shard {
             return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
         };
         let may_be_repeat = customer.may_have(&event.event_id);
-        let standing = customer.appendable(&event, rules.zero_payments);
+        let standing = customer.appendable(&event, rules.zero_payments, &self.pending);
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
             (true, None) if customer.chunks > 0 => {
@@ -478,7 +478,7 @@ impl Shard {
                 changes.chunks.push(NewChunk {
                     customer: customer_key(app, id),
                     chunk: customer.chunks,
-                    events: std::mem::take(&mut customer.pending),
+                    events: customer.take_pending(),
                 });
                 customer.chunks += 1;
             }
