@@ -1,0 +1,143 @@
+"""Writes the figures as a page with a table and a plot."""
+
+import os
+import platform
+import statistics
+import subprocess
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot  # noqa: E402
+
+MIB = 1 << 20
+
+
+def median(figures, key):
+    return statistics.median(run[key] for run in figures)
+
+
+def span(figures, key, scale=1.0, digits=1):
+    """The median, and the least and the most."""
+    values = [run[key] * scale for run in figures]
+    middle = f"{statistics.median(values):.{digits}f}"
+    return f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def write(comparison, arguments, root):
+    """`RESULTS.md` and `results.svg` into the folder that was asked for."""
+    arguments.out.mkdir(exist_ok=True)
+    (arguments.out / "RESULTS.md").write_text(page(comparison, arguments, root))
+    plot(comparison, arguments.out / "results.svg")
+
+
+def per_million(comparison, system):
+    scale = 1e6 / comparison.events
+    return [run["cpu_seconds"] * scale for run in comparison.figures[system.name]]
+
+
+def page(comparison, arguments, root):
+    ours = statistics.median(per_million(comparison, comparison.systems[0]))
+    rows = []
+    for system in comparison.systems:
+        figures = comparison.figures[system.name]
+        cpu = statistics.median(per_million(comparison, system))
+        rows.append(
+            f"| {system.title} | {span(figures, 'cpu_seconds', 1e6 / comparison.events)}"
+            f" | {cpu / ours:.1f} | {span(figures, 'wall_seconds')}"
+            f" | {comparison.recoveries[system.name]:.1f}"
+            f" | {median(figures, 'peak_bytes') / MIB:.0f}"
+            f" | {median(figures, 'data_bytes') / MIB:.0f} | {system.guarantee} |"
+        )
+    table = "\n".join(rows)
+    settings = "\n".join(f"- **{system.title}**: {system.settings}." for system in comparison.systems)
+    return f"""# Beside its peers
+
+Written by `benches/peers/run`. The job and its programs: [`peers/`](peers/README.md).
+
+{comparison.events} events of {arguments.customers} customers, read from the beginning of a topic of one partition;
+{comparison.runs} runs each, by turns: the median, and the least and the most. All results, those after a kill too, were
+equal to the last unit before a figure was written. `ltvstream` also does what the job does not ask for (dimensions,
+subscriptions, segments, weeks and months, questions); its start counts, that of its peers does not.
+
+| | CPU s per million events | × ltvstream | seconds | at work again after `kill -9`, s | memory, MiB | on disk, MiB | guarantee |
+|---|---:|---:|---:|---:|---:|---:|---|
+{table}
+
+![CPU seconds per million events](results.svg)
+
+CPU is that of all processes of a system, kernel time and background threads included, on a core of its own; the
+broker has the other. Memory is the most that was held at a time; what a JVM holds is mostly the heap it was given.
+Killed in the middle of a run, `ltvstream` is at work again when it answers a question, a peer when it takes the
+next event.
+
+## Settings
+
+{settings}
+
+## Machine and versions
+
+{versions(root)}
+"""
+
+
+def plot(comparison, path):
+    systems = comparison.systems[::-1]
+    values = [statistics.median(per_million(comparison, system)) for system in systems]
+    figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(systems) + 1))
+    bars = axes.barh([system.title for system in systems], values, color="#7a8ba6")
+    bars[-1].set_color("#d1495b")
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.set_xlabel("CPU seconds per million events, state exact and durable (less is better)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    # No date and no random ids: the same figures give the same file.
+    matplotlib.rcParams["svg.hashsalt"] = "ltvstream"
+    figure.savefig(path, metadata={"Date": None})
+
+
+def versions(root):
+    lines = [machine(), f"- {first_line('java', '--version')}"]
+    jars = [
+        ("kafka-streams", "kafka-streams"),
+        ("flink", "flink-streaming-java"),
+        ("flink", "flink-connector-kafka"),
+        ("postgres", "postgresql"),
+        ("duckdb", "duckdb_jdbc"),
+    ]
+    found = [jar(root / "benches" / "peers" / module / "target" / "lib", name) for module, name in jars]
+    lines.append("- " + ", ".join(name for name in found if name))
+    lines.append(f"- {first_line('postgres', '--version')}")
+    return "\n".join(lines)
+
+
+def machine():
+    """The machine and the compiler."""
+    what = f"{cpu_model()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB"
+    return f"- {what}, Linux {platform.release()}\n- {first_line('rustc', '--version')}"
+
+
+def jar(folder, name):
+    """Name and version of a library, by its file."""
+    known = sorted(folder.glob(f"{name}-[0-9]*.jar"))
+    return known[0].stem if known else None
+
+
+def first_line(*command):
+    try:
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except OSError:
+        return f"{command[0]}: not in PATH"
+    return text.splitlines()[0]
+
+
+def cpu_model():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(": ", 1)[1]
+    return platform.machine()
+
+
+def memory_gib():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)

@@ -1,0 +1,205 @@
+"""The systems that are compared: how each is started, and what is said of it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import Running, pinned
+
+HERE = Path(__file__).resolve().parent
+POLL_SECONDS = 0.1
+PATIENCE_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run: which topics, and where its state lies."""
+
+    kafka: object
+    input: str
+    output: str
+    group: str
+    events: int
+    data_dir: Path
+    core: int
+    log: object
+
+
+class Peer:
+    """A program that keeps to the contract of the README beside."""
+
+    def __init__(self, name, title, command, guarantee, settings):
+        self.name = name
+        self.title = title
+        self.command = command
+        self.guarantee = guarantee
+        self.settings = settings
+
+    def _arguments(self, work):
+        return [
+            *self.command,
+            "--bootstrap-servers", work.kafka.bootstrap_servers,
+            "--input", work.input,
+            "--output", work.output,
+            "--group", work.group,
+            "--events", work.events,
+            "--data-dir", work.data_dir,
+        ]  # fmt: skip
+
+    @contextlib.contextmanager
+    def started(self, work):
+        """A run from its first record on; what its start has cost does not count."""
+        running = Running(pinned(work.core, self._command(work)), work.log)
+        try:
+            running.wait_for("ready")
+            running.counts_from_now()
+            yield running
+        finally:
+            running.kill()
+
+    def _command(self, work):
+        return self._arguments(work)
+
+    def finish(self, running, _work):
+        """Waits for the whole result; CPU seconds of the process's life."""
+        running.wait_for("done")
+        return running.end()
+
+
+class Postgres(Peer):
+    """Beside the program there is the server, which counts as well."""
+
+    def _command(self, work):
+        port, server_dir = _free_port(), work.data_dir / "server"
+        url = f"jdbc:postgresql://127.0.0.1:{port}/postgres?user=postgres"
+        server = HERE / "postgres" / "server"
+        return [HERE / "postgres" / "with-server", server, server_dir, port,
+                *self._arguments(work), "--jdbc-url", url]  # fmt: skip
+
+
+class Ltvstream:
+    """The service itself, as `serve` runs it, with everything it does; its start counts."""
+
+    name = "ltvstream"
+    title = "ltvstream"
+    guarantee = "exactly once (transactions with the group's offsets)"
+    settings = "as they come, with a `group.instance.id`"
+
+    def __init__(self, binary, schema):
+        self.binary = binary
+        self.schema = schema
+        self.url = None
+
+    def environment(self, work):
+        """Settings, all by environment; everything else is as it comes."""
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        return os.environ | {
+            "LTVSTREAM__SERVICE__LISTEN": f"127.0.0.1:{port}",
+            "LTVSTREAM__SERVICE__DATA_DIR": str(work.data_dir),
+            "LTVSTREAM__KAFKA__BOOTSTRAP_SERVERS": work.kafka.bootstrap_servers,
+            "LTVSTREAM__KAFKA__GROUP_ID": work.group,
+            "LTVSTREAM__KAFKA__EVENTS_TOPIC": work.input,
+            "LTVSTREAM__KAFKA__SNAPSHOTS_TOPIC": work.output,
+            "LTVSTREAM__KAFKA__DEAD_LETTERS_TOPIC": f"{work.output}-dead-letters",
+            "LTVSTREAM__KAFKA__EVENT_FORMAT": "avro-single-object",
+            "LTVSTREAM__KAFKA__EVENTS_PARTITIONS": "1",
+            "LTVSTREAM__KAFKA__PROPERTIES__GROUP__INSTANCE__ID": work.group,
+            "LTVSTREAM__APPS": '[{ id = "acme" }]',
+        }
+
+    @contextlib.contextmanager
+    def started(self, work):
+        """Ready when it answers the first question."""
+        command = pinned(work.core, [self.binary, "serve"])
+        running = Running(command, work.log, self.environment(work))
+        try:
+            self._answer(running)
+            yield running
+        finally:
+            running.kill()
+
+    def _answer(self, running):
+        while True:
+            if running.process.poll() is not None:
+                raise RuntimeError(f"{running.command} ended")
+            try:
+                with urllib.request.urlopen(f"{self.url}/v1/apps/acme/ltv", timeout=60) as answer:
+                    if json.load(answer)["as_of"]:
+                        return
+            except OSError:
+                pass
+            time.sleep(POLL_SECONDS)
+
+    def finish(self, running, work):
+        """Waits until everything is published, which the group's offsets tell."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while work.kafka.committed(work.group, work.input) < work.events:
+            if time.monotonic() > deadline:
+                raise TimeoutError("not all is published")
+            time.sleep(POLL_SECONDS)
+        return running.end(signal.SIGTERM)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _java(module, main, heap):
+    folder = HERE / module / "target"
+    options = [f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseParallelGC"]
+    return ["java", *options, "-cp", f"{folder}/*:{folder}/lib/*", f"com.ltvstream.peers.{main}"]
+
+
+def all_systems(ltvstream, naive, schema):
+    """Everything that is compared, ltvstream first."""
+    return [
+        Ltvstream(ltvstream, schema),
+        Peer(
+            "kafka-streams",
+            "Kafka Streams",
+            _java("kafka-streams", "streams.Main", "2g"),
+            "exactly once (exactly_once_v2)",
+            "Processor API, one task; caching stores of 128 MiB, RocksDB with write buffers of 64 MiB; "
+            "commits every second; lz4, static membership; heap 2 GiB",
+        ),
+        Peer(
+            "flink",
+            "Flink",
+            _java("flink", "flink.Main", "1g"),
+            "exactly once (checkpoints and transactions)",
+            "one JVM, parallelism 1; incremental RocksDB checkpoints every 10 s, managed memory "
+            "512 MiB; object reuse, own serializers; cohorts visible at each checkpoint; heap 1 GiB",
+        ),
+        Postgres(
+            "postgres",
+            "PostgreSQL",
+            _java("postgres", "postgres.Main", "512m"),
+            "state exactly once (offsets in the same transaction)",
+            "binary COPY of 100,000 events (or those of a second), one set-based statement each in one "
+            "transaction; shared_buffers 2 GiB, fsync on, WAL minimal and lz4, JIT off",
+        ),
+        Peer(
+            "duckdb",
+            "DuckDB",
+            _java("duckdb", "duckdb.Main", "512m"),
+            "computed anew from whole files",
+            "Parquet of 500,000 events each (lz4), one query at the end of the input; one thread, "
+            "memory 2 GiB",
+        ),
+        Peer(
+            "naive",
+            "RocksDB, row by row",
+            [naive],
+            "state exactly once (offsets in the same batch)",
+            "1 GiB of block cache, write buffers of 128 MiB, Bloom filters; no wait for the disk",
+        ),
+    ]
