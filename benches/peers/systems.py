@@ -8,6 +8,7 @@ import socket
 import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from processes import Running, pinned
@@ -95,6 +96,8 @@ class Ltvstream:
         self.binary = binary
         self.schema = schema
         self.url = None
+        # What the last run answered, before it ended.
+        self.totals = {}
 
     def environment(self, work):
         """Settings, all by environment; everything else is as it comes."""
@@ -129,13 +132,29 @@ class Ltvstream:
         while True:
             if running.process.poll() is not None:
                 raise RuntimeError(f"{running.command} ended")
-            try:
-                with urllib.request.urlopen(f"{self.url}/v1/apps/acme/ltv", timeout=60) as answer:
-                    if json.load(answer)["as_of"]:
-                        return
-            except OSError:
-                pass
+            with contextlib.suppress(OSError):
+                if self._ask("")["as_of"]:
+                    return
             time.sleep(POLL_SECONDS)
+
+    def _ask(self, question):
+        with urllib.request.urlopen(f"{self.url}/v1/apps/acme/ltv{question}", timeout=60) as answer:
+            return json.load(answer)
+
+    def _ask_totals(self):
+        """Customers and sums to date by day of first purchase, as a peer's rows have them."""
+        paid, refunded, counts = {}, {}, {}
+        for measure in ("gross", "proceeds", "net"):
+            for cohort in self._ask(f"?width=day&measure={measure}")["cohorts"]:
+                day, sums = date.fromisoformat(cohort["start"]), cohort["to_date"]
+                paid.setdefault(day, []).append(sums["paid_micros"])
+                refunded.setdefault(day, []).append(sums["refunded_micros"])
+                counts[day] = (cohort["customers"], sums["payments"])
+        return {
+            day: (customers, (*paid[day], *refunded[day], payments))
+            for day, (customers, payments) in counts.items()
+            if customers
+        }
 
     def finish(self, running, work):
         """Waits until everything is published, which the group's offsets tell."""
@@ -144,6 +163,7 @@ class Ltvstream:
             if time.monotonic() > deadline:
                 raise TimeoutError("not all is published")
             time.sleep(POLL_SECONDS)
+        self.totals = self._ask_totals()
         return running.end(signal.SIGTERM)
 
 

@@ -120,8 +120,7 @@ def cumulative(cohorts, asked):
     """A peer's cohorts as ltvstream publishes them: everything up to each age that it tells."""
     summed = {}
     for day, (customers, ages) in cohorts.items():
-        told = asked.get(day, (0, {-1: ()}))[1]
-        assert not ages or max(told) >= max(ages), f"not all of {day} is told"
+        told = asked.get(day, (0, {}))[1]
         summed[day] = (
             customers,
             {
@@ -132,6 +131,14 @@ def cumulative(cohorts, asked):
             },
         )
     return summed
+
+
+def totals(cohorts):
+    """A peer's cohorts, all ages together."""
+    return {
+        day: (customers, tuple(map(sum, zip((0,) * 7, *ages.values()))))
+        for day, (customers, ages) in cohorts.items()
+    }
 
 
 def differences(one, other):
