@@ -403,6 +403,31 @@ async fn limits_are_those_of_the_day_or_of_the_key() {
     error(&nowhere.send(posted).await, 405);
 }
 
+#[tokio::test]
+async fn refusals_tell_limits_too_and_who_is_not_let_in_counts_for_nobody() {
+    let api_keys = vec![key("key", &[Scope::Read], 0), key("writer", &[Scope::Ingest], 0)];
+    let service = Service::new(Setup { api_keys, ..shop() });
+    let ask = async |method: &str, key: &str, status: u16| {
+        let value = format!("Basic {}", STANDARD.encode(key));
+        let request = Request::builder().method(method).uri(path("orders", ENDING_MARCH));
+        let request = request.header("authorization", value).body(Body::empty()).unwrap();
+        let answer = service.send(request).await;
+        error(&answer, status);
+        let limits = ["limit", "remaining", "reset"]
+            .map(|name| answer.header(&format!("x-rate-limit-{name}")).to_owned());
+        (limits, answer)
+    };
+    let tomorrow = "2026-03-17T00:00:00Z";
+    for (key, status) in [("nobody", 401), ("writer", 403), ("nobody", 401)] {
+        assert_eq!(ask("GET", key, status).await.0, ["1000", "1000", tomorrow]);
+    }
+    // A wrong method is a request like any other.
+    let (limits, posted) = ask("POST", "key", 405).await;
+    assert_eq!(limits, ["2000", "1999", tomorrow]);
+    assert_eq!(posted.header("allow"), "GET,HEAD");
+    assert_eq!(ask("PUT", "key", 405).await.0[1], "1998");
+}
+
 // ---- against the slow reference
 
 /// Two decimals, halves away from zero; 0.00 over nothing.

@@ -22,7 +22,8 @@ use axum::routing::get;
 use crate::domain::time::{Width, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    Allowance, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers, credentials, pairs,
+    Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers, credentials,
+    pairs,
 };
 use crate::http::freshness::blocking;
 use crate::http::state::HttpState;
@@ -38,8 +39,10 @@ use parse::{Asked, CodatParameters, NAMES};
 pub use words::{CodatError, CodatValidation, CodatValidationItem};
 
 /// The vendor.
-pub const VENDOR: Vendor =
-    Vendor { routes: || vec![(METRIC_PATH, get(get_codat_metric))], word: words::word };
+pub const VENDOR: Vendor = Vendor {
+    routes: || vec![(METRIC_PATH, get(get_codat_metric).fallback(refuse_method))],
+    word: words::word,
+};
 
 const METRIC_PATH: &str =
     "/data/companies/{companyId}/connections/{connectionId}/{product}/commerceMetrics/{metric}";
@@ -94,20 +97,54 @@ pub async fn get_codat_metric(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let admitted = Visitor::admit(&state, secret(&headers).as_deref()).and_then(|visitor| {
-        let companies = u64::try_from(visitor.apps().count()).unwrap_or(u64::MAX);
-        let a_day = companies.saturating_add(1).saturating_mul(REQUESTS_PER_DAY);
-        let allowance = Allowance { calendar: Some((Width::Day, a_day)), ..ALLOWANCE };
-        Ok((visitor, visitor.charge(&allowance, None)?))
-    });
-    let (visitor, grant) = match admitted {
+    let (visitor, grant) = match admit(&state, &headers) {
         Ok(admitted) => admitted,
-        Err(error) => return words::word(&state, &error),
+        Err(error) => return refuse(&state, &error),
     };
     let mut response = answer(&state, visitor, &ids, query.as_deref().unwrap_or_default())
         .await
         .unwrap_or_else(|refusal| refusal.word(&state));
     response.headers_mut().extend(words::limit_headers(&grant, state.parts.clock.now()));
+    response
+}
+
+/// A method that the path does not take; the request counts all the same.
+async fn refuse_method(State(state): State<HttpState>, headers: HeaderMap) -> Response {
+    let grant = match admit(&state, &headers) {
+        Ok((_, grant)) => grant,
+        Err(error) => return refuse(&state, &error),
+    };
+    let error = CompatError::Other(StatusCode::METHOD_NOT_ALLOWED);
+    let mut response = words::word(&state, &error);
+    response.headers_mut().extend(words::limit_headers(&grant, state.parts.clock.now()));
+    response
+}
+
+/// What an account with so many companies may ask.
+fn allowance(companies: usize) -> Allowance {
+    let companies = u64::try_from(companies).unwrap_or(u64::MAX);
+    let a_day = companies.saturating_add(1).saturating_mul(REQUESTS_PER_DAY);
+    Allowance { calendar: Some((Width::Day, a_day)), ..ALLOWANCE }
+}
+
+/// Lets a request in and counts it.
+fn admit<'a>(
+    state: &'a HttpState,
+    headers: &HeaderMap,
+) -> Result<(Visitor<'a>, Grant), CompatError> {
+    let visitor = Visitor::admit(state, secret(headers).as_deref())?;
+    let grant = visitor.charge(&allowance(visitor.apps().count()), None)?;
+    Ok((visitor, grant))
+}
+
+/// The answer to who is not let in. Such requests count for nobody, so the limits it tells are
+/// those of an account that has no companies and has asked nothing.
+fn refuse(state: &HttpState, error: &CompatError) -> Response {
+    let mut response = words::word(state, error);
+    if !matches!(error, CompatError::Limited(_)) {
+        let now = state.parts.clock.now();
+        response.headers_mut().extend(words::limit_headers(&allowance(0).untouched(now), now));
+    }
     response
 }
 

@@ -33,6 +33,20 @@ pub struct Allowance {
     pub calendar: Option<(Width, u64)>,
 }
 
+impl Allowance {
+    /// Where somebody stands who has asked nothing yet.
+    pub fn untouched(&self, now: Timestamp) -> Grant {
+        Grant {
+            limit: self.requests.get(),
+            remaining: self.requests.get(),
+            unit: unit(self.per),
+            full_after_seconds: 0,
+            used: 0,
+            calendar: self.calendar.map(|(width, most)| (most, Timestamp(next_start(width, now)))),
+        }
+    }
+}
+
 /// The state of a limit after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
@@ -88,7 +102,7 @@ impl Limiters {
         let mut grant = Grant {
             limit: limit.get(),
             remaining,
-            unit: if per == Duration::from_secs(60) { "minute" } else { "second" },
+            unit: unit(per),
             full_after_seconds: whole_seconds(step.saturating_mul(missing)),
             used: 0,
             calendar: None,
@@ -133,6 +147,10 @@ impl Limiters {
         entry.1 = used.min(most);
         used
     }
+}
+
+fn unit(per: Duration) -> &'static str {
+    if per == Duration::from_secs(60) { "minute" } else { "second" }
 }
 
 /// The instant at which the next day or month begins in UTC, microseconds.
