@@ -303,7 +303,7 @@ async fn a_zone_moves_what_lies_near_midnight() {
     let answer = post(&service, COHORT, &[KEY, ("adapty-tz", "Asia/Tokyo")], &request).await;
     assert_eq!(answer.status, 400);
     let error = json!({"errors": [{"source": "Adapty-Tz",
-        "errors": ["the zones kept are UTC, Europe/Berlin"]}],
+        "errors": ["the zone \"Asia/Tokyo\" is not kept; those kept are UTC, Europe/Berlin"]}],
         "error_code": "value_error", "status_code": 400});
     assert_eq!(answer.json(), error);
 }

@@ -55,7 +55,8 @@ pub fn enter(state: &HttpState, headers: &HeaderMap) -> Result<Place, Refusal> {
 
 fn zone(headers: &HeaderMap, app: &AppRules) -> Result<(u8, Zone), Refusal> {
     let kept = &app.reporting_zones;
-    let wanted = headers.get(ZONE_HEADER).map(|name| name.to_str().unwrap_or("").trim());
+    let wanted = headers.get(ZONE_HEADER).map(|name| String::from_utf8_lossy(name.as_bytes()));
+    let wanted = wanted.as_deref().map(str::trim);
     let place = match wanted {
         None => Some(0),
         Some(name) => kept.iter().position(|zone| zone.name() == name),
@@ -63,7 +64,9 @@ fn zone(headers: &HeaderMap, app: &AppRules) -> Result<(u8, Zone), Refusal> {
     let found = place.and_then(|place| Some((u8::try_from(place).ok()?, *kept.get(place)?)));
     found.ok_or_else(|| {
         let names: Vec<&str> = kept.iter().map(Zone::name).collect();
-        let message = format!("the zones kept are {}", names.join(", "));
+        let refused: String = wanted.unwrap_or_default().chars().take(100).collect();
+        let message =
+            format!("the zone \"{refused}\" is not kept; those kept are {}", names.join(", "));
         Refusal::Faults(vec![Fault::value(ZONE_HEADER, message)])
     })
 }
