@@ -429,6 +429,11 @@ async fn parameters_come_in_the_query_or_in_a_form_on_the_get() {
     let answer = get_with(&service, &path("ltv", "&page=2"), form, "end-date=x").await;
     assert_eq!(answer.header("x-ltvstream-ignored"), "end-date, page");
     assert_eq!(get_with(&service, bare, None, &inside).await.status, 400);
+    let lists = service.get(&path("ltv", "&geo=,%20&plans=Gold,")).await;
+    assert_eq!((lists.status.as_u16(), lists.header("x-ltvstream-ignored")), (200, "geo"));
+    let ping = get_with(&service, "/v1/ping?x=1", form, "y=2").await;
+    assert_eq!((ping.status.as_u16(), ping.header("x-ltvstream-ignored")), (200, "x, y"));
+    assert!(service.get("/v1/ping").await.headers.get("x-ltvstream-ignored").is_none());
 }
 
 /// Status, `code`, `message` and `param` of an error.

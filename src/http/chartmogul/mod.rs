@@ -24,7 +24,7 @@ use crate::domain::time::{Day, Zone};
 use crate::http::asking;
 use crate::http::compat::{
     Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
-    credentials, pairs,
+    credentials, ignored_header, pairs,
 };
 use crate::http::freshness::blocking;
 use crate::http::parameters::{Parameter, Shape, documented_parameters};
@@ -107,9 +107,18 @@ documented_parameters!(ChartMogulParameters, PARAMETERS, has_filters: false);
         (status = 401, description = "No good key", body = ChartMogulError),
     ),
 )]
-pub async fn get_chartmogul_ping(State(state): State<HttpState>, headers: HeaderMap) -> Response {
+pub async fn get_chartmogul_ping(
+    State(state): State<HttpState>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    form: FormBody,
+) -> Response {
+    let given = Given::read(form.after(query.as_deref()), &[]);
     match account(&state, &headers) {
-        Ok(_) => Json(serde_json::json!({"data": "pong!"})).into_response(),
+        Ok(_) => {
+            let pong = Json(serde_json::json!({"data": "pong!"}));
+            (ignored_header(&given), pong).into_response()
+        }
         Err(error) => words::word(&state, &error),
     }
 }
@@ -145,8 +154,7 @@ pub async fn get_chartmogul_metrics(
     headers: HeaderMap,
     form: FormBody,
 ) -> Response {
-    let mut given = pairs(query.as_deref().unwrap_or_default());
-    given.extend(form.0);
+    let given = form.after(query.as_deref());
     let answered = match account(&state, &headers) {
         Ok(app) => answer(&state, app, &metric, given).await,
         Err(error) => Err(error),
@@ -156,6 +164,15 @@ pub async fn get_chartmogul_metrics(
 
 /// The parameters of a form body; of any other body none.
 pub struct FormBody(Vec<(String, String)>);
+
+impl FormBody {
+    /// The parameters of a query, and then these.
+    fn after(self, query: Option<&str>) -> Vec<(String, String)> {
+        let mut given = pairs(query.unwrap_or_default());
+        given.extend(self.0);
+        given
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for FormBody {
     type Rejection = BytesRejection;
@@ -199,7 +216,8 @@ async fn answer(
     let names: Vec<&str> = PARAMETERS.iter().map(|parameter| parameter.name).collect();
     let mut given = Given::read(given, &names);
     for name in ["geo", "plans", "filters"] {
-        if given.text(name).is_some_and(|text| text.trim().is_empty()) {
+        let is_empty = |text: &str| text.split(',').all(|value| value.trim().is_empty());
+        if given.text(name).is_some_and(is_empty) {
             given.ignore(name);
         }
     }

@@ -92,9 +92,12 @@ async fn reword(
 /// What every answer with figures carries: as of which input it is, and what was not used.
 pub fn answer_headers(freshness: &Freshness, given: &Given) -> HeaderMap {
     let mut headers = freshness.headers();
-    let ignored = given.ignored();
-    if let Some(names) = ignored.and_then(|names| HeaderValue::try_from(names).ok()) {
-        headers.insert(IGNORED_HEADER, names);
-    }
+    headers.extend(ignored_header(given));
     headers
+}
+
+/// The header with what was not used, if there is any.
+pub fn ignored_header(given: &Given) -> HeaderMap {
+    let names = given.ignored().and_then(|names| HeaderValue::try_from(names).ok());
+    names.map(|names| (IGNORED_HEADER, names)).into_iter().collect()
 }
