@@ -397,6 +397,48 @@ async fn answers_say_as_of_what_they_are_and_what_had_no_effect() {
     assert!(answer.header("content-type").starts_with("application/json"));
 }
 
+#[tokio::test]
+async fn what_is_named_as_without_effect_has_none_and_what_is_not_named_has_one() {
+    let service = service(&adapty()).await;
+    let days = json!({"period_type": "days", "renewal_days": [0, 31]});
+    let rows = json!({"format": "csv"});
+    let counts = json!({"format": "csv", "value_field": "subscribers"});
+    let (by_year, by_country) =
+        (json!({"segmentation": "year"}), json!({"segmentation": "country"}));
+    for (path, base, name, value, is_idle) in [
+        (COHORT, &json!({}), "renewal_days", json!([0, 31]), true),
+        (COHORT, &json!({"period_type": "days"}), "renewal_days", json!([0, 31]), false),
+        (COHORT, &json!({}), "value_type", json!("relative"), true),
+        (COHORT, &days, "value_field", json!("subscribers"), true),
+        (COHORT, &json!({"format": "json"}), "accounting_type", json!("proceeds"), true),
+        (COHORT, &rows, "value_type", json!("relative"), false),
+        (COHORT, &rows, "value_field", json!("subscribers"), false),
+        (COHORT, &rows, "accounting_type", json!("proceeds"), false),
+        (COHORT, &rows, "renewal_days", json!([0, 31]), true),
+        (COHORT, &counts, "accounting_type", json!("proceeds"), true),
+        (COHORT, &counts, "value_type", json!("relative"), false),
+        (COHORT, &json!({}), "period_unit", json!("year"), false),
+        (COHORT, &json!({}), "segmentation", json!("country"), true),
+        (LTV, &json!({}), "period_unit", json!("day"), false),
+        (LTV, &by_year, "period_unit", json!("day"), true),
+        (LTV, &by_country, "period_unit", json!("day"), true),
+        (LTV, &by_year, "segmentation_by", json!("country"), true),
+        (LTV, &json!({}), "segmentation_by", json!("country"), false),
+        (LTV, &by_country, "period_type", json!("days"), false),
+    ] {
+        let mut request = base.clone();
+        request["filters"] = range("2025-01-01", "2025-02-28");
+        let without = post(&service, path, &[KEY], &request.to_string()).await;
+        request[name] = value;
+        let with = post(&service, path, &[KEY], &request.to_string()).await;
+        let statuses = (with.status.as_u16(), without.status.as_u16());
+        assert_eq!(statuses, (200, 200), "{request}: {}", with.text);
+        let named = with.header("x-ltvstream-ignored").split(", ").any(|field| field == name);
+        assert_eq!(named, is_idle, "{path} {request}");
+        assert_eq!(with.text == without.text, is_idle, "{path} {request}");
+    }
+}
+
 /// Rows of CSV without quotes.
 fn rows(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(|line| line.split(',').collect()).collect()
@@ -489,7 +531,7 @@ async fn the_requests_of_the_vendors_pages_are_answered() {
                     revenue,Total,1,20.0,10.0,20.0\n\
                     revenue,monthly,1,20.0,10.0,20.0\n";
     assert!(answer.text.starts_with(expected), "{}", answer.text);
-    assert_eq!(answer.header("x-ltvstream-ignored"), "filters.compare_date");
+    assert_eq!(answer.header("x-ltvstream-ignored"), "filters.compare_date, period_unit");
     let cohort = r#"{
         "filters": {
             "date": ["2024-04-01", "2024-09-30"],

@@ -67,6 +67,13 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Reports a field as one without effect, if it is there.
+    pub fn ignore_given(&mut self, name: &'static str) {
+        if self.get(name).is_some() {
+            self.ignore(name);
+        }
+    }
+
     /// Reports a field as one without effect.
     pub fn ignore(&mut self, name: &str) {
         self.ignored.push(format!("{}{name}", self.prefix));

@@ -157,6 +157,10 @@ pub fn read_ltv(sent: &Sent<'_>) -> Result<Asked<LtvRequest>, Vec<Fault>> {
         let segmentation = segmentation::read(fields, segmentation::LTV);
         // Gone since 2025, and never with a meaning for a value per head.
         fields.idle_choice("value_type", &["absolute", "relative"]);
+        // Other cohorts are asked for, or rows that hold all cohorts.
+        if segmentation != Segmentation::None {
+            fields.ignore_given("period_unit");
+        }
         ignore_comparison(fields, common.as_ref());
         Some(LtvRequest { common: common?, period_type, segmentation })
     })
@@ -177,15 +181,36 @@ pub fn read_cohort(sent: &Sent<'_>) -> Result<Asked<CohortRequest>, Vec<Fault>> 
         let renewal_days = renewal_days(fields);
         prediction_months(fields);
         ignore_comparison(fields, common.as_ref());
-        Some(CohortRequest {
+        let request = CohortRequest {
             common: common?,
             period_type,
             value_type,
             value_field,
             accounting_type,
             renewal_days,
-        })
+        };
+        ignore_unshown(fields, &request);
+        Some(request)
     })
+}
+
+/// Days are asked for along days only. What one cell of CSV shows is chosen; JSON shows all, and
+/// counts are not of any money.
+fn ignore_unshown(fields: &mut Fields<'_>, request: &CohortRequest) {
+    if request.period_type == PeriodType::Renewals {
+        fields.ignore_given("renewal_days");
+    }
+    match (request.common.format, request.value_field) {
+        (Format::Json, _) => {
+            fields.ignore_given("value_type");
+            fields.ignore_given("value_field");
+            fields.ignore_given("accounting_type");
+        }
+        (Format::Csv, ValueField::Subscribers | ValueField::Subscriptions) => {
+            fields.ignore_given("accounting_type");
+        }
+        (Format::Csv, _) => (),
+    }
 }
 
 fn read<R>(
@@ -195,9 +220,11 @@ fn read<R>(
     let map = object(sent.body)?;
     let mut fields = Fields::new(&map, "");
     let request = method(&mut fields, sent.query);
+    let has_format = fields.get("format").is_some();
+    let used = sent.query.iter().position(|(name, _)| name == "format").filter(|_| !has_format);
     let mut rest = fields.finish();
-    let names = sent.query.iter().map(|(name, _)| name);
-    rest.ignored.extend(names.filter(|name| *name != "format").cloned());
+    let unused = sent.query.iter().enumerate().filter(|(place, _)| Some(*place) != used);
+    rest.ignored.extend(unused.map(|(_, (name, _))| name.clone()));
     match request {
         Some(request) if rest.faults.is_empty() => Ok(Asked { request, ignored: rest.ignored }),
         _ => Err(rest.faults),

@@ -41,10 +41,13 @@ pub const LTV: &[(&str, Named)] = &[
     ("default", Named::None),
 ];
 
-/// Reads `segmentation`, or `segmentation_by` as it was once called.
+/// Reads `segmentation`, or `segmentation_by` as it was once called; the new name wins.
 pub fn read(fields: &mut Fields<'_>, permitted: &[(&str, Named)]) -> Segmentation {
     let named = fields.choice("segmentation", permitted);
     let old = fields.choice("segmentation_by", permitted);
+    if named.is_some() {
+        fields.ignore_given("segmentation_by");
+    }
     match named.or(old).unwrap_or(Named::None) {
         Named::None => Segmentation::None,
         Named::Cohorts(width) => Segmentation::Cohorts(width),

@@ -49,7 +49,7 @@ fn the_published_forms_are_accepted_as_they_stand() {
     assert_eq!(asked.request.segmentation, Segmentation::Field(product));
     assert_eq!(asked.request.common.format, Format::Csv);
     assert_eq!(asked.request.common.filters.products.len(), 1);
-    assert_eq!(asked.ignored, ["filters.compare_date", "value_type"]);
+    assert_eq!(asked.ignored, ["filters.compare_date", "period_unit", "value_type"]);
 
     let asked = cohort(&json!({
         "filters": {"date": ["2024-07-01", "2024-09-30"], "country": ["us", "gb"]},
@@ -59,7 +59,8 @@ fn the_published_forms_are_accepted_as_they_stand() {
     }))
     .unwrap();
     assert_eq!(asked.request.renewal_days, [0, 7, 14, 30, 60]);
-    assert_eq!(asked.ignored, ["prediction_months"]);
+    let unshown = ["accounting_type", "prediction_months", "value_field", "value_type"];
+    assert_eq!(asked.ignored, unshown);
 
     // A single number, as the first draft had it, and the old name of the segmentation.
     let dates = json!({"date": ["2024-07-01", "2024-07-01"]});
@@ -83,6 +84,20 @@ fn the_format_may_stand_in_the_query_and_the_body_wins() {
         let read = read_ltv(&Sent { body: body.to_string().as_bytes(), query: &query });
         assert_eq!(read.ok().map(|asked| asked.request.common.format), expected, "{body}");
     }
+}
+
+#[test]
+fn a_format_in_the_query_that_is_not_used_is_named() {
+    let query: Vec<(String, String)> =
+        [("format", "csv"), ("format", "json")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+    let ignored = |body: &Value, query: &[(String, String)]| {
+        read_ltv(&Sent { body: body.to_string().as_bytes(), query }).unwrap().ignored
+    };
+    let dates = json!({"date": ["2024-07-01", "2024-07-01"]});
+    let (plain, json) = (json!({"filters": dates}), json!({"filters": dates, "format": "json"}));
+    assert_eq!(ignored(&plain, &query[..1]), Vec::<String>::new());
+    assert_eq!(ignored(&plain, &query), ["format"]);
+    assert_eq!(ignored(&json, &query[..1]), ["format"]);
 }
 
 #[test]
