@@ -2,6 +2,9 @@
 
 use std::sync::LazyLock;
 
+use utoipa::openapi::RefOr;
+use utoipa::openapi::header::Header;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -43,7 +46,7 @@ use crate::http::{adapty, chartmogul, codat, ops, page, zenovay};
         zenovay::get_zenovay_ltv,
         codat::get_codat_metric,
     ),
-    modifiers(&Keys),
+    modifiers(&Keys, &Ignored),
     security(("bearer" = []), ("api_key" = [])),
     tags(
         (name = "questions", description = "Scope `read`, for the apps of the key"),
@@ -70,6 +73,27 @@ impl Modify for Keys {
         let about = "`Authorization: Api-Key KEY`, for one app only";
         let adapty = ApiKeyValue::with_description("Authorization", about);
         components.add_security_scheme("adapty", SecurityScheme::ApiKey(ApiKey::Header(adapty)));
+    }
+}
+
+/// The header that every vendor's path may answer with.
+struct Ignored;
+
+impl Modify for Ignored {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let is_compatible = |operation: &&mut Operation| {
+            operation.tags.iter().flatten().any(|tag| tag == "compatible")
+        };
+        let mut header = Header::default();
+        header.description =
+            Some("Names of what had no effect on the answer; absent if all had one".to_owned());
+        let items = document.paths.paths.values_mut();
+        let operations = items.flat_map(|item| [item.get.as_mut(), item.post.as_mut()]).flatten();
+        for operation in operations.filter(is_compatible) {
+            if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
+                answer.headers.insert("X-Ltvstream-Ignored".to_owned(), header.clone());
+            }
+        }
     }
 }
 

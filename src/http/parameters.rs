@@ -224,9 +224,15 @@ fn normal(field: &Field, value: String) -> String {
 }
 
 /// Makes a type by which the OpenAPI document shows a list of parameters, with `filter.*` beside
-/// them or without.
+/// them or without; or some of them as required.
 macro_rules! documented_parameters {
     ($type:ident, $parameters:expr, has_filters: $has_filters:expr) => {
+        documented_parameters!($type, $parameters, has_filters: $has_filters, required: &[]);
+    };
+    ($type:ident, $parameters:expr, required: $required:expr) => {
+        documented_parameters!($type, $parameters, has_filters: false, required: $required);
+    };
+    ($type:ident, $parameters:expr, has_filters: $has_filters:expr, required: $required:expr) => {
         /// The parameters in the OpenAPI document.
         pub struct $type;
 
@@ -234,7 +240,7 @@ macro_rules! documented_parameters {
             fn into_params(
                 _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
             ) -> Vec<utoipa::openapi::path::Parameter> {
-                $crate::http::parameters::document($parameters, $has_filters)
+                $crate::http::parameters::document($parameters, $has_filters, $required)
             }
         }
     };
@@ -242,8 +248,13 @@ macro_rules! documented_parameters {
 
 pub(in crate::http) use documented_parameters;
 
-/// Parameters as the OpenAPI document shows them.
-pub fn document(known: &[Parameter], has_filters: bool) -> Vec<utoipa::openapi::path::Parameter> {
+/// Parameters as the OpenAPI document shows them; `required` are the names of those without which
+/// a request is refused.
+pub fn document(
+    known: &[Parameter],
+    has_filters: bool,
+    required: &[&str],
+) -> Vec<utoipa::openapi::path::Parameter> {
     let mut shown: Vec<_> = known
         .iter()
         .map(|known| {
@@ -263,7 +274,9 @@ pub fn document(known: &[Parameter], has_filters: bool) -> Vec<utoipa::openapi::
                     .maximum(Some(most)),
                 Shape::Text(_) => ObjectBuilder::new().schema_type(Type::String),
             };
-            described(known.name, known.about).schema(Some(schema)).build()
+            let is_required = required.contains(&known.name);
+            let shown = described(known.name, known.about).schema(Some(schema));
+            shown.required(if is_required { Required::True } else { Required::False }).build()
         })
         .collect();
     if has_filters {

@@ -68,7 +68,7 @@ async fn the_document_is_openapi_3_1() {
                 assert_eq!(parameter["required"], true, "{path} {name}");
                 declared.insert(name);
             } else {
-                assert_eq!(parameter["in"], "query", "{path} {name}");
+                assert!(["query", "header"].contains(&parameter["in"].as_str().unwrap()), "{name}");
             }
         }
         assert_eq!(declared, in_path, "{path}");
@@ -108,6 +108,46 @@ async fn the_parameters_are_those_that_are_taken() {
             assert!(!answer.text.contains("unknown-parameter"), "{path} {name}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_vendors_path_needs_is_required_and_its_headers_are_told() {
+    let document = document().await;
+    let apps = vec![settings("acme", ACME)];
+    let service = Service::new(Setup { apps, ..Setup::default() });
+    let mut required = Vec::new();
+    for (path, method, operation) in operations(&document) {
+        if operation["tags"] != json!(["compatible"]) {
+            continue;
+        }
+        let answer = &operation["responses"]["200"];
+        assert!(answer["headers"]["X-Ltvstream-Ignored"]["schema"].is_object(), "{path}");
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let in_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
+        let concrete = ["{companyId}", "{connectionId}", "{websiteId}"]
+            .iter()
+            .fold(path.clone(), |path, id| path.replace(id, "acme"))
+            .replace("{product}", "assess")
+            .replace("{metric}", if path.starts_with("/v1") { "ltv" } else { "orders" });
+        let bare = match &*method {
+            "get" => service.get(&concrete).await.text,
+            _ => String::new(),
+        };
+        for parameter in in_query {
+            let name = parameter["name"].as_str().unwrap();
+            let is_required = parameter["required"] == true;
+            // ChartMogul names the first only.
+            let is_told = bare.contains(&format!("{name} is required")) || name == "end-date";
+            assert_eq!(is_required, is_told, "{path} {name}: {bare}");
+            required.extend(is_required.then(|| name.to_owned()));
+        }
+        let has_zone = parameters.iter().any(|parameter| parameter["name"] == "Adapty-Tz");
+        assert_eq!(has_zone, path.starts_with("/api/v1/client-api/"), "{path}");
+    }
+    required.sort();
+    let expected =
+        ["end-date", "numberOfPeriods", "periodLength", "periodUnit", "reportDate", "start-date"];
+    assert_eq!(required, expected);
 }
 
 /// Checks an instance against a schema of the document.

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::http::adapty::cohort_body::AdaptyCohorts;
 use crate::http::adapty::cohort_csv::csv;
-use crate::http::adapty::document::AdaptyCohortRequest;
+use crate::http::adapty::document::{AdaptyCohortRequest, AdaptyParameters};
 use crate::http::adapty::request::{
     Asked, CohortRequest, Fault, Format, NO_FIELD, PeriodType, Sent, read_cohort,
 };
@@ -36,6 +36,7 @@ use crate::state::LiveShard;
     path = "/api/v1/client-api/metrics/cohort/",
     tag = "compatible",
     security(("adapty" = [])),
+    params(AdaptyParameters),
     request_body = AdaptyCohortRequest,
     responses(
         (status = 200, description = "A total and a row for each cohort", content(
@@ -71,6 +72,7 @@ pub async fn post_adapty_cohort(
     path = "/api/v1/client-api/metrics/cohort",
     tag = "compatible",
     security(("adapty" = [])),
+    params(AdaptyParameters),
     request_body = AdaptyCohortRequest,
     responses((status = 200, description = "As with the slash", body = AdaptyCohorts)),
 )]

@@ -3,7 +3,35 @@
 //!
 //! [`request`]: crate::http::adapty::request
 
-use utoipa::ToSchema;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, Required};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::adapty::visit::ZONE_HEADER;
+
+/// What stands beside the body: a header and a parameter of the query.
+pub struct AdaptyParameters;
+
+impl IntoParams for AdaptyParameters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let optional = |name: &str, place, about: &str, schema: ObjectBuilder| {
+            let parameter = ParameterBuilder::new().name(name).parameter_in(place);
+            let parameter = parameter.required(Required::False).description(Some(about));
+            parameter.schema(Some(schema)).build()
+        };
+        let zone =
+            "The zone of all dates, one of the app's `reporting_zones`; absent: their first.";
+        let format = "Form of the answer, if the body has no `format`.";
+        vec![
+            optional(ZONE_HEADER, ParameterIn::Header, zone, text()),
+            optional("format", ParameterIn::Query, format, text().enum_values(Some(FORMATS))),
+        ]
+    }
+}
+
+const FORMATS: [&str; 2] = ["json", "csv"];
 
 /// Which events count. A row must have one of the values of each given list; empty lists are no
 /// filters. Unknown fields are let pass and named in `X-Ltvstream-Ignored`.

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::cohort::Anchor;
-use crate::http::adapty::document::AdaptyLtvRequest;
+use crate::http::adapty::document::{AdaptyLtvRequest, AdaptyParameters};
 use crate::http::adapty::ltv_body::{AdaptyLtv, csv};
 use crate::http::adapty::request::{
     Asked, Format, LtvRequest, PeriodType, RENEWAL_DAYS, Segmentation, Sent, read_ltv,
@@ -37,6 +37,7 @@ use crate::state::LiveShard;
     path = "/api/v1/client-api/metrics/ltv/",
     tag = "compatible",
     security(("adapty" = [])),
+    params(AdaptyParameters),
     request_body = AdaptyLtvRequest,
     responses(
         (status = 200, description = "A total and a row for each cohort or segment", content(
@@ -70,6 +71,7 @@ pub async fn post_adapty_ltv(
     path = "/api/v1/client-api/metrics/ltv",
     tag = "compatible",
     security(("adapty" = [])),
+    params(AdaptyParameters),
     request_body = AdaptyLtvRequest,
     responses((status = 200, description = "As with the slash", body = AdaptyLtv)),
 )]

@@ -63,12 +63,12 @@ const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "start-date",
         shape: Shape::Date,
-        about: "A day of the first interval, which is listed whole. Required.",
+        about: "A day of the first interval, which is listed whole.",
     },
     Parameter {
         name: "end-date",
         shape: Shape::Date,
-        about: "The last day; later days than today are cut off. Required.",
+        about: "The last day; later days than today are cut off.",
     },
     Parameter {
         name: "interval",
@@ -93,7 +93,7 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-documented_parameters!(ChartMogulParameters, PARAMETERS, has_filters: false);
+documented_parameters!(ChartMogulParameters, PARAMETERS, required: &["start-date", "end-date"]);
 
 /// Whether a key is good, as ChartMogul's clients ask.
 #[utoipa::path(
@@ -105,6 +105,9 @@ documented_parameters!(ChartMogulParameters, PARAMETERS, has_filters: false);
         (status = 200, description = "The key is good", body = serde_json::Value,
             example = json!({"data": "pong!"})),
         (status = 401, description = "No good key", body = ChartMogulError),
+        (status = 403, description = "The key is for none or several apps, or may not read",
+            body = ChartMogulError),
+        (status = 429, description = "More than 40 requests in a second", body = ChartMogulError),
     ),
 )]
 pub async fn get_chartmogul_ping(

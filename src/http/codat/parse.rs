@@ -30,23 +30,23 @@ const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "reportDate",
         shape: Shape::Text(REPORT_DATE),
-        about: "Required: the last day of the latest period, a date YYYY-MM-DD or DD-MM-YYYY or \
+        about: "The last day of the latest period, a date YYYY-MM-DD or DD-MM-YYYY or \
                 an RFC 3339 datetime, of which the date as written counts.",
     },
     Parameter {
         name: "periodUnit",
         shape: Shape::Choice(|| UNITS.iter().map(|(name, _)| *name).collect()),
-        about: "Required: what the length of a period is counted in.",
+        about: "What the length of a period is counted in.",
     },
     Parameter {
         name: "periodLength",
         shape: Shape::Integer(1, u32::MAX as u64),
-        about: "Required: units in a period.",
+        about: "Units in a period.",
     },
     Parameter {
         name: "numberOfPeriods",
         shape: Shape::Integer(1, PERIODS_MAX as u64),
-        about: "Required: periods in the report.",
+        about: "Periods in the report.",
     },
     Parameter {
         name: "includeDisplayNames",
@@ -55,7 +55,11 @@ const PARAMETERS: &[Parameter] = &[
     },
 ];
 
-documented_parameters!(CodatParameters, PARAMETERS, has_filters: false);
+documented_parameters!(
+    CodatParameters,
+    PARAMETERS,
+    required: &["reportDate", "periodUnit", "periodLength", "numberOfPeriods"]
+);
 
 /// What is asked of a metric.
 pub struct Asked {

@@ -101,6 +101,7 @@ documented_parameters!(ZenovayParameters, PARAMETERS, has_filters: false);
         (status = 429, description = "RATE_LIMIT_EXCEEDED or MONTHLY_LIMIT_EXCEEDED",
             body = ZenovayFailure),
         (status = 500, description = "INTERNAL_ERROR", body = ZenovayFailure),
+        (status = 503, description = "SERVICE_UNAVAILABLE", body = ZenovayFailure),
     ),
 )]
 pub async fn get_zenovay_ltv(
