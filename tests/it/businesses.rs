@@ -1,7 +1,7 @@
 //! Seeded sets of events, the service that has taken them in, and the slow reference of them.
 //!
-//! The service gets the events in another order and some of them twice, and is asked before and
-//! after it has been started again over what it stored.
+//! One service gets the events in order. Another gets them in another order and some of them
+//! twice, and is asked before and after it has been started again over what it stored.
 
 use std::sync::Arc;
 
@@ -91,26 +91,30 @@ impl Business {
         reference
     }
 
-    /// The service that took the events in as the seed shuffles and repeats them, and the same
-    /// started again. Vendors' paths know each app by its own id.
-    pub async fn services(&self, seed: u64) -> [Service; 2] {
+    /// The service that took the events in as they come, one that took them in as the seed
+    /// shuffles and repeats them, and the latter started again. Vendors' paths know each app by
+    /// its own id.
+    pub async fn services(&self, seed: u64) -> [Service; 3] {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut events = self.events.clone();
         events.extend(self.events.iter().filter(|_| rng.random_ratio(1, 4)).cloned());
         events.shuffle(&mut rng);
-        let stores: Vec<Arc<MemoryStore>> = (0..2).map(|_| Arc::default()).collect();
-        let start = || {
+        let stores = || (0..2).map(|_| Arc::default()).collect::<Vec<Arc<MemoryStore>>>();
+        let start = |stores: &[Arc<MemoryStore>]| {
             Service::new(Setup {
                 rules: rules_of(&self.apps),
                 apps: self.apps.iter().map(|app| settings(&app.id, &app.id)).collect(),
-                stores: stores.clone(),
+                stores: stores.to_vec(),
                 clock: Clock::Frozen(Timestamp::parse_rfc3339(self.now).unwrap()),
                 ..Setup::default()
             })
         };
-        let first = start();
-        first.post("application/x-ndjson", events.join("\n")).await;
-        [first, start()]
+        let in_order = start(&stores());
+        in_order.post("application/x-ndjson", self.events.join("\n")).await;
+        let stores = stores();
+        let shuffled = start(&stores);
+        shuffled.post("application/x-ndjson", events.join("\n")).await;
+        [in_order, shuffled, start(&stores)]
     }
 
     /// The day of the instant so many times 24 hours before now, in the first zone of an app.

@@ -385,7 +385,7 @@ async fn amounts_are_in_the_smallest_unit_of_the_currency() {
         let rules = rules_of(&[reporting_in(currency)]);
         let lines = events("a purchase 2024-01-10 1000.00 chain=a period=P3M");
         let lines = [lines.replace("USD", currency)];
-        let stores = stores_of(&rules, &lines, &mut ChaCha8Rng::seed_from_u64(1));
+        let stores = stores_of(&rules, &lines, None);
         let service = Service::new(Setup { rules, stores, ..setup(|_| ()) });
         let range = "start-date=2024-01-31&end-date=2024-01-31";
         let all = service.ask(&format!("/v1/metrics/all?{range}")).await;
@@ -534,7 +534,7 @@ async fn an_account_has_forty_requests_a_second_unless_its_key_has_its_own_limit
 async fn the_vendors_clients_and_its_curl_lines_read_the_worked_figures() {
     let rules = rules_of(&[reporting_in("USD")]);
     let events: Vec<String> = worked().lines().map(str::to_owned).collect();
-    let stores = stores_of(&rules, &events, &mut ChaCha8Rng::seed_from_u64(1));
+    let stores = stores_of(&rules, &events, None);
     let service = Service::new(Setup { rules, stores, ..with_keys() });
     let address = service.listen().await;
     assert_eq!(python("chartmogul.py", &[&address, "good"]).await.trim(), "ok");
@@ -548,12 +548,18 @@ async fn the_vendors_clients_and_its_curl_lines_read_the_worked_figures() {
     assert_eq!(column(&answer, "ltv"), [0.0, 12_000.0, 13_095.0, 18_652.0]);
 }
 
-/// What two partitions store that have read the events in another order, some twice, with commits
-/// and restarts.
-fn stores_of(rules: &Arc<Rules>, events: &[String], rng: &mut ChaCha8Rng) -> Vec<Arc<MemoryStore>> {
+/// What two partitions store that have read the events; with chance, in another order, some
+/// twice, with commits and restarts, one in the middle.
+fn stores_of(
+    rules: &Arc<Rules>,
+    events: &[String],
+    mut chance: Option<&mut ChaCha8Rng>,
+) -> Vec<Arc<MemoryStore>> {
     let mut log = events.to_vec();
-    log.extend(events.choose_multiple(rng, events.len() / 8).cloned());
-    log.shuffle(rng);
+    if let Some(rng) = &mut chance {
+        log.extend(events.choose_multiple(rng, events.len().div_ceil(8)).cloned());
+        log.shuffle(rng);
+    }
     let mut stores = Vec::new();
     for partition in 0..2 {
         let store = Arc::new(MemoryStore::default());
@@ -561,12 +567,14 @@ fn stores_of(rules: &Arc<Rules>, events: &[String], rng: &mut ChaCha8Rng) -> Vec
             let curves = CurvesConfig { zones: ZonesKept::First, segments: Default::default() };
             LiveShard::open(store.clone(), partition, (Arc::clone(rules), curves)).unwrap()
         };
-        let of_partition = log.iter().filter(|text| {
+        let mut of_partition = log.clone();
+        of_partition.retain(|text| {
             let event = json_event::decode(text.as_bytes()).unwrap();
             event.customer_id.bytes().map(i32::from).sum::<i32>() % 2 == partition
         });
         let mut live = open();
-        for (offset, text) in of_partition.enumerate() {
+        for (offset, text) in of_partition.iter().enumerate() {
+            let is_halfway = offset == of_partition.len() / 2;
             let event = json_event::decode(text.as_bytes()).unwrap();
             let record = Record {
                 partition,
@@ -576,9 +584,11 @@ fn stores_of(rules: &Arc<Rules>, events: &[String], rng: &mut ChaCha8Rng) -> Vec
                 value: Some(text.as_bytes()),
             };
             live.apply(&[Arrival { record, decoded: Ok(event) }]).unwrap();
-            if rng.random_ratio(1, 25) {
+            if let Some(rng) = &mut chance
+                && (is_halfway || rng.random_ratio(1, 25))
+            {
                 live.commit(Durability::Process).unwrap();
-                if rng.random_ratio(1, 3) {
+                if is_halfway || rng.random_ratio(1, 3) {
                     live = open();
                 }
             }
@@ -624,7 +634,7 @@ async fn check_business(
     for event in events {
         slow.offer(event, RECORD_TIMESTAMP_US);
     }
-    let stores = stores_of(&rules, events, rng);
+    let logs = [stores_of(&rules, events, None), stores_of(&rules, events, Some(rng))];
     for app in apps {
         let question = any_question(&app.id, rng);
         let zone: chrono_tz::Tz = app.zones[0].parse().unwrap();
@@ -635,12 +645,15 @@ async fn check_business(
         if question.same_month {
             acme.ltv_churn_window = LtvChurnWindow::SameMonth;
         }
-        let service = Service::new(Setup {
-            rules: Arc::clone(&rules),
-            stores: stores.clone(),
-            apps: vec![acme],
-            clock: Clock::Frozen(now),
-            ..Setup::default()
+        // In order, and shuffled, repeated and restarted.
+        let services = logs.each_ref().map(|stores| {
+            Service::new(Setup {
+                rules: Arc::clone(&rules),
+                stores: stores.clone(),
+                apps: vec![acme.clone()],
+                clock: Clock::Frozen(now),
+                ..Setup::default()
+            })
         });
         let is_short = ["day", "week"].contains(&question.interval);
         let metrics: Vec<&str> =
@@ -654,15 +667,17 @@ async fn check_business(
                 question.plans.join(",").replace(' ', "+"),
                 question.countries.join(",")
             );
-            let answer = service.get(&path).await;
-            let body = if answer.status == 200 { answer.json() } else { Value::Null };
-            assert!(
-                body == expected,
-                "MRR_SEED={seed} {path}\n{question:?}\n{}\n{expected}\n{}",
-                answer.text,
-                events.join("\n")
-            );
-            for entry in body["entries"].as_array().unwrap() {
+            for service in &services {
+                let answer = service.get(&path).await;
+                let body = if answer.status == 200 { answer.json() } else { Value::Null };
+                assert!(
+                    body == expected,
+                    "MRR_SEED={seed} {path}\n{question:?}\n{}\n{expected}\n{}",
+                    answer.text,
+                    events.join("\n")
+                );
+            }
+            for entry in expected["entries"].as_array().unwrap() {
                 let members = entry.as_object().unwrap().iter();
                 let moved = members.filter(|(_, value)| value.as_f64().is_some_and(|v| v != 0.0));
                 seen.extend(moved.map(|(name, _)| name.clone()));
