@@ -36,4 +36,5 @@ mod store_contract;
 mod store_on_disk;
 mod support;
 mod under_ingest;
+mod vendor_examples;
 mod zenovay;
