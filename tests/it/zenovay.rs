@@ -397,8 +397,14 @@ async fn any_business_has_the_cohorts_of_the_slow_reference() {
 async fn the_vendors_curl_lines_are_answered() {
     let clock = Clock::Frozen(ltvstream::domain::time::Timestamp(1_773_673_200_000_000));
     let service = Service::fed(Setup { clock, ..Setup::default() }, &zenovay()).await;
-    let expected = service.ask(&path("")).await;
-    let guarded = Service::new(with_keys());
+    let january = cohort("2026-01-01", 2, &[20.0, 22.5, 27.5]);
+    let february = cohort("2026-02-01", 1, &[7.0, 14.0]);
+    let expected = body(json!([january, february]), 15.67, 27.5);
+    // What the same events stored, behind keys.
+    let stores: Vec<_> = (0..2).map(|_| Default::default()).collect();
+    let writer = Setup { stores: stores.clone(), ..Setup::default() };
+    Service::fed(writer, &zenovay()).await;
+    let guarded = Service::new(Setup { stores, ..with_keys() });
     let (open, guarded) = (service.listen().await, guarded.listen().await);
     let line = |host: &str, more: &str| {
         format!("curl -sS -X GET '{host}{}'{more}", path("?range=90d&granularity=monthly"))
@@ -410,6 +416,11 @@ async fn the_vendors_curl_lines_are_answered() {
     {
         let text = run("sh", &["-c", &line(&guarded, header)]).await;
         let answer: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(answer["success"], success, "{header}: {text}");
+        if success {
+            assert_eq!(answer, expected, "{header}");
+        } else {
+            assert_eq!(answer["success"], false, "{text}");
+            assert_eq!(answer["error"]["code"], "UNAUTHORIZED", "{text}");
+        }
     }
 }
