@@ -125,7 +125,7 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
 }
 
-/// An answer, read whole.
+/// An answer, read whole and unpacked.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -218,7 +218,12 @@ impl Service {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let is_gzip = parts.headers.get("content-encoding").is_some_and(|coding| coding == "gzip");
+        let text = if is_gzip {
+            std::io::read_to_string(flate2::read::GzDecoder::new(bytes.as_ref())).unwrap()
+        } else {
+            String::from_utf8(bytes.to_vec()).unwrap()
+        };
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
