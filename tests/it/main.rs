@@ -21,6 +21,7 @@ mod http_ingest;
 mod http_native;
 mod http_openapi;
 mod http_support;
+mod identities;
 mod kafka_batches;
 mod kafka_forward;
 mod kafka_sink;
