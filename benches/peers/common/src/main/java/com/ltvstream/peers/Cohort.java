@@ -1,8 +1,5 @@
 package com.ltvstream.peers;
 
-import java.io.DataInputStream;
-import java.io.DataOutputStream;
-import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.time.LocalDate;
 import java.util.Map;
@@ -44,38 +41,5 @@ public final class Cohort {
             separator = ",";
         }
         return json.append("]}").toString().getBytes(StandardCharsets.US_ASCII);
-    }
-
-    public void write(DataOutputStream out) throws IOException {
-        out.writeLong(customers);
-        out.writeInt(ages.size());
-        for (Map.Entry<Integer, Sums> entry : ages.entrySet()) {
-            Sums sums = entry.getValue();
-            out.writeInt(entry.getKey());
-            out.writeLong(sums.gross);
-            out.writeLong(sums.proceeds);
-            out.writeLong(sums.net);
-            out.writeLong(sums.refundedGross);
-            out.writeLong(sums.refundedProceeds);
-            out.writeLong(sums.refundedNet);
-            out.writeLong(sums.payments);
-        }
-    }
-
-    public static Cohort read(DataInputStream in) throws IOException {
-        Cohort cohort = new Cohort();
-        cohort.customers = in.readLong();
-        for (int left = in.readInt(); left > 0; left--) {
-            Sums sums = new Sums();
-            cohort.ages.put(in.readInt(), sums);
-            sums.gross = in.readLong();
-            sums.proceeds = in.readLong();
-            sums.net = in.readLong();
-            sums.refundedGross = in.readLong();
-            sums.refundedProceeds = in.readLong();
-            sums.refundedNet = in.readLong();
-            sums.payments = in.readLong();
-        }
-        return cohort;
     }
 }
