@@ -75,7 +75,7 @@ def tree_memory_bytes(root):
 
 
 class Running:
-    """A started process whose lines are read and whose memory is watched."""
+    """A started process whose lines are read and whose memory is watched; killed on the way out."""
 
     def __init__(self, command, log, env=None):
         self.children_before = children_cpu_seconds()
@@ -89,6 +89,12 @@ class Running:
         self.peak_bytes = 0
         self._watch = threading.Thread(target=self._watch_memory, daemon=True)
         self._watch.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
 
     def _watch_memory(self):
         while self.process.poll() is None:

@@ -14,15 +14,9 @@ from matplotlib import pyplot  # noqa: E402
 MIB = 1 << 20
 
 
-def median(figures, key):
-    return statistics.median(run[key] for run in figures)
-
-
-def span(figures, key, scale=1.0, digits=1):
+def span(values):
     """The median, and the least and the most."""
-    values = [run[key] * scale for run in figures]
-    middle = f"{statistics.median(values):.{digits}f}"
-    return f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+    return f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
 def write(comparison, arguments, root):
@@ -41,14 +35,16 @@ def page(comparison, arguments, root):
     ours = statistics.median(per_million(comparison, comparison.systems[0]))
     rows = []
     for system in comparison.systems:
-        figures = comparison.figures[system.name]
-        cpu = statistics.median(per_million(comparison, system))
+        runs = comparison.figures[system.name]
+        cpu = per_million(comparison, system)
+        wall, peak, data = (
+            [run[key] for run in runs] for key in ("wall_seconds", "peak_bytes", "data_bytes")
+        )
         rows.append(
-            f"| {system.title} | {span(figures, 'cpu_seconds', 1e6 / comparison.events)}"
-            f" | {cpu / ours:.1f} | {span(figures, 'wall_seconds')}"
+            f"| {system.title} | {span(cpu)} | {statistics.median(cpu) / ours:.1f} | {span(wall)}"
             f" | {comparison.recoveries[system.name]:.1f}"
-            f" | {median(figures, 'peak_bytes') / MIB:.0f}"
-            f" | {median(figures, 'data_bytes') / MIB:.0f} | {system.guarantee} |"
+            f" | {statistics.median(peak) / MIB:.0f} | {statistics.median(data) / MIB:.0f}"
+            f" | {system.guarantee} |"
         )
     table = "\n".join(rows)
     settings = "\n".join(f"- **{system.title}**: {system.settings}." for system in comparison.systems)

@@ -42,7 +42,7 @@ class Peer:
         self.guarantee = guarantee
         self.settings = settings
 
-    def _arguments(self, work):
+    def _command(self, work):
         return [
             *self.command,
             "--bootstrap-servers", work.kafka.bootstrap_servers,
@@ -56,16 +56,10 @@ class Peer:
     @contextlib.contextmanager
     def started(self, work):
         """A run from its first record on; what its start has cost does not count."""
-        running = Running(pinned(work.core, self._command(work)), work.log)
-        try:
+        with Running(pinned(work.core, self._command(work)), work.log) as running:
             running.wait_for("ready")
             running.counts_from_now()
             yield running
-        finally:
-            running.kill()
-
-    def _command(self, work):
-        return self._arguments(work)
 
     def finish(self, running, _work):
         """Waits for the whole result; CPU seconds of the process's life."""
@@ -81,7 +75,7 @@ class Postgres(Peer):
         url = f"jdbc:postgresql://127.0.0.1:{port}/postgres?user=postgres"
         server = HERE / "postgres" / "server"
         return [HERE / "postgres" / "with-server", server, server_dir, port,
-                *self._arguments(work), "--jdbc-url", url]  # fmt: skip
+                *super()._command(work), "--jdbc-url", url]  # fmt: skip
 
 
 class Ltvstream:
@@ -121,12 +115,9 @@ class Ltvstream:
     def started(self, work):
         """Ready when it answers the first question."""
         command = pinned(work.core, [self.binary, "serve"])
-        running = Running(command, work.log, self.environment(work))
-        try:
+        with Running(command, work.log, self.environment(work)) as running:
             self._answer(running)
             yield running
-        finally:
-            running.kill()
 
     def _answer(self, running):
         while True:
