@@ -67,8 +67,8 @@ impl Rows {
         let mut keys: Vec<_> = history.chain(facts).collect();
         keys.shuffle(&mut self.random);
         let rows: Vec<_> =
-            keys.into_iter().map(|(table, key)| (table, key, Some(self.value(60..300)))).collect();
-        rows.chunks(COMMIT_ROWS).map(|rows| Batch { writes: rows.to_vec() }).collect()
+            keys.into_iter().map(|(table, key)| (table, key, self.value(60..300))).collect();
+        rows.chunks(COMMIT_ROWS).map(batch).collect()
     }
 
     fn next_commit(&mut self, order: Order) -> Batch {
@@ -76,18 +76,26 @@ impl Rows {
         let mut writes = Vec::with_capacity(COMMIT_ROWS);
         for _ in 0..COMMIT_ROWS * 6 / 10 {
             let key = Self::history_key(self.random.random_range(0..CUSTOMERS), self.commits);
-            writes.push((Table::History, key, Some(self.value(60..300))));
+            writes.push((Table::History, key, self.value(60..300)));
         }
         for _ in 0..COMMIT_ROWS * 4 / 10 {
             let key = Self::fact_key(self.random.random_range(0..FACTS));
-            writes.push((Table::Facts, key, Some(self.value(30..120))));
+            writes.push((Table::Facts, key, self.value(30..120)));
         }
         match order {
             Order::Shuffled => writes.shuffle(&mut self.random),
             Order::Sorted => writes.sort_by(|a, b| (a.0 as u8, &a.1).cmp(&(b.0 as u8, &b.1))),
         }
-        Batch { writes }
+        batch(&writes)
     }
+}
+
+fn batch(rows: &[(Table, Vec<u8>, Vec<u8>)]) -> Batch {
+    let mut batch = Batch::default();
+    for (table, key, value) in rows {
+        batch.put(*table, key, value);
+    }
+    batch
 }
 
 struct Loaded {

@@ -23,9 +23,6 @@ use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
 use crate::engine::facts::{Fact, FactKey, FactKind, FactPage, FactTable, Group, PAGE_ROWS, Sums};
 
-/// What a fact takes at most as a rule.
-const FACT_BYTES: usize = 32;
-
 /// What is present, as bits.
 const IS_FACT: i64 = 1;
 const HAS_INSTALL: i64 = 1 << 1;
@@ -43,10 +40,9 @@ pub fn page_key(page: u32, update: u32) -> [u8; 8] {
     key
 }
 
-/// The row of a page or update.
-pub fn encode_page(page: &FactPage) -> ([u8; 8], Vec<u8>) {
-    let key = page_key(page.page, page.update);
-    let value = sealed::seal_written(VERSION, &key, page.len() * FACT_BYTES, |payload| {
+/// Appends the value of the row of a page or update.
+pub fn encode_page(key: &[u8], page: &FactPage, into: &mut Vec<u8>) {
+    sealed::seal_into(VERSION, key, into, |payload| {
         let Group { app, zone, kind } = page.group();
         put_long(payload, i64::from(app.0));
         put_long(payload, i64::from(zone));
@@ -65,7 +61,6 @@ pub fn encode_page(page: &FactPage) -> ([u8; 8], Vec<u8>) {
             }
         }
     });
-    (key, value)
 }
 
 fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {
@@ -287,6 +282,16 @@ mod tests {
         table
     }
 
+    /// The rows of what has changed since the last call.
+    fn changed_rows(table: &mut FactTable) -> Vec<([u8; 8], Vec<u8>)> {
+        let row = |page: &FactPage| {
+            let (key, mut value) = (page_key(page.page, page.update), Vec::new());
+            encode_page(&key, page, &mut value);
+            (key, value)
+        };
+        table.take_changed_pages().iter().map(row).collect()
+    }
+
     fn sorted(table: &FactTable) -> Vec<Fact> {
         let mut facts: Vec<Fact> = table.iter().collect();
         facts.sort_unstable_by_key(|fact| fact.key);
@@ -296,10 +301,10 @@ mod tests {
     #[test]
     fn pages_and_their_updates_come_back_as_they_were() {
         let mut table = table();
-        let mut rows: Vec<_> = table.take_changed_pages().iter().map(encode_page).collect();
+        let mut rows = changed_rows(&mut table);
         let key = table.iter().next().unwrap().key;
         table.add(key, Sums::count(5));
-        rows.extend(table.take_changed_pages().iter().map(encode_page));
+        rows.extend(changed_rows(&mut table));
         rows.sort();
         assert_eq!(
             rows.iter().map(|(key, _)| key[3..].to_vec()).filter(|key| key[4] == 1).count(),
@@ -314,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_missing_page_and_a_damaged_one_are_noticed() {
-        let rows: Vec<_> = table().take_changed_pages().iter().map(encode_page).collect();
+        let rows = changed_rows(&mut table());
         let mut reader = PageReader::default();
         reader.row(&rows[0].0, &rows[0].1).unwrap();
         assert!(reader.row(&rows[2].0, &rows[2].1).is_err());

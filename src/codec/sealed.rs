@@ -31,22 +31,18 @@ pub enum SealError {
 
 /// The value to store under `key`: `payload` in layout `version`, with its checksum.
 pub fn seal(version: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
-    seal_written(version, key, payload.len(), |sealed| sealed.extend_from_slice(payload))
+    let mut sealed = Vec::with_capacity(payload.len() + SEAL_BYTES);
+    seal_into(version, key, &mut sealed, |sealed| sealed.extend_from_slice(payload));
+    sealed
 }
 
-/// The same of a payload of about so many bytes that `write` appends.
-pub fn seal_written(
-    version: u8,
-    key: &[u8],
-    payload_bytes: usize,
-    write: impl FnOnce(&mut Vec<u8>),
-) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(payload_bytes + SEAL_BYTES);
-    sealed.push(version);
-    write(&mut sealed);
-    let checksum = checksum(key, &sealed);
-    sealed.extend_from_slice(&checksum.to_le_bytes());
-    sealed
+/// Appends the value to store under `key`, whose payload `write` appends.
+pub fn seal_into(version: u8, key: &[u8], into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = into.len();
+    into.push(version);
+    write(into);
+    let checksum = checksum(key, &into[start..]);
+    into.extend_from_slice(&checksum.to_le_bytes());
 }
 
 /// The layout version and payload of a value stored under `key`.

@@ -59,6 +59,9 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(
     }
 }
 
+/// What a number takes at most.
+const COUNT_BYTES_MAX: usize = 10;
+
 /// Key of a chunk of a customer's history.
 pub fn chunk_key(customer: &[u8], chunk: u32) -> Vec<u8> {
     [customer, &chunk.to_be_bytes()].concat()
@@ -69,20 +72,21 @@ pub fn chunk_customer(key: &[u8]) -> &[u8] {
     &key[..key.len().saturating_sub(4)]
 }
 
-/// A chunk of history as its row's value: the number of events, and each of them packed.
+/// Appends a chunk of history as its row's value: the number of events, and each of them packed.
 pub fn encode_chunk<'a>(
     key: &[u8],
-    events: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
-) -> Vec<u8> {
-    // The number takes one byte of nearly all chunks, and no more than ten.
-    let bytes = 10 + events.clone().map(<[u8]>::len).sum::<usize>();
-    sealed::seal_written(VERSION, key, bytes, |payload| {
-        // Writing a number into memory cannot fail; a chunk without one would not decode.
-        payload.extend(postcard::to_stdvec(&events.len()).unwrap_or_default());
+    events: impl ExactSizeIterator<Item = &'a [u8]>,
+    into: &mut Vec<u8>,
+) {
+    sealed::seal_into(VERSION, key, into, |payload| {
+        let mut count = [0; COUNT_BYTES_MAX];
+        // The number fits; a chunk without one would not decode.
+        payload
+            .extend_from_slice(postcard::to_slice(&events.len(), &mut count).unwrap_or_default());
         for event in events {
             payload.extend_from_slice(event);
         }
-    })
+    });
 }
 
 /// The events of a chunk, which borrow their texts from it.
@@ -270,7 +274,8 @@ mod tests {
         let mut packed = Vec::new();
         pack(&event, &mut packed);
         let key = chunk_key(b"customer\0", 7);
-        let bytes = encode_chunk(&key, [&packed[..], &packed[..]].into_iter());
+        let mut bytes = Vec::new();
+        encode_chunk(&key, [&packed[..], &packed[..]].into_iter(), &mut bytes);
         assert_eq!(decode_chunk(&key, &bytes).unwrap(), [event.clone(), event]);
         assert_eq!(chunk_customer(&key), b"customer\0");
         for at in 0..bytes.len() {

@@ -99,10 +99,10 @@ impl PreparedCommit {
             batch.put(Table::Quarantine, key, value);
         }
         if let Some(rules) = self.rules {
-            batch.put(Table::Meta, RULES_KEY.to_vec(), rules);
+            batch.put(Table::Meta, RULES_KEY, rules);
         }
-        batch.put(Table::Meta, POSITION_KEY.to_vec(), encode_position(&self.position));
-        let rows = batch.writes.len();
+        batch.put(Table::Meta, POSITION_KEY, encode_position(&self.position));
+        let rows = batch.len();
         self.store.commit(batch, durability)?;
         Ok(Written {
             next_offset: self.position.next_offset(),
@@ -122,22 +122,22 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
     for NewChunk { customer, chunk, events: newest } in changes.chunks {
         events.clear();
         events.extend(changes.pending.newest_first(newest));
-        let key = chunk_key(&customer, chunk);
-        let value = encode_chunk(&key, events.iter().rev().copied());
-        batch.put(Table::History, key, value);
+        batch.put_written(Table::History, chunk_key(&customer, chunk), |key, into| {
+            encode_chunk(key, events.iter().rev().copied(), into);
+        });
     }
     write_facts(batch, Table::Facts, &changes.facts);
     write_facts(batch, Table::Given, &changes.given);
     let (first, entries) = changes.entries;
     for (key, value) in encode_entries(first, &entries) {
-        batch.put(Table::Dictionary, key.to_vec(), value);
+        batch.put(Table::Dictionary, key, value);
     }
     for (customer, events) in changes.suspended {
         if events.is_empty() {
-            batch.delete(Table::Suspended, customer.into_vec());
+            batch.delete(Table::Suspended, customer);
         } else {
             let value = encode_suspended(&customer, &events);
-            batch.put(Table::Suspended, customer.into_vec(), value);
+            batch.put(Table::Suspended, customer, value);
         }
     }
     for forgotten in changes.forgotten {
@@ -150,10 +150,10 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
 pub(super) fn write_facts(batch: &mut Batch, table: Table, pages: &[FactPage]) {
     for page in pages {
         for update in 1..=page.replaces {
-            batch.delete(table, page_key(page.page, update).to_vec());
+            batch.delete(table, page_key(page.page, update));
         }
-        let (key, value) = encode_page(page);
-        batch.put(table, key.to_vec(), value);
+        let key = page_key(page.page, page.update);
+        batch.put_written(table, key, |key, into| encode_page(key, page, into));
     }
 }
 

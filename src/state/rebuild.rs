@@ -139,8 +139,9 @@ impl Rebuild<'_> {
                     bytes
                 })
                 .collect();
-            let value = encode_chunk(&key, packed.iter().map(Vec::as_slice));
-            self.batch.put(Table::History, key, value);
+            self.batch.put_written(Table::History, key, |key, into| {
+                encode_chunk(key, packed.iter().map(Vec::as_slice), into);
+            });
             ledger.extend(events);
         }
         self.done.customers += 1;
@@ -155,10 +156,10 @@ impl Rebuild<'_> {
         }
         let waiting = suspended(&ledger, &standings);
         if waiting.is_empty() {
-            self.batch.delete(Table::Suspended, key.to_vec());
+            self.batch.delete(Table::Suspended, key);
         } else {
             let value = encode_suspended(key, &waiting);
-            self.batch.put(Table::Suspended, key.to_vec(), value);
+            self.batch.put(Table::Suspended, key, value);
         }
         Ok(())
     }
@@ -166,7 +167,7 @@ impl Rebuild<'_> {
     fn commit(mut self, store: &dyn Store) -> Result<Rebuilt, StateError> {
         let batch = &mut self.batch;
         store.scan(Table::Facts, &[], &mut |key, _| {
-            batch.delete(Table::Facts, key.to_vec());
+            batch.delete(Table::Facts, key);
             Ok(())
         })?;
         self.sums.retain(|_, sums| !sums.is_zero());
@@ -178,16 +179,16 @@ impl Rebuild<'_> {
         write_facts(batch, Table::Facts, &facts.take_changed_pages());
         let (first, entries) = self.dictionary.take_fresh();
         for (key, value) in encode_entries(first, &entries) {
-            batch.put(Table::Dictionary, key.to_vec(), value);
+            batch.put(Table::Dictionary, key, value);
         }
         if let Some(bytes) = store.get(Table::Meta, POSITION_KEY)? {
             let mut position =
                 decode_position(&bytes).map_err(|error| corrupt("meta", POSITION_KEY, &error))?;
             position.log_epoch += 1;
-            batch.put(Table::Meta, POSITION_KEY.to_vec(), encode_position(&position));
+            batch.put(Table::Meta, POSITION_KEY, encode_position(&position));
         }
         let rules = encode_rules(&canonical_rules(self.rules));
-        batch.put(Table::Meta, RULES_KEY.to_vec(), rules);
+        batch.put(Table::Meta, RULES_KEY, rules);
         store.commit(self.batch, Durability::Machine)?;
         Ok(self.done)
     }

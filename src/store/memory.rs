@@ -65,10 +65,10 @@ impl Store for MemoryStore {
     fn commit(&self, batch: Batch, _: Durability) -> Result<(), StoreError> {
         let mut state = self.state.write();
         let tables = &mut Arc::make_mut(&mut state).0;
-        for (table, key, value) in batch.writes {
+        for (table, key, value) in batch.rows() {
             match value {
-                Some(value) => tables[table as usize].insert(key, value),
-                None => tables[table as usize].remove(&key),
+                Some(value) => tables[table as usize].insert(key.to_vec(), value.to_vec()),
+                None => tables[table as usize].remove(key),
             };
         }
         Ok(())

@@ -57,22 +57,130 @@ impl Table {
 }
 
 /// Rows to write and to remove, all or none of which take effect.
-#[derive(Debug, Default)]
+///
+/// Keys and values lie one after the other in one piece of memory: a commit has hundreds of thousands
+/// of them.
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// In order; a later write of a key wins. `None` removes the row.
-    pub writes: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+    rows: Vec<BatchRow>,
+    bytes: Vec<u8>,
 }
+
+/// Where a row's key begins, and how long key and value are; without a value the row is removed.
+#[derive(Debug, Clone, Copy)]
+struct BatchRow {
+    table: Table,
+    start: usize,
+    key_bytes: u32,
+    value_bytes: Option<u32>,
+}
+
+/// A row of a batch: its table and key, and its value unless it is removed.
+pub type Write<'a> = (Table, &'a [u8], Option<&'a [u8]>);
 
 impl Batch {
     /// Writes a row.
-    pub fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.push((table, key, Some(value)));
+    pub fn put(&mut self, table: Table, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.put_written(table, key, |_, into| into.extend_from_slice(value.as_ref()));
+    }
+
+    /// Writes a row whose value `write` appends, given its key.
+    pub fn put_written(
+        &mut self,
+        table: Table,
+        key: impl AsRef<[u8]>,
+        write: impl FnOnce(&[u8], &mut Vec<u8>),
+    ) {
+        let key = key.as_ref();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let value = self.bytes.len();
+        write(key, &mut self.bytes);
+        let value_bytes = Some(length(self.bytes.len() - value));
+        self.rows.push(BatchRow { table, start, key_bytes: length(key.len()), value_bytes });
     }
 
     /// Removes a row, if there is one.
-    pub fn delete(&mut self, table: Table, key: Vec<u8>) {
-        self.writes.push((table, key, None));
+    pub fn delete(&mut self, table: Table, key: impl AsRef<[u8]>) {
+        let (start, key) = (self.bytes.len(), key.as_ref());
+        self.bytes.extend_from_slice(key);
+        let key_bytes = length(key.len());
+        self.rows.push(BatchRow { table, start, key_bytes, value_bytes: None });
     }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of all keys and values.
+    pub fn byte_count(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The rows in the order in which they were added; of two of a key the later one wins.
+    pub fn rows(&self) -> impl Iterator<Item = Write<'_>> {
+        self.rows.iter().map(|row| self.write(row))
+    }
+
+    /// The rows by table and key, and those of a key in the order in which they were added.
+    pub fn sorted(&self) -> impl Iterator<Item = Write<'_>> {
+        // Most keys differ in the eight bytes after those that all keys of their table share, so
+        // that few comparisons read the keys themselves.
+        let mut shared: [Option<&[u8]>; Table::ALL.len()] = Default::default();
+        for (table, key, _) in self.rows() {
+            let shared = &mut shared[table as usize];
+            *shared = Some(shared.map_or(key, |shared| shared_start(shared, key)));
+        }
+        let shared = shared.map(|shared| shared.map_or(0, <[u8]>::len));
+        let mut order: Vec<(u8, u64, u32)> = (0..)
+            .zip(self.rows())
+            .map(|(number, (table, key, _))| {
+                (table as u8, first_word(&key[shared[table as usize]..]), number)
+            })
+            .collect();
+        order.sort_unstable_by(|one, other| {
+            let key = |number: u32| self.key(&self.rows[number as usize]);
+            (one.0, one.1)
+                .cmp(&(other.0, other.1))
+                .then_with(|| key(one.2).cmp(key(other.2)))
+                .then_with(|| one.2.cmp(&other.2))
+        });
+        order.into_iter().map(|(_, _, number)| self.write(&self.rows[number as usize]))
+    }
+
+    fn key(&self, row: &BatchRow) -> &[u8] {
+        &self.bytes[row.start..row.start + row.key_bytes as usize]
+    }
+
+    fn write(&self, row: &BatchRow) -> Write<'_> {
+        let value = row.start + row.key_bytes as usize;
+        let value = row.value_bytes.map(|bytes| &self.bytes[value..value + bytes as usize]);
+        (row.table, self.key(row), value)
+    }
+}
+
+/// The length of a key or value; longer ones than this holds do not fit into a store either.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+fn shared_start<'k>(one: &'k [u8], other: &[u8]) -> &'k [u8] {
+    let shared = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    &one[..shared]
+}
+
+/// The first eight bytes as a number that sorts as they do; as if zeros followed a shorter key.
+fn first_word(key: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    let length = key.len().min(8);
+    word[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(word)
 }
 
 /// When a commit has happened.
@@ -114,4 +222,38 @@ pub trait Store: Send + Sync {
 
     /// Makes all writes of a batch visible, or none; returns once it is as durable as asked.
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_by_table_and_key_and_stay_in_order_within_a_key() {
+        let mut batch = Batch::default();
+        let keys =
+            ["shared/12345678b", "shared/1", "shared/12345678a", "shared/", "shared/12345678a"];
+        for (number, key) in (0u8..).zip(keys) {
+            batch.put(Table::History, key, [number]);
+        }
+        batch.delete(Table::Meta, "z");
+        batch.put(Table::Forgotten, "\0", []);
+        batch.put(Table::Forgotten, "", []);
+        let sorted: Vec<_> = batch.sorted().collect();
+        let value = |number: &'static u8| Some(std::slice::from_ref(number));
+        assert_eq!(
+            sorted,
+            [
+                (Table::Meta, &b"z"[..], None),
+                (Table::History, b"shared/", value(&3)),
+                (Table::History, b"shared/1", value(&1)),
+                (Table::History, b"shared/12345678a", value(&2)),
+                (Table::History, b"shared/12345678a", value(&4)),
+                (Table::History, b"shared/12345678b", value(&0)),
+                (Table::Forgotten, b"", Some(&[])),
+                (Table::Forgotten, b"\0", Some(&[])),
+            ]
+        );
+        assert_eq!((batch.len(), batch.rows().count()), (8, 8));
+    }
 }

@@ -153,17 +153,13 @@ impl RocksStore {
         Table::ALL.into_iter().map(|table| self.family(table)).collect()
     }
 
-    fn write_batch(&self, mut batch: Batch) -> Result<WriteBatch, StoreError> {
+    fn write_batch(&self, batch: &Batch) -> Result<WriteBatch, StoreError> {
+        let families = self.families()?;
+        let bytes = batch.byte_count() + batch.len() * BATCH_ROW_BYTES;
+        let mut rows = WriteBatch::with_capacity_bytes(bytes);
         // In key order the memtable finds each place next to the last one, which saves more than
         // the sort costs: 4.0 to 4.5 µs of CPU per row with it, 6.9 without (100 000 rows a commit).
-        // The sort is stable: of two writes of a key the later one stays later.
-        batch.writes.sort_by(|(table, key, _), (other_table, other_key, _)| {
-            (*table as u8).cmp(&(*other_table as u8)).then_with(|| key.cmp(other_key))
-        });
-        let families = self.families()?;
-        let bytes = batch.writes.iter().map(row_bytes).sum();
-        let mut rows = WriteBatch::with_capacity_bytes(bytes);
-        for (table, key, value) in batch.writes {
+        for (table, key, value) in batch.sorted() {
             let family = families[table as usize];
             match value {
                 Some(value) => rows.put_cf(family, key, value),
@@ -199,7 +195,8 @@ impl Store for RocksStore {
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        let rows = self.write_batch(batch)?;
+        let rows = self.write_batch(&batch)?;
+        drop(batch);
         let mut how = WriteOptions::default();
         how.set_sync(durability == Durability::Machine);
         self.db.write_opt(rows, &how).map_err(failed("commit"))
@@ -235,10 +232,6 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
     Some(end)
-}
-
-fn row_bytes((_, key, value): &(Table, Vec<u8>, Option<Vec<u8>>)) -> usize {
-    key.len() + value.as_ref().map_or(0, Vec::len) + BATCH_ROW_BYTES
 }
 
 fn failed(action: &'static str) -> impl Fn(Error) -> StoreError {

@@ -66,7 +66,7 @@ fn open(dir: &Path, durability: Durability) -> Result<RocksStore, StoreError> {
 fn put_all(store: &dyn Store, table: Table, rows: &[(&[u8], &[u8])]) {
     let mut batch = Batch::default();
     for (key, value) in rows {
-        batch.put(table, key.to_vec(), value.to_vec());
+        batch.put(table, key, value);
     }
     store.commit(batch, Durability::Process).unwrap();
 }
@@ -95,7 +95,7 @@ fn a_missing_row_is_none(subject: impl Subject) {
 fn a_commit_writes_all_its_tables(subject: impl Subject) {
     let mut batch = Batch::default();
     for table in Table::ALL {
-        batch.put(table, b"k".to_vec(), table.name().into());
+        batch.put(table, b"k", table.name());
     }
     subject.store().commit(batch, Durability::Machine).unwrap();
     for table in Table::ALL {
@@ -107,15 +107,15 @@ fn a_commit_writes_all_its_tables(subject: impl Subject) {
 fn the_later_write_of_a_key_wins(subject: impl Subject) {
     let store = subject.store();
     let mut batch = Batch::default();
-    batch.put(Table::Facts, b"put put".to_vec(), b"1".to_vec());
-    batch.put(Table::Facts, b"put del".to_vec(), b"1".to_vec());
-    batch.delete(Table::Facts, b"del put".to_vec());
+    batch.put(Table::Facts, b"put put", b"1");
+    batch.put(Table::Facts, b"put del", b"1");
+    batch.delete(Table::Facts, b"del put");
     // Another table and key between the two writes of a key.
-    batch.put(Table::Meta, b"put put".to_vec(), b"m".to_vec());
-    batch.put(Table::Facts, b"a".to_vec(), b"a".to_vec());
-    batch.put(Table::Facts, b"put put".to_vec(), b"2".to_vec());
-    batch.delete(Table::Facts, b"put del".to_vec());
-    batch.put(Table::Facts, b"del put".to_vec(), b"2".to_vec());
+    batch.put(Table::Meta, b"put put", b"m");
+    batch.put(Table::Facts, b"a", b"a");
+    batch.put(Table::Facts, b"put put", b"2");
+    batch.delete(Table::Facts, b"put del");
+    batch.put(Table::Facts, b"del put", b"2");
     store.commit(batch, Durability::Process).unwrap();
     assert_eq!(store.get(Table::Facts, b"put put").unwrap(), Some(b"2".to_vec()));
     assert_eq!(store.get(Table::Facts, b"put del").unwrap(), None);
@@ -130,8 +130,8 @@ fn a_deleted_row_is_gone(subject: impl Subject) {
     let store = subject.store();
     put_all(store, Table::Facts, &[(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]);
     let mut batch = Batch::default();
-    batch.delete(Table::Facts, b"b".to_vec());
-    batch.delete(Table::Facts, b"never there".to_vec());
+    batch.delete(Table::Facts, b"b");
+    batch.delete(Table::Facts, b"never there");
     store.commit(batch, Durability::Process).unwrap();
     assert_eq!(store.get(Table::Facts, b"b").unwrap(), None);
     assert_eq!(keys_under(store, Table::Facts, b""), [b"a", b"c"]);
@@ -218,9 +218,9 @@ fn a_scan_sees_none_of_a_later_commit(subject: impl Subject) {
     let visited = store.scan(Table::Facts, b"", &mut |key, value| {
         if key == b"a" {
             let mut batch = Batch::default();
-            batch.put(Table::Facts, b"b".to_vec(), b"2".to_vec());
-            batch.put(Table::Facts, b"bb".to_vec(), b"2".to_vec());
-            batch.delete(Table::Facts, b"c".to_vec());
+            batch.put(Table::Facts, b"b", b"2");
+            batch.put(Table::Facts, b"bb", b"2");
+            batch.delete(Table::Facts, b"c");
             store.commit(batch, Durability::Process)?;
         }
         seen.push((key.to_vec(), value.to_vec()));
@@ -265,8 +265,8 @@ fn commits_survive_a_restart(subject: impl Subject) {
     put_all(subject.store(), Table::History, &[(b"a", b"1"), (b"b", b"1")]);
     let subject = subject.reopened();
     let mut batch = Batch::default();
-    batch.put(Table::Meta, b"offset".to_vec(), b"2".to_vec());
-    batch.delete(Table::History, b"a".to_vec());
+    batch.put(Table::Meta, b"offset", b"2");
+    batch.delete(Table::History, b"a");
     subject.store().commit(batch, Durability::Machine).unwrap();
 
     let subject = subject.reopened();

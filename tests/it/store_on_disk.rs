@@ -18,9 +18,11 @@ fn open(dir: &Path, durability: Durability) -> Result<RocksStore, StoreError> {
 fn commit(store: &RocksStore, n: u8) {
     let mut batch = Batch::default();
     // Not compressible, so that each byte on disk matters.
-    let value = (0..16).map(|i: u8| n.wrapping_mul(91).wrapping_add(i.wrapping_mul(37))).collect();
+    let value = std::array::from_fn::<u8, 16, _>(|i| {
+        n.wrapping_mul(91).wrapping_add((i as u8).wrapping_mul(37))
+    });
     batch.put(Table::Facts, vec![n], value);
-    batch.put(Table::Meta, b"last".to_vec(), vec![n]);
+    batch.put(Table::Meta, b"last", vec![n]);
     store.commit(batch, Durability::Process).unwrap();
 }
 
@@ -254,7 +256,7 @@ fn properties_follow_rows_from_memory_to_disk() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), Durability::Process).unwrap();
     let mut batch = Batch::default();
-    batch.put(Table::History, b"k".to_vec(), vec![1; 1 << 20]);
+    batch.put(Table::History, b"k", vec![1; 1 << 20]);
     store.commit(batch, Durability::Process).unwrap();
     let in_memory = store.properties().unwrap();
     assert!(in_memory.memtable_bytes >= 1 << 20, "{in_memory:?}");
