@@ -45,6 +45,8 @@ impl Shape {
 #[derive(Clone, Copy)]
 pub struct Parameter {
     pub name: &'static str,
+    /// Whether a request without it is refused.
+    pub is_required: bool,
     pub shape: Shape,
     /// What it means, and what its absence means.
     pub about: &'static str,
@@ -224,15 +226,9 @@ fn normal(field: &Field, value: String) -> String {
 }
 
 /// Makes a type by which the OpenAPI document shows a list of parameters, with `filter.*` beside
-/// them or without; or some of them as required.
+/// them or without.
 macro_rules! documented_parameters {
     ($type:ident, $parameters:expr, has_filters: $has_filters:expr) => {
-        documented_parameters!($type, $parameters, has_filters: $has_filters, required: &[]);
-    };
-    ($type:ident, $parameters:expr, required: $required:expr) => {
-        documented_parameters!($type, $parameters, has_filters: false, required: $required);
-    };
-    ($type:ident, $parameters:expr, has_filters: $has_filters:expr, required: $required:expr) => {
         /// The parameters in the OpenAPI document.
         pub struct $type;
 
@@ -240,7 +236,7 @@ macro_rules! documented_parameters {
             fn into_params(
                 _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
             ) -> Vec<utoipa::openapi::path::Parameter> {
-                $crate::http::parameters::document($parameters, $has_filters, $required)
+                $crate::http::parameters::document($parameters, $has_filters)
             }
         }
     };
@@ -248,13 +244,8 @@ macro_rules! documented_parameters {
 
 pub(in crate::http) use documented_parameters;
 
-/// Parameters as the OpenAPI document shows them; `required` are the names of those without which
-/// a request is refused.
-pub fn document(
-    known: &[Parameter],
-    has_filters: bool,
-    required: &[&str],
-) -> Vec<utoipa::openapi::path::Parameter> {
+/// Parameters as the OpenAPI document shows them.
+pub fn document(known: &[Parameter], has_filters: bool) -> Vec<utoipa::openapi::path::Parameter> {
     let mut shown: Vec<_> = known
         .iter()
         .map(|known| {
@@ -274,9 +265,9 @@ pub fn document(
                     .maximum(Some(most)),
                 Shape::Text(_) => ObjectBuilder::new().schema_type(Type::String),
             };
-            let is_required = required.contains(&known.name);
             let shown = described(known.name, known.about).schema(Some(schema));
-            shown.required(if is_required { Required::True } else { Required::False }).build()
+            let required = if known.is_required { Required::True } else { Required::False };
+            shown.required(required).build()
         })
         .collect();
     if has_filters {
@@ -306,7 +297,7 @@ mod tests {
     use super::*;
 
     const KNOWN: &[Parameter] =
-        &[Parameter { name: "ages", shape: Shape::Integers, about: "Ages." }];
+        &[Parameter { name: "ages", is_required: false, shape: Shape::Integers, about: "Ages." }];
 
     fn read(pairs: &[(&str, &str)]) -> Result<Parameters, Problem> {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

@@ -62,38 +62,44 @@ const CHURN_WINDOW_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-ltv
 const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "start-date",
+        is_required: true,
         shape: Shape::Date,
         about: "A day of the first interval, which is listed whole.",
     },
     Parameter {
         name: "end-date",
+        is_required: true,
         shape: Shape::Date,
         about: "The last day; later days than today are cut off.",
     },
     Parameter {
         name: "interval",
+        is_required: false,
         shape: Shape::Choice(|| Interval::ALL.iter().map(|(name, _)| *name).collect()),
         about: "Length of an entry's interval; asp takes month and longer only. Absent: day for \
                 mrr, arr, arpa and customer-count, else month. Weeks end on Saturday.",
     },
     Parameter {
         name: "geo",
+        is_required: false,
         shape: Shape::Text("ISO 3166-1 alpha-2 codes separated by commas"),
         about: "Keeps subscriptions of these countries; UK is taken as GB.",
     },
     Parameter {
         name: "plans",
+        is_required: false,
         shape: Shape::Text("plan names and product ids separated by commas"),
         about: "Keeps subscriptions of these plans; ids with or without pl_.",
     },
     Parameter {
         name: "filters",
+        is_required: false,
         shape: Shape::Text("nothing: filters are not supported"),
         about: "ChartMogul's filter language is not supported, and refused.",
     },
 ];
 
-documented_parameters!(ChartMogulParameters, PARAMETERS, required: &["start-date", "end-date"]);
+documented_parameters!(ChartMogulParameters, PARAMETERS, has_filters: false);
 
 /// Whether a key is good, as ChartMogul's clients ask.
 #[utoipa::path(
@@ -216,8 +222,7 @@ async fn answer(
     given: Vec<(String, String)>,
 ) -> Result<Response, CompatError> {
     let metric: Metric = metric.parse().map_err(|()| CompatError::Other(StatusCode::NOT_FOUND))?;
-    let names: Vec<&str> = PARAMETERS.iter().map(|parameter| parameter.name).collect();
-    let mut given = Given::read(given, &names);
+    let mut given = Given::read(given, PARAMETERS);
     for name in ["geo", "plans", "filters"] {
         let is_empty = |text: &str| text.split(',').all(|value| value.trim().is_empty());
         if given.text(name).is_some_and(is_empty) {

@@ -35,7 +35,7 @@ pub use body::{
     CodatReport, CodatReportInfo,
 };
 use metric::Metric;
-use parse::{Asked, CodatParameters, NAMES};
+use parse::{Asked, CodatParameters, PARAMETERS};
 pub use words::{CodatError, CodatValidation, CodatValidationItem};
 
 /// The vendor.
@@ -188,7 +188,7 @@ async fn answer(
         Ok(connected) if connected.rules.id == app.rules.id => (),
         _ => return Err(Refusal::Connection(connection.clone())),
     }
-    let given = Given::read(pairs(query), &NAMES);
+    let given = Given::read(pairs(query), PARAMETERS);
     let asked = Asked::read(&given)?;
     let question = question(state, app, &asked);
     let held = state.clone();

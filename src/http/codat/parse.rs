@@ -21,45 +21,42 @@ const UNIT: &str = "one of Day, Week, Month, Year";
 const POSITIVE: &str = "a whole number above 0";
 const BOOLEAN: &str = "true or false";
 
-/// The names of what the path takes.
-pub const NAMES: [&str; 5] =
-    ["reportDate", "periodUnit", "periodLength", "numberOfPeriods", "includeDisplayNames"];
-
 /// What the path takes.
-const PARAMETERS: &[Parameter] = &[
+pub const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "reportDate",
+        is_required: true,
         shape: Shape::Text(REPORT_DATE),
         about: "The last day of the latest period, a date YYYY-MM-DD or DD-MM-YYYY or \
                 an RFC 3339 datetime, of which the date as written counts.",
     },
     Parameter {
         name: "periodUnit",
+        is_required: true,
         shape: Shape::Choice(|| UNITS.iter().map(|(name, _)| *name).collect()),
         about: "What the length of a period is counted in.",
     },
     Parameter {
         name: "periodLength",
+        is_required: true,
         shape: Shape::Integer(1, u32::MAX as u64),
         about: "Units in a period.",
     },
     Parameter {
         name: "numberOfPeriods",
+        is_required: true,
         shape: Shape::Integer(1, PERIODS_MAX as u64),
         about: "Periods in the report.",
     },
     Parameter {
         name: "includeDisplayNames",
+        is_required: false,
         shape: Shape::Choice(|| vec!["true", "false"]),
         about: "Whether figures carry the names of their dimensions and measures; false if absent.",
     },
 ];
 
-documented_parameters!(
-    CodatParameters,
-    PARAMETERS,
-    required: &["reportDate", "periodUnit", "periodLength", "numberOfPeriods"]
-);
+documented_parameters!(CodatParameters, PARAMETERS, has_filters: false);
 
 /// What is asked of a metric.
 pub struct Asked {

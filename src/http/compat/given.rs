@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::http::parameters::Parameter;
+
 /// The most names told in the header.
 const NAMES_MAX: usize = 50;
 
@@ -20,10 +22,11 @@ pub struct Given {
 impl Given {
     /// Keeps what the path knows; of a repeated parameter the first, and its name among the
     /// ignored.
-    pub fn read(pairs: Vec<(String, String)>, known: &[&str]) -> Self {
+    pub fn read(pairs: Vec<(String, String)>, known: &[Parameter]) -> Self {
         let mut given = Self::default();
         for (name, value) in pairs {
-            if known.contains(&name.as_str()) && !given.values.contains_key(&name) {
+            let is_known = known.iter().any(|parameter| parameter.name == name);
+            if is_known && !given.values.contains_key(&name) {
                 given.values.insert(name, value);
             } else {
                 given.ignored.insert(name);
@@ -55,13 +58,21 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::parameters::Shape;
+
+    const KNOWN: &[Parameter] = &[Parameter {
+        name: "range",
+        is_required: false,
+        shape: Shape::Text("a range"),
+        about: "A range.",
+    }];
 
     #[test]
     fn what_is_not_used_is_named() {
-        let given = Given::read(pairs("range=7d&x=1&range=9&%C3%A4,b=&y+z=%20"), &["range"]);
+        let given = Given::read(pairs("range=7d&x=1&range=9&%C3%A4,b=&y+z=%20"), KNOWN);
         assert_eq!(given.text("range"), Some("7d"));
         assert_eq!(given.text("x"), None);
         assert_eq!(given.ignored().as_deref(), Some("range, x, y?z, ??b"));
-        assert_eq!(Given::read(pairs("range=7d"), &["range"]).ignored(), None);
+        assert_eq!(Given::read(pairs("range=7d"), KNOWN).ignored(), None);
     }
 }

@@ -23,11 +23,13 @@ const LIMIT_MAX: u64 = 1000;
 pub const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "cursor",
+        is_required: false,
         shape: Shape::Text("the next_cursor of an answer, or PARTITION:OFFSET"),
         about: "The first record that may be shown; the first there is if absent.",
     },
     Parameter {
         name: "limit",
+        is_required: false,
         shape: Shape::Integer(1, LIMIT_MAX),
         about: "The most records of an answer; 100 if absent.",
     },

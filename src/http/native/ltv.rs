@@ -24,16 +24,19 @@ use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per,
 pub const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "anchor",
+        is_required: false,
         shape: Shape::Choice(|| Anchor::ALL.iter().map(|anchor| anchor.name()).collect()),
         about: "What places a customer in a cohort; first_purchase if absent.",
     },
     Parameter {
         name: "width",
+        is_required: false,
         shape: Shape::Choice(|| Width::ALL.iter().map(|width| width.name()).collect()),
         about: "Length of a cohort; month if absent. Weeks start on Monday.",
     },
     Parameter {
         name: "age",
+        is_required: false,
         shape: Shape::Choice(|| AgeBasis::ALL.iter().map(|basis| basis.name()).collect()),
         about: "In what ages are counted: calendar days of the zone or whole 24-hour days since \
                 the anchor, calendar periods of the cohort's width (all from 0), or payment index \
@@ -41,38 +44,45 @@ pub const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "ages",
+        is_required: false,
         shape: Shape::Integers,
         about: "The ages to show; a usual list up to the age reached if absent.",
     },
     MEASURE,
     Parameter {
         name: "from",
+        is_required: false,
         shape: Shape::Date,
         about: "Cohorts from the one of this day on; from the first if absent.",
     },
     Parameter {
         name: "to",
+        is_required: false,
         shape: Shape::Date,
         about: "Cohorts up to the one of this day; to the last if absent.",
     },
     Parameter {
         name: "segment_by",
+        is_required: false,
         shape: Shape::Text("a dimension or attributes.NAME"),
         about: "Splits cohorts by the values of a dimension or of attributes.NAME.",
     },
     Parameter {
         name: "per",
+        is_required: false,
         shape: Shape::Choice(|| Per::ALL.iter().map(|per| per.name()).collect()),
         about: "By what revenue is divided: customers of the cohort, those who paid by until, or \
                 those with an install (anchor=install only); customer if absent.",
     },
     Parameter {
         name: "until",
+        is_required: false,
         shape: Shape::Date,
         about: "The last day whose events count, as if it were today; today if absent.",
     },
     Parameter {
         name: "refunds",
+        is_required: false,
         shape: Shape::Choice(|| RefundDating::ALL.iter().map(|dating| dating.name()).collect()),
         about: "Whether a refund that names its payment counts at its own age or at the \
                 payment's; at_refund if absent.",

@@ -45,6 +45,7 @@ pub fn csv_response(
 /// `format`
 pub const FORMAT: Parameter = Parameter {
     name: "format",
+    is_required: false,
     shape: Shape::Choice(|| Format::NAMES.iter().map(|(name, _)| *name).collect()),
     about: "Form of the answer; json if absent. A CSV answer carries as_of and the age of its \
             data in the headers X-Ltvstream-As-Of and X-Ltvstream-Data-Age-Seconds, as every answer does.",
@@ -53,6 +54,7 @@ pub const FORMAT: Parameter = Parameter {
 /// `zone`
 pub const ZONE: Parameter = Parameter {
     name: "zone",
+    is_required: false,
     shape: Shape::Text("one of the app's reporting zones"),
     about: "Time zone of all days, one of the app's reporting_zones; the first of them if absent.",
 };
@@ -60,6 +62,7 @@ pub const ZONE: Parameter = Parameter {
 /// `measure`
 pub const MEASURE: Parameter = Parameter {
     name: "measure",
+    is_required: false,
     shape: Shape::Choice(|| Measure::ALL.iter().map(|measure| measure.name()).collect()),
     about: "What of a payment is counted: before deductions, after store commission, or after \
             commission and tax; gross if absent.",
@@ -68,6 +71,7 @@ pub const MEASURE: Parameter = Parameter {
 /// `min_as_of`
 pub const MIN_AS_OF_PARAMETER: Parameter = Parameter {
     name: "min_as_of",
+    is_required: false,
     shape: Shape::Text(MIN_AS_OF),
     about: "Waits (by default up to 5 s, then 503) until the state holds this input: next \
             offsets as in as_of of an ingest answer, written PARTITION:OFFSET,PARTITION:OFFSET.",

@@ -24,32 +24,38 @@ use crate::metrics_api::revenue::RevenueQuestion;
 pub const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "width",
+        is_required: false,
         shape: Shape::Choice(|| Width::ALL.iter().map(|width| width.name()).collect()),
         about: "Length of a bucket; month if absent. Weeks start on Monday.",
     },
     MEASURE,
     Parameter {
         name: "from",
+        is_required: false,
         shape: Shape::Date,
         about: "The first day that counts; the first with revenue if absent.",
     },
     Parameter {
         name: "to",
+        is_required: false,
         shape: Shape::Date,
         about: "The last day that counts; until if absent.",
     },
     Parameter {
         name: "segment_by",
+        is_required: false,
         shape: Shape::Text("a dimension or attributes.NAME"),
         about: "Splits buckets by the values of a dimension or of attributes.NAME.",
     },
     Parameter {
         name: "until",
+        is_required: false,
         shape: Shape::Date,
         about: "The last day whose events count, as if it were today; today if absent.",
     },
     Parameter {
         name: "refunds",
+        is_required: false,
         shape: Shape::Choice(|| RefundDating::ALL.iter().map(|dating| dating.name()).collect()),
         about: "Whether a refund that names its payment counts on its own day or on the \
                 payment's; at_refund if absent.",

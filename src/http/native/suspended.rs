@@ -25,21 +25,25 @@ const LIMIT_MAX: u64 = 1000;
 pub const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "app",
+        is_required: false,
         shape: Shape::Text("the id of a configured app"),
         about: "Events of this app only; of all that the key sees if absent.",
     },
     Parameter {
         name: "reason",
+        is_required: false,
         shape: Shape::Choice(|| Suspension::ALL.iter().map(|reason| reason.name()).collect()),
         about: "Events suspended for this reason only.",
     },
     Parameter {
         name: "limit",
+        is_required: false,
         shape: Shape::Integer(1, LIMIT_MAX),
         about: "The most events of an answer; 100 if absent.",
     },
     Parameter {
         name: "cursor",
+        is_required: false,
         shape: Shape::Text("the next_cursor of an answer"),
         about: "Goes on where an answer ended.",
     },

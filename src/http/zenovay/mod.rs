@@ -67,12 +67,14 @@ struct Granularity {
 const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "range",
+        is_required: false,
         shape: Shape::Choice(|| RANGES.iter().map(|(name, _)| *name).collect()),
         about: "Cohorts whose month or week meets this stretch of time up to now, each whole; 90d \
                 if absent.",
     },
     Parameter {
         name: "granularity",
+        is_required: false,
         shape: Shape::Choice(|| GRANULARITIES.iter().map(|(name, _)| *name).collect()),
         about: "Length of cohorts and periods; monthly if absent. Weeks start on Monday.",
     },
@@ -134,7 +136,7 @@ async fn answer(
     website: &str,
     query: &str,
 ) -> Result<Response, CompatError> {
-    let given = Given::read(pairs(query), &["range", "granularity"]);
+    let given = Given::read(pairs(query), PARAMETERS);
     let range = choice(&given, "range", "90d", &RANGES);
     let granularity = choice(&given, "granularity", "monthly", &GRANULARITIES);
     let mut wrong: Vec<BadParameter> = Vec::new();
