@@ -24,7 +24,7 @@ use ltvstream::metrics_api::ltv_table;
 use ltvstream::metrics_api::mrr::{self, ChurnWindow, Interval, MrrQuestion};
 use ltvstream::metrics_api::mrr_answer;
 use ltvstream::metrics_api::question::{
-    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
+    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating, RefundedPayers,
 };
 use ltvstream::metrics_api::revenue::{self, RevenueQuestion};
 use ltvstream::metrics_api::snapshot;
@@ -158,6 +158,7 @@ fn question() -> LtvQuestion {
         any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
+        refunded_payers: RefundedPayers::Stay,
         until: Day(FIRST_DAY + DAYS),
         today: Day(FIRST_DAY + DAYS),
         refunds: RefundDating::AtRefund,

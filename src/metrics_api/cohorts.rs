@@ -30,6 +30,7 @@ use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv::{Beside, FactPass, LtvPartial};
 use crate::metrics_api::question::{
     AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Members, Per, RefundDating,
+    RefundedPayers,
 };
 
 pub use crate::metrics_api::cohorts_answer::{
@@ -90,6 +91,7 @@ impl CohortQuestion {
             any_of: self.any_of.clone(),
             segment_by: None,
             per: Per::Customer,
+            refunded_payers: RefundedPayers::Stay,
             until: self.to.min(self.today),
             today: self.today,
             refunds: RefundDating::AtRefund,

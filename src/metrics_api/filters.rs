@@ -99,6 +99,13 @@ impl<'a> Selector<'a> {
             }
         }
     }
+
+    /// The segments in which a customer with these marks was given money back.
+    pub fn refunded_segments(&self, marks: &[Mark], found: &mut Vec<TextId>) {
+        found.clear();
+        let refunded = marks.iter().filter(|mark| mark.is_refunded);
+        found.extend(refunded.filter_map(|mark| self.segment(mark.tuple)));
+    }
 }
 
 /// What filters see of the marks of a signature.

@@ -22,7 +22,9 @@ use crate::metrics_api::filters::{MarksSeen, Selector};
 use crate::metrics_api::flows::Flows;
 use crate::metrics_api::grid::Grid;
 use crate::metrics_api::kept::Summed;
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, RefundDating};
+use crate::metrics_api::question::{
+    AgeBasis, LtvQuestion, Measure, Members, RefundDating, RefundedPayers,
+};
 
 pub use crate::metrics_api::ltv_answer::{
     LtvAnswer, LtvCohort, LtvGroup, LtvPoint, Note, Sizes, Value, answer,
@@ -165,14 +167,17 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestio
 }
 
 /// What the curves of a shard say; `None` if only the facts can tell: with filters, on the bases
-/// of elapsed days and payments, in a zone or by a field that the curves do not keep.
+/// of elapsed days and payments, without refunded payers, in a zone or by a field that the curves
+/// do not keep.
 pub fn partial_of_curves(
     curves: &CohortCurves,
     dictionary: &Dictionary,
     question: &LtvQuestion,
 ) -> Option<LtvPartial> {
     let by_calendar = matches!(question.age, AgeBasis::Days | AgeBasis::Periods);
-    let narrowed = !question.filters.is_empty() || !question.any_of.is_empty();
+    let narrowed = !question.filters.is_empty()
+        || !question.any_of.is_empty()
+        || question.refunded_payers == RefundedPayers::Leave;
     if narrowed || !by_calendar || !curves.keeps(question.zone) {
         return None;
     }
@@ -374,7 +379,7 @@ impl<'a> FactPass<'a> {
 
     /// Takes in all facts of an app that say anything here.
     pub(crate) fn run(&mut self, facts: &FactTable, app: AppIx, beside: &mut impl Beside) {
-        let LtvQuestion { zone, until, anchor, .. } = *self.sums.question;
+        let LtvQuestion { zone, until, anchor, refunded_payers, .. } = *self.sums.question;
         let of = |kind| facts.through(Group { app, zone, kind }, until);
         of(FactKind::Payment).for_each(|fact| {
             if let Some((segment, cohort)) = self.place(&fact.key) {
@@ -396,13 +401,16 @@ impl<'a> FactPass<'a> {
                 self.sums.unplaced_refunds += fact.sums();
             }
         });
-        let mut segments = Vec::new();
+        let (mut segments, mut left) = (Vec::new(), Vec::new());
         of(FactKind::Payer).for_each(|fact| {
             let Some(cohort) = self.sums.cohort(self.anchor_day(&fact.key)) else { return };
             let marks = self.dictionary.signature(fact.key.dims);
             self.selector.segments_of(marks, &mut segments);
+            if refunded_payers == RefundedPayers::Leave {
+                self.selector.refunded_segments(marks, &mut left);
+            }
             if !segments.is_empty() {
-                self.take_payers(&fact, cohort, &segments);
+                self.take_payers(&fact, cohort, (&segments, &left));
                 beside.payers(&fact, cohort);
             }
         });
@@ -447,16 +455,26 @@ impl<'a> FactPass<'a> {
         self.sums.slots.slot(age)
     }
 
-    fn take_payers(&mut self, fact: &FactRow<'_>, cohort: i32, segments: &[TextId]) {
-        let payers = fact.sums().count;
-        // Who is anchored by a payment is a customer of that cohort by being a payer.
+    /// Takes in who paid in these segments, of which they are payers no more in those they left.
+    fn take_payers(
+        &mut self,
+        fact: &FactRow<'_>,
+        cohort: i32,
+        (segments, left): (&[TextId], &[TextId]),
+    ) {
+        let count = fact.sums().count;
+        // Who is anchored by a payment is a customer of that cohort by having paid.
         let by_payment = self.sums.question.anchor == Anchor::FirstPurchase;
-        let heads = Heads { customers: if by_payment { payers } else { 0 }, payers, installs: 0 };
+        let customers = if by_payment { count } else { 0 };
+        let heads = |stays: bool| {
+            let payers = if stays { count } else { 0 };
+            Heads { customers, payers, installs: 0 }
+        };
         for segment in segments {
-            self.sums.row(*segment, cohort).heads += heads;
+            self.sums.row(*segment, cohort).heads += heads(!left.contains(segment));
         }
         if self.sums.segmented() {
-            *self.sums.heads.row(0, cohort, Heads::default) += heads;
+            *self.sums.heads.row(0, cohort, Heads::default) += heads(left.is_empty());
         }
     }
 

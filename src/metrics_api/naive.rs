@@ -15,7 +15,7 @@ use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvGroup};
 use crate::metrics_api::question::{
-    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
+    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating, RefundedPayers,
 };
 use crate::metrics_api::snapshot::{self, Snapshot, SnapshotAges, SnapshotKey};
 
@@ -37,6 +37,8 @@ struct Raw {
     slips: [i8; 4],
     /// One, or for payers the set.
     tuples: Vec<Words>,
+    /// Of payers: whether they have a refund with the first tuple.
+    is_refunded: bool,
     count: i64,
     money: [i64; 3],
 }
@@ -79,10 +81,11 @@ fn raw() -> impl Strategy<Value = Raw> {
     let app = prop::sample::select(vec!["acme", "acme", "acme", "other"]);
     let zone = prop::sample::select(vec![0u8, 0, 0, 1]);
     let sums = (1..4i64, [0..50i64, 0..50i64, 0..50i64], prop::bool::weighted(0.2));
-    let rest = (1..5u16, slips, vec(words(), 1..4), sums);
+    let rest = (1..5u16, slips, (vec(words(), 1..4), any::<bool>()), sums);
     (app, zone, prop::sample::select(kinds), days, rest).prop_map(
         |(app, zone, kind, (day, install, first, other), (index, slips, tuples, sums))| {
             let (count, money, less) = sums;
+            let (tuples, is_refunded) = tuples;
             let raw = Raw {
                 app,
                 zone,
@@ -94,6 +97,7 @@ fn raw() -> impl Strategy<Value = Raw> {
                 index,
                 slips,
                 tuples,
+                is_refunded,
                 count,
                 money,
             };
@@ -167,7 +171,10 @@ impl Shard {
     fn add_sums(&mut self, raw: &Raw, times: i64) {
         let tuples: Vec<u32> = raw.tuples.iter().map(|words| self.tuple(*words)).collect();
         let dims = if raw.kind == FactKind::Payer {
-            tuples.iter().fold(0, |set, tuple| self.dictionary.union(set, Mark::paid(*tuple, 1)))
+            let paid = tuples.iter().map(|tuple| Mark::paid(*tuple, 1));
+            let refunded = tuples.first().filter(|_| raw.is_refunded);
+            let marks = paid.chain(refunded.map(|tuple| Mark::refunded(*tuple)));
+            marks.fold(0, |set, mark| self.dictionary.union(set, mark))
         } else {
             tuples[0]
         };
@@ -213,11 +220,13 @@ fn question() -> impl Strategy<Value = LtvQuestion> {
     );
     let range = (prop::option::of(any_day()), prop::option::of(any_day()), any_day(), -3..30i32);
     let members = prop::sample::select(vec![Members::WholeCohorts, Members::BetweenDates]);
-    let rest = (0..2u8, members, prop::option::of(prop::sample::select(fields())));
+    let refunded_payers = prop::sample::select(vec![RefundedPayers::Stay, RefundedPayers::Leave]);
+    let segment_by = prop::option::of(prop::sample::select(fields()));
+    let rest = (0..2u8, members, segment_by, refunded_payers);
     let any_of = prop_oneof![3 => Just(Vec::new()), 1 => vec(vec(filter.clone(), 1..3), 1..3)];
     (shape, range, rest, vec(filter, 0..3), any_of).prop_map(
         |(shape, (from, to, until, later), rest, filters, any_of)| {
-            let (zone, members, segment_by) = rest;
+            let (zone, members, segment_by, refunded_payers) = rest;
             let (anchor, width, age, ages, measure, refunds, per) = shape;
             let filter = |(name, values): (&str, Vec<&str>)| Filter {
                 field: name.parse().unwrap(),
@@ -239,6 +248,7 @@ fn question() -> impl Strategy<Value = LtvQuestion> {
                 any_of: any_of.into_iter().map(group).collect(),
                 segment_by,
                 per,
+                refunded_payers,
                 until: Day(until),
                 today: Day(until + later),
                 refunds,
@@ -258,10 +268,15 @@ fn word(field: &Field, words: Words) -> &'static str {
 }
 
 fn kept(question: &LtvQuestion, raw: &Raw) -> bool {
+    kept_of(question, raw, &raw.tuples)
+}
+
+/// Whether any of these tuples of a fact is kept.
+fn kept_of(question: &LtvQuestion, raw: &Raw, tuples: &[Words]) -> bool {
     let install = raw.kind == FactKind::Customer;
     let blind = |filter: &Filter| install && filter.field == Field::Dimension(Dimension::ProductId);
     let any_of_is_blind = question.any_of.iter().flatten().any(blind);
-    raw.tuples.iter().any(|words| {
+    tuples.iter().any(|words| {
         let has = |filter: &Filter| filter.values.contains(word(&filter.field, *words));
         let one = question.any_of.iter().any(|group| group.iter().all(has));
         question.filters.iter().all(|filter| blind(filter) || has(filter))
@@ -335,9 +350,15 @@ fn second_row(question: &LtvQuestion, start: Day, raws: &[&Raw], ages: &[u32]) -
     let count = |wanted: &dyn Fn(&Raw) -> bool| -> i64 {
         raws.iter().filter(|raw| wanted(raw)).map(|raw| raw.count).sum()
     };
-    let payers = count(&|raw| raw.kind == FactKind::Payer);
+    let all_payers = count(&|raw| raw.kind == FactKind::Payer);
+    let leaves = |raw: &Raw| {
+        question.refunded_payers == RefundedPayers::Leave
+            && raw.is_refunded
+            && kept_of(question, raw, &raw.tuples[..1])
+    };
+    let payers = count(&|raw| raw.kind == FactKind::Payer && !leaves(raw));
     let (customers, installs) = match question.anchor {
-        Anchor::FirstPurchase => (payers, 0),
+        Anchor::FirstPurchase => (all_payers, 0),
         Anchor::Install => (
             count(&|raw| raw.kind == FactKind::Customer),
             count(&|raw| raw.kind == FactKind::Customer && raw.index == 1),
@@ -481,8 +502,9 @@ proptest! {
         let question = LtvQuestion { filters: Vec::new(), any_of: Vec::new(), ..question };
         let shard = Shard::of(&raws);
         let by_calendar = matches!(question.age, AgeBasis::Days | AgeBasis::Periods);
+        let stay = question.refunded_payers == RefundedPayers::Stay;
         let partial = ltv::partial_of_curves(&shard.curves, &shard.dictionary, &question);
-        prop_assert_eq!(partial.is_some(), by_calendar);
+        prop_assert_eq!(partial.is_some(), by_calendar && stay);
         if let Some(partial) = partial {
             prop_assert_eq!(ltv::answer(&question, partial), ask(&shard, &question));
         }
@@ -590,6 +612,7 @@ fn cohort_row(
         any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
+        refunded_payers: RefundedPayers::Stay,
         until,
         today: until,
         refunds: RefundDating::AtRefund,

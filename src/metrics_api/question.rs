@@ -49,6 +49,16 @@ pub enum Per {
     Install,
 }
 
+/// Whether who was given money back is still one of the payers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefundedPayers {
+    /// Who paid is a payer, whatever was given back.
+    Stay,
+    /// Who has a refund, of whatever part, is no payer from the refund's day on. Money is not
+    /// touched: what such customers paid and got back still counts.
+    Leave,
+}
+
 /// When a refund that names its payment counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefundDating {
@@ -170,6 +180,7 @@ pub struct LtvQuestion {
     pub any_of: Vec<Vec<Filter>>,
     pub segment_by: Option<Field>,
     pub per: Per,
+    pub refunded_payers: RefundedPayers,
     /// The last day whose facts count.
     pub until: Day,
     /// The day of now. A day is over when it lies before `today`.

@@ -8,9 +8,10 @@ use crate::domain::money::Amounts;
 use crate::domain::time::{Day, Width};
 use crate::engine::dictionary::{AppIx, Dictionary, Mark};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
-use crate::metrics_api::ltv::{LtvAnswer, LtvCohort, answer, partial};
+use crate::metrics_api::ltv::{LtvAnswer, LtvCohort, LtvGroup, answer, partial};
 use crate::metrics_api::question::{
     AgeBasis, Filter, InvalidQuestion, LtvQuestion, Measure, Members, Per, RefundDating,
+    RefundedPayers,
 };
 use crate::metrics_api::revenue::{self, RevenueQuestion};
 
@@ -70,6 +71,17 @@ impl Shard {
         self.facts.add(FactKey { index, other_day: day(paid_on), ..key }, money(units));
     }
 
+    /// Who paid on `first` with this tuple is known from the day `on` on as somebody with a refund.
+    fn mark_refunded(&mut self, of: &Customer, on: &str) {
+        let paid = self.dictionary.union(0, Mark::paid(of.dims, 1));
+        let refunded = self.dictionary.union(paid, Mark::refunded(of.dims));
+        for (signature, count) in [(paid, -1), (refunded, 1)] {
+            let mut key = self.key(of, FactKind::Payer, on);
+            key.dims = signature;
+            self.facts.add(key, Sums::count(count));
+        }
+    }
+
     fn key(&self, of: &Customer, kind: FactKind, on: &str) -> FactKey {
         let mut key = FactKey::new(AppIx(0), 0, kind, day(on), of.dims);
         (key.install_day, key.first_day) = (of.install, of.first);
@@ -103,6 +115,7 @@ fn question(today: &str) -> LtvQuestion {
         any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
+        refunded_payers: RefundedPayers::Stay,
         until: day(today),
         today: day(today),
         refunds: RefundDating::AtRefund,
@@ -203,6 +216,7 @@ fn adapty() -> Shard {
     shard.pay(&u1, 1, "2025-01-10", None, 10);
     shard.pay(&u1, 2, "2025-02-10", Some("2025-01-10"), 10);
     shard.refund(&u1, 2, "2025-02-20", "2025-02-10", 10);
+    shard.mark_refunded(&u1, "2025-02-20");
     let u2 = shard.customer("GB", "2025-01-20", Some("2025-01-21"));
     shard.pay(&u2, 1, "2025-01-21", None, 10);
     shard.pay(&u2, 2, "2025-02-21", Some("2025-01-21"), 10);
@@ -240,6 +254,45 @@ fn install_cohorts_of_the_adapty_example() {
     let answer = shard.ask(&asked);
     assert_eq!(to_date(&answer.overall.cohorts[0]).as_deref(), Some("10.00"));
     assert_eq!(to_date(&answer.overall.total.unwrap()).as_deref(), Some("22.50"));
+}
+
+#[test]
+fn a_refunded_payer_stays_or_leaves_what_is_divided_by() {
+    let shard = adapty();
+    let ask = |refunded_payers: RefundedPayers, until: &str, segment_by: Option<&str>| {
+        let mut asked = LtvQuestion { refunded_payers, ..adapty_question() };
+        asked.until = day(until);
+        asked.segment_by = segment_by.map(|field| field.parse().unwrap());
+        let answer = shard.ask(&asked);
+        let mut groups = vec![("all".to_owned(), answer.overall)];
+        groups.extend(answer.segments);
+        let row = |(name, group): (String, LtvGroup)| {
+            let each = group.cohorts.iter().chain(&group.total).map(|cohort| {
+                let value = cohort.to_date.per_head().units(2).unwrap_or_else(|| "none".into());
+                format!("{value}/{}", cohort.sizes.payers)
+            });
+            format!("{name} {}", each.collect::<Vec<_>>().join(" "))
+        };
+        groups.into_iter().map(row).collect::<Vec<_>>()
+    };
+    use RefundedPayers::{Leave, Stay};
+    // January's cohort, February's, both: 10 + 10 - 10 of u1 and 10 + 10 of u2, by two heads or
+    // by u2 alone; 60 of u4; 90 by three heads or by two.
+    assert_eq!(ask(Stay, "2025-05-31", None), ["all 15.00/2 60.00/1 30.00/3"]);
+    assert_eq!(ask(Leave, "2025-05-31", None), ["all 30.00/1 60.00/1 45.00/2"]);
+    // On the day before the refund nobody has left: 20 of u1 and 10 of u2, by two heads.
+    for side in [Stay, Leave] {
+        assert_eq!(ask(side, "2025-02-19", None), ["all 15.00/2 60.00/1 30.00/3"], "{side:?}");
+    }
+    // u1, who is from the US, leaves there: nobody is left of January, and u4 of both.
+    assert_eq!(
+        ask(Stay, "2025-05-31", Some("country")),
+        ["all 15.00/2 60.00/1 30.00/3", "GB 20.00/1 20.00/1", "US 10.00/1 60.00/1 35.00/2"]
+    );
+    assert_eq!(
+        ask(Leave, "2025-05-31", Some("country")),
+        ["all 30.00/1 60.00/1 45.00/2", "GB 20.00/1 20.00/1", "US none/0 60.00/1 70.00/1"]
+    );
 }
 
 #[test]

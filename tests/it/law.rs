@@ -21,7 +21,7 @@ use ltvstream::metrics_api::ltv_table::table;
 use ltvstream::metrics_api::mrr::{self, ChurnWindow, Interval, MrrQuestion};
 use ltvstream::metrics_api::mrr_answer;
 use ltvstream::metrics_api::question::{
-    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating,
+    AgeBasis, Filter, LtvQuestion, Measure, Members, Per, RefundDating, RefundedPayers,
 };
 use ltvstream::metrics_api::revenue::{self, RevenueQuestion};
 use ltvstream::state::{Arrival, LiveShard, Outcome};
@@ -317,6 +317,7 @@ fn ltv_questions() -> [LtvQuestion; 3] {
         any_of: Vec::new(),
         segment_by: Some(country.clone()),
         per: Per::Customer,
+        refunded_payers: RefundedPayers::Stay,
         until,
         today: until,
         refunds: RefundDating::AtRefund,

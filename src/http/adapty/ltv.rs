@@ -23,8 +23,15 @@ use crate::http::state::HttpState;
 use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv::LtvPartial;
 use crate::metrics_api::ltv_table::table;
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
+use crate::metrics_api::question::{
+    AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating, RefundedPayers,
+};
 use crate::state::LiveShard;
+
+/// Whether a payer who was given money back stays in what lifetime value is divided by. The one
+/// place where that is decided: the vendor's page on lifetime value does not say, and its page on
+/// cohorts drops such payers along days. Here they stay, as what they paid and got back does.
+const REFUNDED_PAYERS: RefundedPayers = RefundedPayers::Stay;
 
 /// Lifetime value of paying customers, as Adapty's clients ask for it.
 ///
@@ -127,6 +134,7 @@ fn question(place: &Place, request: &LtvRequest) -> LtvQuestion {
         any_of: filters.products.clone(),
         segment_by,
         per: Per::Payer,
+        refunded_payers: REFUNDED_PAYERS,
         until: place.today,
         today: place.today,
         refunds: RefundDating::AtRefund,

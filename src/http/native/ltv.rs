@@ -18,7 +18,9 @@ use crate::http::native::question::{
 use crate::http::parameters::{Parameter, Parameters, Shape, documented_parameters};
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
+use crate::metrics_api::question::{
+    AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating, RefundedPayers,
+};
 
 /// What the path takes, filters aside.
 pub const PARAMETERS: &[Parameter] = &[
@@ -117,6 +119,7 @@ fn read_question(
         any_of: Vec::new(),
         segment_by: parameters.value::<Field>("segment_by")?,
         per: parameters.value("per")?.unwrap_or(Per::Customer),
+        refunded_payers: RefundedPayers::Stay,
         until: parameters.day("until")?.unwrap_or(today),
         today,
         refunds: parameters.value("refunds")?.unwrap_or(RefundDating::AtRefund),

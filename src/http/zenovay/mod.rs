@@ -27,7 +27,9 @@ use crate::http::compat::{
 use crate::http::freshness::blocking;
 use crate::http::parameters::{Parameter, Shape, documented_parameters};
 use crate::http::state::HttpState;
-use crate::metrics_api::question::{AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating};
+use crate::metrics_api::question::{
+    AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating, RefundedPayers,
+};
 
 use body::answered;
 pub use body::{ZenovayCohort, ZenovayData, ZenovayLtv, ZenovayPeriod, ZenovaySummary};
@@ -193,6 +195,7 @@ fn question(app: &AppRules, width: Width, days: i64, now: Timestamp) -> LtvQuest
         any_of: Vec::new(),
         segment_by: None,
         per: Per::Customer,
+        refunded_payers: RefundedPayers::Stay,
         until: today,
         today,
         refunds: RefundDating::AtRefund,
