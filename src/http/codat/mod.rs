@@ -42,6 +42,7 @@ pub use words::{CodatError, CodatValidation, CodatValidationItem};
 pub const VENDOR: Vendor = Vendor {
     routes: || vec![(METRIC_PATH, get(get_codat_metric).fallback(refuse_method))],
     word: words::word,
+    cross_origin: None,
 };
 
 const METRIC_PATH: &str =
@@ -101,11 +102,10 @@ pub async fn get_codat_metric(
         Ok(admitted) => admitted,
         Err(error) => return refuse(&state, &error),
     };
-    let mut response = answer(&state, visitor, &ids, query.as_deref().unwrap_or_default())
+    let response = answer(&state, visitor, &ids, query.as_deref().unwrap_or_default())
         .await
         .unwrap_or_else(|refusal| refusal.word(&state));
-    response.headers_mut().extend(words::limit_headers(&grant, state.parts.clock.now()));
-    response
+    words::with_limits(&state, &grant, response)
 }
 
 /// A method that the path does not take; the request counts all the same.
@@ -115,9 +115,7 @@ async fn refuse_method(State(state): State<HttpState>, headers: HeaderMap) -> Re
         Err(error) => return refuse(&state, &error),
     };
     let error = CompatError::Other(StatusCode::METHOD_NOT_ALLOWED);
-    let mut response = words::word(&state, &error);
-    response.headers_mut().extend(words::limit_headers(&grant, state.parts.clock.now()));
-    response
+    words::with_limits(&state, &grant, words::word(&state, &error))
 }
 
 /// What an account with so many companies may ask.
@@ -140,12 +138,11 @@ fn admit<'a>(
 /// The answer to who is not let in. Such requests count for nobody, so the limits it tells are
 /// those of an account that has no companies and has asked nothing.
 fn refuse(state: &HttpState, error: &CompatError) -> Response {
-    let mut response = words::word(state, error);
-    if !matches!(error, CompatError::Limited(_)) {
-        let now = state.parts.clock.now();
-        response.headers_mut().extend(words::limit_headers(&allowance(0).untouched(now), now));
+    let response = words::word(state, error);
+    if matches!(error, CompatError::Limited(_)) {
+        return response;
     }
-    response
+    words::with_limits(state, &allowance(0).untouched(state.parts.clock.now()), response)
 }
 
 /// The key stands alone in what is encoded; a colon and a password after it do no harm.

@@ -59,8 +59,14 @@ pub struct CodatValidationItem {
     pub validator_name: &'static str,
 }
 
+/// An answer that says where the caller stands.
+pub fn with_limits(state: &HttpState, grant: &Grant, mut response: Response) -> Response {
+    response.headers_mut().extend(limit_headers(grant, state.parts.clock.now()));
+    response
+}
+
 /// Where the caller stands: the day's limit, or that of the key.
-pub fn limit_headers(grant: &Grant, now: Timestamp) -> HeaderMap {
+fn limit_headers(grant: &Grant, now: Timestamp) -> HeaderMap {
     let (limit, remaining, reset) = match grant.calendar {
         Some((limit, next)) => (limit, limit.saturating_sub(grant.used), next),
         None => {
@@ -99,12 +105,12 @@ pub fn word(state: &HttpState, error: &CompatError) -> Response {
             CodatError { validation, ..body(status, PUBLIC_API, text) }.respond(status)
         }
         CompatError::Limited(limited) => {
-            let mut response = told(
+            let response = told(
                 "You have made too many requests in a given amount of time; please retry later.",
             );
-            let headers = response.headers_mut();
-            headers.extend(limit_headers(&limited.grant, state.parts.clock.now()));
-            headers.insert(RETRY_AFTER, HeaderValue::from(limited.retry_after_seconds));
+            let mut response = with_limits(state, &limited.grant, response);
+            let seconds = HeaderValue::from(limited.retry_after_seconds);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
             response
         }
         CompatError::Unavailable { retry_after_seconds } => {
