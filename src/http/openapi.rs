@@ -8,6 +8,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use crate::http::compat::IGNORED_HEADER;
 use crate::http::native::{apps, customers, dead_letters, events, ltv, revenue, suspended};
 use crate::http::{adapty, chartmogul, codat, ops, page, zenovay};
 
@@ -91,7 +92,7 @@ impl Modify for Ignored {
         let operations = items.flat_map(|item| [item.get.as_mut(), item.post.as_mut()]).flatten();
         for operation in operations.filter(is_compatible) {
             if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
-                answer.headers.insert("X-Ltvstream-Ignored".to_owned(), header.clone());
+                answer.headers.insert(IGNORED_HEADER.to_string(), header.clone());
             }
         }
     }

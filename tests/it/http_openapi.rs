@@ -121,7 +121,7 @@ async fn what_a_vendors_path_needs_is_required_and_its_headers_are_told() {
             continue;
         }
         let answer = &operation["responses"]["200"];
-        assert!(answer["headers"]["X-Ltvstream-Ignored"]["schema"].is_object(), "{path}");
+        assert!(answer["headers"]["x-ltvstream-ignored"]["schema"].is_object(), "{path}");
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
         let concrete = ["{companyId}", "{connectionId}", "{websiteId}"]
