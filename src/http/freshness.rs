@@ -26,6 +26,10 @@ const NEWEST_EVENT_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-new
 /// Header with the age of the data in seconds.
 const DATA_AGE_SECONDS_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age-seconds");
 
+/// What an answer says of its input in headers.
+pub const FRESHNESS_HEADERS: [HeaderName; 3] =
+    [AS_OF_HEADER, NEWEST_EVENT_HEADER, DATA_AGE_SECONDS_HEADER];
+
 /// How often a waiting question looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 

@@ -33,6 +33,8 @@ mod page;
 mod parameters;
 pub mod problem;
 mod state;
+#[cfg(test)]
+mod tests;
 pub mod zenovay;
 
 use std::future::Future;
@@ -101,6 +103,11 @@ pub fn paths() -> Vec<&'static str> {
 
 /// The API over this state.
 pub fn router(state: HttpState) -> Router {
+    router_with(&VENDORS, state)
+}
+
+/// The API with these vendors' paths.
+fn router_with(vendors: &[Vendor], state: HttpState) -> Router {
     let add = |router: Router<HttpState>, (path, method): Route| router.route(path, method);
     let limited = limited_routes()
         .into_iter()
@@ -108,7 +115,7 @@ pub fn router(state: HttpState) -> Router {
         .route_layer(DefaultBodyLimit::max(state.parts.limits.max_body_bytes))
         .route_layer(from_fn_with_state(state.clone(), layers::limit));
     let compatible =
-        VENDORS.into_iter().fold(limited, |all, vendor| all.merge(compat::router(vendor, &state)));
+        vendors.iter().fold(limited, |all, vendor| all.merge(compat::router(*vendor, &state)));
     free_routes()
         .into_iter()
         .fold(compatible, add)

@@ -509,6 +509,71 @@ async fn the_key_is_the_user_and_the_password_empty_or_the_key_again() {
     assert!(broad.contains("exactly one app"), "{broad}");
 }
 
+/// What a browser asks and is told of a page of another origin.
+async fn of_page(service: &Service, method: &str, origin: &str, more: &[(&str, &str)]) -> Answer {
+    let request = Request::builder().method(method).uri(path("mrr", "&page=2"));
+    let request = more.iter().fold(request.header("origin", origin), |request, (name, value)| {
+        request.header(*name, *value)
+    });
+    service.send(request.body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn pages_of_any_origin_may_read_answers_and_errors_with_a_key() {
+    let service = Service::new(with_keys());
+    let page = "https://dashboard.example";
+    // A preflight request carries no key, and asks for the header that will.
+    let preflight = [
+        ("access-control-request-method", "GET"),
+        ("access-control-request-headers", "authorization,content-type"),
+    ];
+    let answer = of_page(&service, "OPTIONS", page, &preflight).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for (name, value) in [
+        ("access-control-allow-origin", page),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-methods", "GET,HEAD"),
+        ("access-control-allow-headers", "authorization,content-type"),
+    ] {
+        assert_eq!(answer.header(name), value, "{name}");
+    }
+    let basic = |key: &str| format!("Basic {}", STANDARD.encode(key));
+    for (key, status) in [("good:", 200), ("nobody:", 401), ("broad:", 403)] {
+        let answer = of_page(&service, "GET", page, &[("authorization", &basic(key))]).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert_eq!(answer.header("access-control-allow-origin"), page, "{key}");
+        assert_eq!(answer.header("access-control-allow-credentials"), "true", "{key}");
+        let readable: Vec<&str> =
+            answer.header("access-control-expose-headers").split(',').collect();
+        assert!(readable.contains(&"x-ltvstream-ltv-churn-window"), "{readable:?}");
+        if status == 200 {
+            let ours =
+                answer.headers.keys().filter(|name| name.as_str().starts_with("x-ltvstream"));
+            let ours: Vec<&str> = ours.map(header::HeaderName::as_str).collect();
+            assert!(ours.contains(&"x-ltvstream-ignored"), "{ours:?}");
+            assert!(ours.iter().all(|name| readable.contains(name)), "{ours:?} {readable:?}");
+        }
+    }
+    // Other APIs say nothing of the kind.
+    let native = Request::get("/v1/apps").header("origin", page).body(Body::empty()).unwrap();
+    assert_eq!(service.send(native).await.header("access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn without_keys_only_pages_of_this_machine_may_read() {
+    let service = worked_service().await;
+    for (origin, told) in [
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("https://elsewhere.example", ""),
+    ] {
+        let answer = of_page(&service, "GET", origin, &[]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(answer.header("access-control-allow-origin"), told, "{origin}");
+        assert_eq!(answer.header("access-control-allow-credentials"), "true", "{origin}");
+    }
+}
+
 #[tokio::test]
 async fn an_account_has_forty_requests_a_second_unless_its_key_has_its_own_limit() {
     let service = Service::new(with_keys());
@@ -539,13 +604,31 @@ async fn the_vendors_clients_and_its_curl_lines_read_the_worked_figures() {
     let address = service.listen().await;
     assert_eq!(python("chartmogul.py", &[&address, "good"]).await.trim(), "ok");
     assert_eq!(node("chartmogul.js", &[&address, "good"]).await.trim(), "ok");
-    // The vendor's own example, address, key and dates aside.
-    let line = format!(
-        "curl -sS -X GET '{address}/v1/metrics/ltv' -u good: -d start-date=2024-01-01 \
-         -d end-date=2024-04-30 -d geo='US,UK,DE' -d plans=Silver%20Monthly"
-    );
-    let answer: Value = serde_json::from_str(&run("sh", &["-c", &line]).await).unwrap();
-    assert_eq!(column(&answer, "ltv"), [0.0, 12_000.0, 13_095.0, 18_652.0]);
+    // The vendor's own examples, address, key and dates aside.
+    let curl = async |path: &str, more: &str| -> Value {
+        let line = format!("curl -sS -X GET '{address}/v1/{path}' -u good: {more}");
+        serde_json::from_str(&run("sh", &["-c", &line]).await).unwrap()
+    };
+    let range = "-d start-date=2024-01-01 -d end-date=2024-04-30";
+    let narrowed = format!("{range} -d geo='US,UK,DE' -d plans=Silver%20Monthly");
+    let ltv = curl("metrics/ltv", &narrowed).await;
+    assert_eq!(column(&ltv, "ltv"), [0.0, 12_000.0, 13_095.0, 18_652.0]);
+    for (metric, name, expected) in [
+        ("all", "mrr", [13_000.0, 12_000.0, 12_500.0, 9_500.0]),
+        ("all", "customers", [11.0, 10.0, 10.0, 8.0]),
+        ("mrr", "mrr-churn", [-1_000.0, -2_500.0, 0.0, -3_000.0]),
+        ("arr", "arr", [156_000.0, 144_000.0, 150_000.0, 114_000.0]),
+        ("arpa", "arpa", [1_181.0, 1_200.0, 1_250.0, 1_187.0]),
+        ("asp", "asp", [2_000.0, 500.0, 0.0, 0.0]),
+        ("customer-count", "customers", [11.0, 10.0, 10.0, 8.0]),
+        ("customer-churn-rate", "customer-churn-rate", [10.0, 9.09, 0.0, 20.0]),
+        ("mrr-churn-rate", "mrr-churn-rate", [10.0, 11.54, -4.17, 24.0]),
+    ] {
+        let answer =
+            curl(&format!("metrics/{metric}"), &format!("{narrowed} -d interval=month")).await;
+        assert_eq!(column(&answer, name), expected, "{metric}");
+    }
+    assert_eq!(curl("ping", "").await, json!({"data": "pong!"}));
 }
 
 /// What two partitions store that have read the events; with chance, in another order, some

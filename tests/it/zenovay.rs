@@ -10,7 +10,7 @@ use ltvstream::http::{Clock, Limits, Readiness};
 use serde_json::{Value, json};
 
 use crate::businesses::{Business, collisions, subscriptions};
-use crate::clients::run;
+use crate::clients::{node, run};
 use crate::http_support::{ACME, Answer, OTHER, Service, Setup, events, zenovay};
 use crate::reference::{Buyers, Width};
 
@@ -215,6 +215,14 @@ async fn each_refusal_has_the_vendors_status_code_and_form() {
         let answer = get(&service, &path, headers).await;
         assert_eq!(failure(&answer, status).0, code, "{path} {headers:?}");
     }
+    for (path, status, code) in [
+        (path("").replace(ACME, ""), 400, "MISSING_SITE_ID"),
+        (path("/"), 404, "NOT_FOUND"),
+        ("/api/external/v1/usage".to_owned(), 404, "NOT_FOUND"),
+    ] {
+        let answer = get(&service, &path, &pro).await;
+        assert_eq!(failure(&answer, status).0, code, "{path}");
+    }
     let (_, message) = failure(&get(&service, &path(""), &[("x-api-key", "free")]).await, 403);
     assert_eq!(message, "This endpoint requires a Pro plan or higher");
     let both = path("?range=1y&granularity=daily");
@@ -392,6 +400,22 @@ async fn any_business_has_the_cohorts_of_the_slow_reference() {
     assert!(seen > 3_000, "too little was compared: {seen}");
 }
 
+/// A service that holds the worked example, whatever keys it asks for.
+async fn holding_the_example(setup: Setup) -> Service {
+    let stores: Vec<_> = (0..2).map(|_| Default::default()).collect();
+    let writer = Setup { stores: stores.clone(), ..Setup::default() };
+    Service::fed(writer, &zenovay()).await;
+    Service::new(Setup { stores, ..setup })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_compile_against_the_vendors_interface() {
+    let mut setup = with_keys();
+    setup.api_keys[0].apps.insert("other".to_owned());
+    let address = holding_the_example(setup).await.listen().await;
+    assert_eq!(node("zenovay.js", &[&address, ACME, OTHER]).await.trim(), "ok");
+}
+
 /// The request of the vendor's page, its host and key aside, with its three ways to show a key.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vendors_curl_lines_are_answered() {
@@ -400,11 +424,7 @@ async fn the_vendors_curl_lines_are_answered() {
     let january = cohort("2026-01-01", 2, &[20.0, 22.5, 27.5]);
     let february = cohort("2026-02-01", 1, &[7.0, 14.0]);
     let expected = body(json!([january, february]), 15.67, 27.5);
-    // What the same events stored, behind keys.
-    let stores: Vec<_> = (0..2).map(|_| Default::default()).collect();
-    let writer = Setup { stores: stores.clone(), ..Setup::default() };
-    Service::fed(writer, &zenovay()).await;
-    let guarded = Service::new(Setup { stores, ..with_keys() });
+    let guarded = holding_the_example(with_keys()).await;
     let (open, guarded) = (service.listen().await, guarded.listen().await);
     let line = |host: &str, more: &str| {
         format!("curl -sS -X GET '{host}{}'{more}", path("?range=90d&granularity=monthly"))

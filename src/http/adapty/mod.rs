@@ -48,4 +48,5 @@ pub const VENDOR: Vendor = Vendor {
         ]
     },
     word: words::word,
+    cross_origin: None,
 };

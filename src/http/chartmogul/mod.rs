@@ -45,6 +45,7 @@ pub const VENDOR: Vendor = Vendor {
         ]
     },
     word: words::word,
+    cross_origin: Some(|| vec![CHURN_WINDOW_HEADER]),
 };
 
 /// What the vendor allows an account.

@@ -17,6 +17,7 @@
 //! Not here: figures, and any form that only one vendor has.
 
 pub mod credentials;
+mod cross_origin;
 mod error;
 mod given;
 mod identifiers;
@@ -53,17 +54,24 @@ pub struct Vendor {
     pub routes: fn() -> Vec<(&'static str, MethodRouter<HttpState>)>,
     /// The vendor's answer to what cannot be answered: status, headers and body.
     pub word: fn(&HttpState, &CompatError) -> Response,
+    /// Headers of its own that pages of other origins may read; `None` if such pages may read
+    /// nothing, as with most vendors.
+    pub cross_origin: Option<fn() -> Vec<HeaderName>>,
 }
 
 /// The vendor's paths with what happens around each of their requests.
 pub fn router(vendor: Vendor, state: &HttpState) -> Router<HttpState> {
-    (vendor.routes)()
+    let router = (vendor.routes)()
         .into_iter()
         .fold(Router::new(), |router, (path, method)| router.route(path, method))
         .route_layer(DefaultBodyLimit::max(state.parts.limits.max_body_bytes))
         .route_layer(from_fn_with_state(state.clone(), layers::limit))
         .route_layer(CatchPanicLayer::custom(layers::panicked))
-        .route_layer(from_fn_with_state((state.clone(), vendor), reword))
+        .route_layer(from_fn_with_state((state.clone(), vendor), reword));
+    match vendor.cross_origin {
+        Some(own) => router.route_layer(cross_origin::layer(state, own())),
+        None => router,
+    }
 }
 
 /// Gives errors that the vendor's handlers did not word the vendor's body.

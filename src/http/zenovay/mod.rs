@@ -5,6 +5,8 @@
 //! time, per customer, in the first of the app's zones.
 
 mod body;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::num::NonZeroU32;
@@ -13,7 +15,7 @@ use std::time::Duration as StdDuration;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use crate::config::Plan;
 use crate::domain::cohort::Anchor;
@@ -36,8 +38,13 @@ pub use body::{ZenovayCohort, ZenovayData, ZenovayLtv, ZenovayPeriod, ZenovaySum
 pub use words::{ZenovayError, ZenovayFailure};
 
 /// The vendor.
-pub const VENDOR: Vendor =
-    Vendor { routes: || vec![(LTV_PATH, get(get_zenovay_ltv))], word: words::word };
+pub const VENDOR: Vendor = Vendor {
+    routes: || {
+        vec![(LTV_PATH, get(get_zenovay_ltv)), ("/api/external/v1/{*rest}", any(get_nothing))]
+    },
+    word: words::word,
+    cross_origin: None,
+};
 
 const LTV_PATH: &str = "/api/external/v1/revenue/{websiteId}/ltv";
 
@@ -157,6 +164,11 @@ async fn answer(
     let (answer, freshness) = blocking(move || asking::ltv(&asked, &question)).await?;
     let body = answered(&answer, granularity, now);
     Ok((words::request_id(), answer_headers(&freshness, &given), axum::Json(body)).into_response())
+}
+
+/// What is not there of the vendor's API, and a path that leaves out its website.
+async fn get_nothing(State(state): State<HttpState>, Path(rest): Path<String>) -> Response {
+    if rest == "revenue//ltv" { words::missing_site(&state) } else { words::unknown_path(&state) }
 }
 
 /// The value of a parameter that is one of a few words.

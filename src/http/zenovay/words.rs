@@ -114,6 +114,17 @@ pub fn plan_required(state: &HttpState) -> Response {
     failure(state, StatusCode::FORBIDDEN, "PLAN_REQUIRED", message)
 }
 
+/// The answer to a path without a website in it.
+pub fn missing_site(state: &HttpState) -> Response {
+    let message = "The path must name a website".to_owned();
+    failure(state, StatusCode::BAD_REQUEST, "MISSING_SITE_ID", message)
+}
+
+/// The answer to a path that is not there.
+pub fn unknown_path(state: &HttpState) -> Response {
+    failure(state, StatusCode::NOT_FOUND, "NOT_FOUND", "There is no such endpoint here".to_owned())
+}
+
 fn limit_code(limited: &Limited) -> &'static str {
     if limited.is_calendar { "MONTHLY_LIMIT_EXCEEDED" } else { "RATE_LIMIT_EXCEEDED" }
 }
