@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::http_openapi::check;
 use crate::http_support::{Answer, Service, Setup, adapty, events};
 
-const LTV: &str = "/api/v1/client-api/metrics/ltv/";
-const COHORT: &str = "/api/v1/client-api/metrics/cohort/";
+pub const LTV: &str = "/api/v1/client-api/metrics/ltv/";
+pub const COHORT: &str = "/api/v1/client-api/metrics/cohort/";
 
 fn key(secret: &str, apps: &[&str]) -> ApiKey {
     ApiKey {
@@ -42,7 +42,7 @@ fn setup() -> Setup {
 }
 
 /// A service with the key `secret_live_1`; ingest needs none of it.
-async fn service(events: &str) -> Service {
+pub async fn service(events: &str) -> Service {
     fed(setup(), events).await
 }
 
@@ -61,14 +61,14 @@ async fn fed(mut setup: Setup, events: &str) -> Service {
     service
 }
 
-async fn post(service: &Service, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+pub async fn post(service: &Service, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let request = headers
         .iter()
         .fold(Request::post(path), |request, (name, value)| request.header(*name, *value));
     service.send(request.body(Body::from(body.to_owned())).unwrap()).await
 }
 
-const KEY: (&str, &str) = ("authorization", "Api-Key secret_live_1");
+pub const KEY: (&str, &str) = ("authorization", "Api-Key secret_live_1");
 
 async fn ask(service: &Service, path: &str, body: &Value) -> Value {
     let answer = post(service, path, &[KEY], &body.to_string()).await;
@@ -81,7 +81,7 @@ fn range(from: &str, to: &str) -> Value {
 }
 
 /// Whether each field of `expected` is in `got`, in arrays item by item.
-fn assert_holds(got: &Value, expected: &Value, path: &str) {
+pub fn assert_holds(got: &Value, expected: &Value, path: &str) {
     match (got, expected) {
         (Value::Object(got), Value::Object(expected)) => {
             for (name, value) in expected {

@@ -1,6 +1,7 @@
 //! One binary for all integration tests; a module per promise.
 
 mod adapty;
+mod adapty_examples;
 mod adapty_reference;
 mod architecture;
 mod bench;
@@ -29,6 +30,7 @@ mod kafka_source;
 mod kafka_support;
 mod kafka_topics;
 mod law;
+mod lifecycles;
 mod oracle;
 mod reference;
 mod secured_kafka;

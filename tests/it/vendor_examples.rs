@@ -295,3 +295,33 @@ async fn periods_are_those_of_codats_table_and_hold_both_their_ends() {
         }
     }
 }
+
+/// The date of Codat's OpenAPI file, which writes the day first.
+#[tokio::test]
+async fn the_date_of_codats_document_ends_the_latest_period() {
+    let service = Service::with(&events(
+        "a purchase 2018-09-30 5.00
+         a purchase 2019-09-29 7.00
+         a purchase 2019-09-30 20.00
+         b purchase 2020-09-29 40.00
+         b purchase 2020-09-30 90.00",
+    ))
+    .await;
+    let answer = service
+        .ask(
+            "/data/companies/acme/connections/acme/assess/commerceMetrics/revenue\
+             ?reportDate=29-09-2020&periodUnit=Year&periodLength=1&numberOfPeriods=2\
+             &includeDisplayNames=true",
+        )
+        .await;
+    let items = answer["dimensions"][0]["items"].as_array().unwrap();
+    let shown: Vec<String> =
+        items.iter().map(|item| format!("{} {}", item["start"], item["end"])).collect();
+    assert_eq!(shown, ["\"2019-09-30\" \"2020-09-29\"", "\"2018-09-30\" \"2019-09-29\""]);
+    let revenue = |period: usize| {
+        let components = &answer["reportData"][period]["components"];
+        [0, 1].map(|line| components[line]["measures"][0]["value"].as_f64().unwrap())
+    };
+    // 60 after 12 is a growth of 400 %; before 12 there was nothing.
+    assert_eq!([revenue(0), revenue(1)], [[60.0, 400.0], [12.0, 0.0]]);
+}
