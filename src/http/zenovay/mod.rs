@@ -105,7 +105,7 @@ documented_parameters!(ZenovayParameters, PARAMETERS, has_filters: false);
     ),
     responses(
         (status = 200, description = "Cohorts and their averages", body = ZenovayLtv),
-        (status = 400, description = "VALIDATION_ERROR", body = ZenovayFailure),
+        (status = 400, description = "VALIDATION_ERROR or MISSING_SITE_ID", body = ZenovayFailure),
         (status = 401, description = "UNAUTHORIZED", body = ZenovayFailure),
         (status = 403, description = "PLAN_REQUIRED or FORBIDDEN", body = ZenovayFailure),
         (status = 404, description = "NOT_FOUND", body = ZenovayFailure),
@@ -131,6 +131,7 @@ pub async fn get_zenovay_ltv(
     };
     let mut response = match visitor.plan() {
         Plan::Free => words::plan_required(&state),
+        Plan::Pro if website.is_empty() => words::missing_site(&state),
         Plan::Pro => answer(&state, visitor, &website, query.as_deref().unwrap_or_default())
             .await
             .unwrap_or_else(|error| words::word(&state, &error)),
@@ -166,9 +167,9 @@ async fn answer(
     Ok((words::request_id(), answer_headers(&freshness, &given), axum::Json(body)).into_response())
 }
 
-/// What is not there of the vendor's API, and a path that leaves out its website.
-async fn get_nothing(State(state): State<HttpState>, Path(rest): Path<String>) -> Response {
-    if rest == "revenue//ltv" { words::missing_site(&state) } else { words::unknown_path(&state) }
+/// What is not there of the vendor's API.
+async fn get_nothing(State(state): State<HttpState>) -> Response {
+    words::unknown_path(&state)
 }
 
 /// The value of a parameter that is one of a few words.
