@@ -3,11 +3,13 @@
 //! One service gets the events in order. Another gets them in another order and some of them
 //! twice, and is asked before and after it has been started again over what it stored.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use ltvstream::codec::json_event;
+use ltvstream::config::{ApiKey, Plan, Scope, hash_of};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::generator::{Generator, GeneratorSettings, Share};
 use ltvstream::http::Clock;
@@ -81,6 +83,11 @@ pub fn subscriptions(seed: u64) -> Business {
     }
 }
 
+/// Two partitions that hold nothing yet.
+fn stores() -> Vec<Arc<MemoryStore>> {
+    (0..2).map(|_| Arc::default()).collect()
+}
+
 impl Business {
     /// The slow reference of all events.
     pub fn reference(&self) -> Reference {
@@ -95,26 +102,48 @@ impl Business {
     /// shuffles and repeats them, and the latter started again. Vendors' paths know each app by
     /// its own id.
     pub async fn services(&self, seed: u64) -> [Service; 3] {
+        let in_order = Service::new(self.setup(&stores()));
+        in_order.post("application/x-ndjson", self.events.join("\n")).await;
+        let stores = stores();
+        let shuffled = self.shuffled(seed, &stores).await;
+        [in_order, shuffled, Service::new(self.setup(&stores))]
+    }
+
+    /// The service that took the events in as the seed shuffles and repeats them, started again
+    /// behind a key for each app: named as the app, and with all the requests there may be.
+    pub async fn behind_keys(&self, seed: u64) -> Service {
+        let stores = stores();
+        self.shuffled(seed, &stores).await;
+        let key = |app: &AppSettings| ApiKey {
+            name: app.id.clone(),
+            sha256: hash_of(&app.id),
+            apps: [app.id.clone()].into(),
+            scopes: [Scope::Read].into(),
+            plan: Plan::Pro,
+            rate_limit_per_second: NonZeroU32::new(1_000_000),
+        };
+        let api_keys = self.apps.iter().map(key).collect();
+        Service::new(Setup { api_keys, ..self.setup(&stores) })
+    }
+
+    fn setup(&self, stores: &[Arc<MemoryStore>]) -> Setup {
+        Setup {
+            rules: rules_of(&self.apps),
+            apps: self.apps.iter().map(|app| settings(&app.id, &app.id)).collect(),
+            stores: stores.to_vec(),
+            clock: Clock::Frozen(Timestamp::parse_rfc3339(self.now).unwrap()),
+            ..Setup::default()
+        }
+    }
+
+    async fn shuffled(&self, seed: u64, stores: &[Arc<MemoryStore>]) -> Service {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut events = self.events.clone();
         events.extend(self.events.iter().filter(|_| rng.random_ratio(1, 4)).cloned());
         events.shuffle(&mut rng);
-        let stores = || (0..2).map(|_| Arc::default()).collect::<Vec<Arc<MemoryStore>>>();
-        let start = |stores: &[Arc<MemoryStore>]| {
-            Service::new(Setup {
-                rules: rules_of(&self.apps),
-                apps: self.apps.iter().map(|app| settings(&app.id, &app.id)).collect(),
-                stores: stores.to_vec(),
-                clock: Clock::Frozen(Timestamp::parse_rfc3339(self.now).unwrap()),
-                ..Setup::default()
-            })
-        };
-        let in_order = start(&stores());
-        in_order.post("application/x-ndjson", self.events.join("\n")).await;
-        let stores = stores();
-        let shuffled = start(&stores);
-        shuffled.post("application/x-ndjson", events.join("\n")).await;
-        [in_order, shuffled, start(&stores)]
+        let service = Service::new(self.setup(stores));
+        service.post("application/x-ndjson", events.join("\n")).await;
+        service
     }
 
     /// The day of the instant so many times 24 hours before now, in the first zone of an app.

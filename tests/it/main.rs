@@ -2,11 +2,13 @@
 
 mod adapty;
 mod adapty_examples;
+mod adapty_identities;
 mod adapty_reference;
 mod architecture;
 mod bench;
 mod businesses;
 mod chartmogul;
+mod chartmogul_identities;
 mod cli;
 mod clients;
 mod codat;
@@ -40,4 +42,5 @@ mod store_on_disk;
 mod support;
 mod under_ingest;
 mod vendor_examples;
+mod vendor_identities;
 mod zenovay;
