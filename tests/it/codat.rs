@@ -288,6 +288,8 @@ async fn unknown_companies_connections_and_metrics_are_told_apart() {
         (right.replace(SHOP, OTHER), "PublicApi", format!("Data connection {OTHER} not found")),
         (right.replace("/orders", "/profit"), "PublicApi", "Not Found".to_owned()),
         (right.replace("/assess/", "/bank/"), "PublicApi", "Not Found".to_owned()),
+        ("/data/companies".to_owned(), "PublicApi", "Not Found".to_owned()),
+        (right.replace("commerceMetrics", "balanceSheet"), "PublicApi", "Not Found".to_owned()),
     ] {
         let body = error(&service.get(&path).await, 404);
         assert_eq!((&body["service"], &body["error"]), (&json!(service_name), &json!(text)));

@@ -17,13 +17,13 @@ use axum::extract::{FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use crate::config::{LtvChurnWindow, MrrRefunds};
 use crate::domain::time::{Day, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
+    self, Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
     credentials, ignored_header, pairs,
 };
 use crate::http::freshness::blocking;
@@ -42,6 +42,7 @@ pub const VENDOR: Vendor = Vendor {
         vec![
             ("/v1/ping", get(get_chartmogul_ping)),
             ("/v1/metrics/{metric}", get(get_chartmogul_metrics)),
+            ("/v1/metrics/{metric}/{*rest}", any(compat::nothing)),
         ]
     },
     word: words::word,

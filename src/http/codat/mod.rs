@@ -17,13 +17,13 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use crate::domain::time::{Width, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers, credentials,
-    pairs,
+    self, Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers,
+    credentials, pairs,
 };
 use crate::http::freshness::blocking;
 use crate::http::state::HttpState;
@@ -40,7 +40,12 @@ pub use words::{CodatError, CodatValidation, CodatValidationItem};
 
 /// The vendor.
 pub const VENDOR: Vendor = Vendor {
-    routes: || vec![(METRIC_PATH, get(get_codat_metric).fallback(refuse_method))],
+    routes: || {
+        vec![
+            (METRIC_PATH, get(get_codat_metric).fallback(refuse_method)),
+            ("/data/{*rest}", any(compat::nothing)),
+        ]
+    },
     word: words::word,
     cross_origin: None,
 };

@@ -28,7 +28,7 @@ mod visitor;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::MethodRouter;
@@ -72,6 +72,11 @@ pub fn router(vendor: Vendor, state: &HttpState) -> Router<HttpState> {
         Some(own) => router.route_layer(cross_origin::layer(state, own())),
         None => router,
     }
+}
+
+/// What the vendor's API does not have, to be worded by [`reword`].
+pub async fn nothing() -> StatusCode {
+    StatusCode::NOT_FOUND
 }
 
 /// Gives errors that the vendor's handlers did not word the vendor's body.
