@@ -63,7 +63,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(Some(&config.service))?;
     let options = StartOptions {
         now: args.now,
-        accept_missing_offsets: args.accept_retention_gap,
+        accept_retention_gap: args.accept_retention_gap,
         rebuild: args.rebuild,
     };
     let listener = bind(config.service.listen)?;

@@ -60,8 +60,8 @@ pub enum PipelineError {
     /// Retention has removed records that were never read.
     #[error(
         "partition {partition}: offsets {wanted} to {low} are gone from the log before they were \
-         read ({missing} records missing); restore a checkpoint, or start with \
-         --accept-missing-offsets to go on without them"
+         read ({missing} records missing); put a newer copy of the data directory in its place, or \
+         start with --accept-retention-gap to go on without them"
     )]
     Gap { partition: Partition, wanted: i64, low: i64, missing: i64 },
     /// The log does not tell up to where we have published.
@@ -83,7 +83,7 @@ pub struct LoopSettings {
     pub commit_events_max: usize,
     pub publish_interval: Duration,
     /// Go on where retention has removed records that were never read.
-    pub accept_missing_offsets: bool,
+    pub accept_retention_gap: bool,
     /// Compare stored anchors with the log when a partition is assigned.
     pub check_anchors: bool,
 }
@@ -319,7 +319,7 @@ impl<S: Source> Pipeline<S> {
         }
         if wanted < low {
             let missing = low - wanted;
-            if !self.settings.accept_missing_offsets {
+            if !self.settings.accept_retention_gap {
                 return Err(PipelineError::Gap { partition, wanted, low, missing });
             }
             warn!(partition, missing, "going on without records that retention removed");

@@ -47,7 +47,7 @@ type Worker = JoinHandle<Result<(), PipelineError>>;
 pub struct StartOptions {
     /// The instant that questions take for now.
     pub now: Option<Timestamp>,
-    pub accept_missing_offsets: bool,
+    pub accept_retention_gap: bool,
     /// Recompute figures whose rules have changed.
     pub rebuild: bool,
 }
@@ -144,7 +144,7 @@ impl Service {
                 commit_interval: config.engine.commit_interval,
                 commit_events_max: config.engine.commit_events_max,
                 publish_interval: config.snapshots.interval,
-                accept_missing_offsets: options.accept_missing_offsets,
+                accept_retention_gap: options.accept_retention_gap,
                 check_anchors: config.kafka.check_anchors,
             },
         );

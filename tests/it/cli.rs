@@ -129,6 +129,23 @@ fn schemas_are_printed_and_checked() {
 }
 
 #[test]
+fn flags_that_errors_name_are_flags_of_serve() {
+    use ltvstream::pipeline::PipelineError;
+    use ltvstream::state::RulesChanged;
+    let gap = PipelineError::Gap { partition: 3, wanted: 5, low: 9, missing: 4 }.to_string();
+    assert!(gap.contains("partition 3: offsets 5 to 9") && gap.contains("4 records"), "{gap}");
+    let rules = RulesChanged { app: "a".to_owned(), difference: "- x".to_owned() }.to_string();
+    for error in [gap, rules] {
+        let flags: Vec<&str> = error.split(' ').filter(|word| word.starts_with("--")).collect();
+        let flags: Vec<&str> = flags.iter().map(|flag| flag.trim_end_matches([',', ';'])).collect();
+        assert_eq!(flags.len(), 1, "{error}");
+        // Flags before --help are read first.
+        let (code, _, words) = run(&["serve", flags[0], "--help"], "");
+        assert_eq!(code, Some(0), "{words}");
+    }
+}
+
+#[test]
 fn help_version_and_completions_end_with_0() {
     for args in [&["--help"][..], &["--version"], &["serve", "--help"], &["completions", "bash"]] {
         let (code, out, _) = run(args, "");

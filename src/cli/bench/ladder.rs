@@ -186,7 +186,7 @@ impl Bench {
             commit_interval: config.engine.commit_interval,
             commit_events_max: config.engine.commit_events_max,
             publish_interval: config.snapshots.interval,
-            accept_missing_offsets: false,
+            accept_retention_gap: false,
             check_anchors: true,
         };
         let opening = config.clone();
