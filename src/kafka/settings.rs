@@ -42,9 +42,10 @@ pub enum SetupError {
 pub struct KafkaSettings {
     /// `host:port`, several separated by commas.
     pub bootstrap_servers: String,
-    /// Consumer group; its committed offsets are `o_pub`. The transactional id is made of it, so
-    /// of all instances of a group only the newest publishes.
+    /// Consumer group; its committed offsets are `o_pub`.
     pub group_id: String,
+    /// Start of the transactional id: of all instances that share it, only the newest publishes.
+    pub transactional_id_prefix: String,
     /// Billing events; one shard per partition.
     pub events_topic: String,
     /// Snapshots; compacted.
@@ -60,9 +61,13 @@ pub struct KafkaSettings {
     /// Whether missing topics are created.
     pub create_topics: bool,
     /// Partitions of an events topic that we create.
-    pub new_topic_partitions: i32,
+    pub events_partitions: i32,
+    /// Partitions of a snapshots topic that we create.
+    pub snapshots_partitions: i32,
+    /// Partitions of a dead-letter topic that we create.
+    pub dead_letters_partitions: i32,
     /// Replicas of a topic that we create; -1 is the broker's default.
-    pub new_topic_replication: i32,
+    pub replication_factor: i32,
 }
 
 impl Default for KafkaSettings {
@@ -70,6 +75,7 @@ impl Default for KafkaSettings {
         Self {
             bootstrap_servers: "localhost:9092".to_owned(),
             group_id: "ltvstream".to_owned(),
+            transactional_id_prefix: "ltvstream".to_owned(),
             events_topic: "billing.events".to_owned(),
             snapshots_topic: "ltv.snapshots".to_owned(),
             dead_letters_topic: "billing.events.dlq".to_owned(),
@@ -77,8 +83,10 @@ impl Default for KafkaSettings {
             prefetch_kbytes: 64 * 1024,
             consumption: Consumption::Batch,
             create_topics: true,
-            new_topic_partitions: 8,
-            new_topic_replication: -1,
+            events_partitions: 6,
+            snapshots_partitions: 1,
+            dead_letters_partitions: 1,
+            replication_factor: -1,
         }
     }
 }
@@ -89,6 +97,7 @@ impl fmt::Debug for KafkaSettings {
         f.debug_struct("KafkaSettings")
             .field("bootstrap_servers", &self.bootstrap_servers)
             .field("group_id", &self.group_id)
+            .field("transactional_id_prefix", &self.transactional_id_prefix)
             .field("events_topic", &self.events_topic)
             .field("snapshots_topic", &self.snapshots_topic)
             .field("dead_letters_topic", &self.dead_letters_topic)
@@ -96,8 +105,10 @@ impl fmt::Debug for KafkaSettings {
             .field("prefetch_kbytes", &self.prefetch_kbytes)
             .field("consumption", &self.consumption)
             .field("create_topics", &self.create_topics)
-            .field("new_topic_partitions", &self.new_topic_partitions)
-            .field("new_topic_replication", &self.new_topic_replication)
+            .field("events_partitions", &self.events_partitions)
+            .field("snapshots_partitions", &self.snapshots_partitions)
+            .field("dead_letters_partitions", &self.dead_letters_partitions)
+            .field("replication_factor", &self.replication_factor)
             .finish()
     }
 }
@@ -114,18 +125,21 @@ impl KafkaSettings {
     pub fn check(&self) -> Result<(), SetupError> {
         self.check_properties()?;
         self.check_names()?;
-        if self.new_topic_partitions < 1 {
-            return Err(SetupError::Setting {
-                key: "new_topic_partitions",
-                expected: "at least 1",
-                got: self.new_topic_partitions.to_string(),
-            });
+        for (key, partitions) in [
+            ("events_partitions", self.events_partitions),
+            ("snapshots_partitions", self.snapshots_partitions),
+            ("dead_letters_partitions", self.dead_letters_partitions),
+        ] {
+            if partitions < 1 {
+                let got = partitions.to_string();
+                return Err(SetupError::Setting { key, expected: "at least 1", got });
+            }
         }
-        if self.new_topic_replication < 1 && self.new_topic_replication != -1 {
+        if self.replication_factor < 1 && self.replication_factor != -1 {
             return Err(SetupError::Setting {
-                key: "new_topic_replication",
+                key: "replication_factor",
                 expected: "at least 1, or -1 for the broker's default",
-                got: self.new_topic_replication.to_string(),
+                got: self.replication_factor.to_string(),
             });
         }
         Ok(())
@@ -170,9 +184,11 @@ impl KafkaSettings {
                 return Err(SetupError::Setting { key, expected, got: (*topic).clone() });
             }
         }
-        for (key, text) in
-            [("group_id", &self.group_id), ("bootstrap_servers", &self.bootstrap_servers)]
-        {
+        for (key, text) in [
+            ("group_id", &self.group_id),
+            ("transactional_id_prefix", &self.transactional_id_prefix),
+            ("bootstrap_servers", &self.bootstrap_servers),
+        ] {
             if text.is_empty() {
                 let got = String::new();
                 return Err(SetupError::Setting { key, expected: "given", got });
@@ -219,7 +235,7 @@ impl KafkaSettings {
     pub(in crate::kafka) fn publisher(&self, topics: &Topics) -> Result<ClientConfig, SetupError> {
         let mut config = self.client()?;
         self.writes(&mut config);
-        config.set("transactional.id", format!("{}-publisher", self.group_id));
+        config.set("transactional.id", format!("{}-publisher", self.transactional_id_prefix));
         self.prefer(&mut config, &["transaction.timeout.ms"], TRANSACTION_TIMEOUT_MS);
         // A batch larger than the topic allows would be refused whole.
         let batch_bytes = topics.batch_bytes_max.clamp(1, 1_000_000);

@@ -67,21 +67,21 @@ pub fn ensure_topics(settings: &KafkaSettings) -> Result<Topics, SetupError> {
     let cluster = Cluster::new(settings)?;
     let events = cluster.ensure(&Wanted {
         name: &settings.events_topic,
-        partitions: settings.new_topic_partitions,
+        partitions: settings.events_partitions,
         cleanup: "delete",
         expected: "cleanup.policy=delete, or events would vanish",
         message_bytes_max: None,
     })?;
     let snapshots = cluster.ensure(&Wanted {
         name: &settings.snapshots_topic,
-        partitions: 1,
+        partitions: settings.snapshots_partitions,
         cleanup: "compact",
         expected: "cleanup.policy=compact",
         message_bytes_max: None,
     })?;
     let dead_letters = cluster.ensure(&Wanted {
         name: &settings.dead_letters_topic,
-        partitions: 1,
+        partitions: settings.dead_letters_partitions,
         cleanup: "delete",
         expected: "cleanup.policy=delete, or records without a key would be refused",
         message_bytes_max: Some(events.message_bytes_max + DEAD_LETTER_HEADROOM_BYTES),
@@ -162,7 +162,7 @@ impl<'a> Cluster<'a> {
     fn create(&self, wanted: &Wanted<'_>) -> Result<i32, SetupError> {
         let action = || format!("creation of topic \"{}\"", wanted.name);
         let bytes_max = wanted.message_bytes_max.map(|bytes| bytes.to_string());
-        let replication = TopicReplication::Fixed(self.settings.new_topic_replication);
+        let replication = TopicReplication::Fixed(self.settings.replication_factor);
         let mut topic = NewTopic::new(wanted.name, wanted.partitions, replication)
             .set("cleanup.policy", wanted.cleanup);
         if wanted.cleanup == "delete" {

@@ -311,6 +311,7 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
     KafkaSettings {
         bootstrap_servers: kafka.bootstrap_servers.clone(),
         group_id: kafka.group_id.clone(),
+        transactional_id_prefix: kafka.transactional_id_prefix.clone(),
         events_topic: kafka.events_topic.clone(),
         snapshots_topic: kafka.snapshots_topic.clone(),
         dead_letters_topic: kafka.dead_letters_topic.clone(),
@@ -318,8 +319,10 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
         prefetch_kbytes: u32::try_from(kafka.prefetch_kbytes).unwrap_or(u32::MAX),
         consumption: kafka.consumption,
         create_topics: kafka.topics.create,
-        new_topic_partitions: i32::from(kafka.topics.events_partitions),
-        new_topic_replication: kafka.topics.replication_factor.map_or(-1, i32::from),
+        events_partitions: i32::from(kafka.topics.events_partitions),
+        snapshots_partitions: i32::from(kafka.topics.snapshots_partitions),
+        dead_letters_partitions: i32::from(kafka.topics.dead_letters_partitions),
+        replication_factor: kafka.topics.replication_factor.map_or(-1, i32::from),
     }
 }
 

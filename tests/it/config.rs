@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ltvstream::config::{Config, ConfigError, Mode, Origin, Sources};
+use ltvstream::service::kafka_settings;
 
 /// The settings a text gives, every problem a line of the error.
 fn load_with(text: &str, environment: &[(&str, &str)], mode: Mode) -> Result<Config, String> {
@@ -311,6 +312,19 @@ fn a_format_needs_its_schemas() {
     }
     let json = format!("[kafka]\nevent_format = \"json\"\nschema_registry_url = \"\"\n{app}");
     assert!(load(&json).unwrap().kafka.schema_registry.is_none());
+}
+
+#[test]
+fn how_topics_are_made_and_publishers_are_named_reaches_kafka() {
+    let text = "[kafka]\ngroup_id = \"g\"\nevents_partitions = 2\nsnapshots_partitions = 3\n\
+                dead_letters_partitions = 4\nreplication_factor = 5\n[[apps]]\nid = \"a\"\n";
+    let settings = kafka_settings(&load(text).unwrap());
+    assert_eq!(settings.transactional_id_prefix, "g");
+    assert_eq!((settings.events_partitions, settings.snapshots_partitions), (2, 3));
+    assert_eq!((settings.dead_letters_partitions, settings.replication_factor), (4, 5));
+    let named = text.replace("events_p", "transactional_id_prefix = \"p\"\nevents_p");
+    let settings = kafka_settings(&load(&named).unwrap());
+    assert_eq!((settings.group_id.as_str(), &*settings.transactional_id_prefix), ("g", "p"));
 }
 
 #[test]

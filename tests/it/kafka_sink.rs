@@ -103,6 +103,24 @@ fn the_older_of_two_publishers_is_fenced_for_good() {
 }
 
 #[test]
+fn instances_that_share_the_prefix_publish_one_at_a_time_whatever_their_groups() {
+    let (settings, topics) = ready("prefix", 1);
+    let (member, mut older) = publisher(&settings, &topics);
+    let other = |prefix: &str| KafkaSettings {
+        transactional_id_prefix: format!("{}-{prefix}", settings.transactional_id_prefix),
+        ..settings.clone()
+    };
+    // Of the same group, but under another name: nobody is in anybody's way.
+    let _stranger = KafkaSink::new(&other("b"), &topics, member.source.group()).unwrap();
+    older.publish(&snapshot("k", "older", 1)).unwrap();
+    let group_id = format!("{}-b", settings.group_id);
+    let namesake = KafkaSettings { group_id, ..settings.clone() };
+    let _newer = KafkaSink::new(&namesake, &topics, member.source.group()).unwrap();
+    let error = older.publish(&snapshot("k", "zombie", 2)).unwrap_err();
+    assert!(matches!(error, SinkError::Fenced(_)), "{error}");
+}
+
+#[test]
 fn who_left_the_group_moves_no_offsets() {
     let (settings, topics) = ready("left", 1);
     let (member, mut sink) = publisher(&settings, &topics);

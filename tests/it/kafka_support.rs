@@ -41,10 +41,11 @@ pub fn settings(name: &str, partitions: i32) -> KafkaSettings {
     KafkaSettings {
         bootstrap_servers: broker(),
         group_id: format!("group-{id}"),
+        transactional_id_prefix: format!("publisher-{id}"),
         events_topic: format!("events-{id}"),
         snapshots_topic: format!("snapshots-{id}"),
         dead_letters_topic: format!("dlq-{id}"),
-        new_topic_partitions: partitions,
+        events_partitions: partitions,
         ..KafkaSettings::default()
     }
 }

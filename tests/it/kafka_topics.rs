@@ -1,12 +1,13 @@
 //! Promise: a start with wrong topics or wrong properties says which and why, and a start with
 //! none makes the right ones.
 
-use ltvstream::kafka::{KafkaSource, SetupError, ensure_topics};
+use ltvstream::kafka::{KafkaSettings, KafkaSource, SetupError, ensure_topics};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::kafka_support::{broker, ready, settings};
+use crate::kafka_support::{LIMIT, broker, ready, settings};
 
 fn create(topic: &str, partitions: i32, cleanup: &str) {
     let admin: AdminClient<DefaultClientContext> =
@@ -25,6 +26,20 @@ fn missing_topics_are_created_once_and_found_again() {
     assert_eq!(first.events_partitions, 3);
     assert!(first.dead_letter_bytes_max > 1_048_588);
     assert_eq!(ensure_topics(&settings).unwrap(), first);
+}
+
+#[test]
+fn each_topic_is_made_with_its_own_number_of_partitions() {
+    let settings =
+        KafkaSettings { snapshots_partitions: 2, dead_letters_partitions: 4, ..settings("own", 3) };
+    ensure_topics(&settings).unwrap();
+    let reader: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", broker()).create().unwrap();
+    let KafkaSettings { events_topic, snapshots_topic, dead_letters_topic, .. } = &settings;
+    for (topic, expected) in [(events_topic, 3), (snapshots_topic, 2), (dead_letters_topic, 4)] {
+        let metadata = reader.fetch_metadata(Some(topic), LIMIT).unwrap();
+        assert_eq!(metadata.topics()[0].partitions().len(), expected, "{topic}");
+    }
 }
 
 #[test]

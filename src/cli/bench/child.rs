@@ -71,6 +71,7 @@ impl Start {
             ("API_KEYS", &api_keys),
             ("SERVICE__DATA_DIR", &data_dir),
             ("KAFKA__GROUP_ID", &self.kafka.group_id),
+            ("KAFKA__TRANSACTIONAL_ID_PREFIX", &self.kafka.transactional_id_prefix),
             ("KAFKA__EVENTS_TOPIC", &self.kafka.events_topic),
             ("KAFKA__SNAPSHOTS_TOPIC", &self.kafka.snapshots_topic),
             ("KAFKA__DEAD_LETTERS_TOPIC", &self.kafka.dead_letters_topic),

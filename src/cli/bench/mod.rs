@@ -149,8 +149,9 @@ impl Args {
         settings.events_topic = format!("{name}-events");
         settings.snapshots_topic = format!("{name}-snapshots");
         settings.dead_letters_topic = format!("{name}-dlq");
+        settings.transactional_id_prefix.clone_from(&name);
         settings.group_id = name;
-        settings.new_topic_partitions = i32::from(self.partitions);
+        settings.events_partitions = i32::from(self.partitions);
         settings
     }
 
