@@ -1,7 +1,7 @@
 //! The settings that change results. They are part of the state.
 //!
 //! Everything in [`AppRules`] decides what an event is worth or on which day it counts, so a
-//! state computed under other rules is another state. [`AppRules::canonical`] is what is stored
+//! state computed under other rules is another state. [`Rules::canonical`] is what is stored
 //! beside the state and compared at start.
 
 use std::collections::BTreeMap;
@@ -68,14 +68,15 @@ pub struct AppRules {
 }
 
 impl AppRules {
-    /// The rules as lines `name = value`, the same text for the same rules, rates last.
-    pub fn canonical(&self) -> String {
+    fn canonical(&self, future_limit_micros: i64) -> String {
         let zones: Vec<&str> = self.reporting_zones.iter().map(Zone::name).collect();
         let mut text = format!(
-            "reporting_currency = {}\nreporting_zones = {}\nzero_payments = {}\n",
+            "reporting_currency = {}\nreporting_zones = {}\nzero_payments = {}\n\
+             {FUTURE_LIMIT_NAME} = {}\n",
             self.reporting_currency,
             zones.join(","),
-            self.zero_payments.name()
+            self.zero_payments.name(),
+            future_limit_micros / 1_000_000
         );
         for (currency, day, rate) in self.rates.iter() {
             // Writing to a String cannot fail.
@@ -94,7 +95,18 @@ pub struct Rules {
     pub future_limit_micros: i64,
 }
 
+/// Name of the rule [`Rules::future_limit_micros`], which is set in seconds. Unlike the others it
+/// decides which events are accepted at all, so no ledger can tell what another limit would give.
+pub const FUTURE_LIMIT_NAME: &str = "future_limit_seconds";
+
 impl Rules {
+    /// The rules of each app, by its id, as lines `name = value`: the same text for the same rules,
+    /// rates last.
+    pub fn canonical(&self) -> BTreeMap<String, String> {
+        let text = |rules: &AppRules| rules.canonical(self.future_limit_micros);
+        self.apps.iter().map(|(id, rules)| (id.clone(), text(rules))).collect()
+    }
+
     /// Default of [`Rules::future_limit_micros`]: one day.
     pub const FUTURE_LIMIT_MICROS: i64 = DAY_MICROS;
 }

@@ -11,7 +11,7 @@ use crate::codec::stored::{
     decode_rules, decode_suspended, encode_rules,
 };
 use crate::codec::stored_entry::decode_entries;
-use crate::domain::rules::Rules;
+use crate::domain::rules::{FUTURE_LIMIT_NAME, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::CurvesConfig;
 use crate::engine::dictionary::Entry;
@@ -25,12 +25,26 @@ use crate::stream::Partition;
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the state of app \"{app}\" was computed under other rules ({difference}); start with the \
-     rules it has, or recompute it with --rebuild"
+     rules it has, or {remedy}"
 )]
 pub struct RulesChanged {
     pub app: String,
     /// The lines that differ: `-` as stored, `+` as configured.
     pub difference: String,
+    /// What gives figures under the configured rules.
+    pub remedy: &'static str,
+}
+
+impl RulesChanged {
+    fn new(app: String, difference: &[String], remedy: &'static str) -> Self {
+        Self { app, difference: difference.join("; "), remedy }
+    }
+
+    /// What the ledgers hold is the same under both rules.
+    pub const REBUILD: &'static str = "recompute it with --rebuild";
+    /// The ledgers hold what was accepted under the stored rules.
+    pub const READ_AGAIN: &'static str =
+        "give the events again to a new data directory, as they decide which events are accepted";
 }
 
 impl LiveShard {
@@ -51,7 +65,7 @@ impl LiveShard {
         };
         let mut stored_rules = read_rules(&*store)?;
         check_rules(&stored_rules, &rules, &position)?;
-        stored_rules.extend(canonical_rules(&rules));
+        stored_rules.extend(rules.canonical());
         let mut shard = Shard::new(rules, curves);
         let stored = read_stored(&*store, &position)?;
         shard.restore(stored).map_err(|error| StoreError::Corrupt {
@@ -125,11 +139,6 @@ fn read<T>(
     Ok(())
 }
 
-/// The rules as they are stored: canonical text by app.
-pub(super) fn canonical_rules(rules: &Rules) -> BTreeMap<String, String> {
-    rules.apps.iter().map(|(id, rules)| (id.clone(), rules.canonical())).collect()
-}
-
 /// The stored rules by app; none in a new store.
 pub(super) fn read_rules(store: &dyn Store) -> Result<BTreeMap<String, String>, StateError> {
     Ok(match store.get(Table::Meta, RULES_KEY)? {
@@ -142,32 +151,59 @@ fn check_rules(
     stored: &BTreeMap<String, String>,
     rules: &Rules,
     position: &Position,
-) -> Result<(), StateError> {
+) -> Result<(), RulesChanged> {
+    check_acceptance(stored, rules)?;
     let newest_day = position.newest_event_at_micros.map(|at| Timestamp(at).utc_day());
-    for (app, configured) in canonical_rules(rules) {
-        let Some(stored) = stored.get(&app) else {
-            continue;
-        };
-        let difference = difference(stored, &configured, newest_day);
+    for (app, mut difference) in differences(stored, rules) {
+        difference.retain(|line| !is_future_limit(line) && !is_future_rate(line, newest_day));
         if !difference.is_empty() {
-            return Err(RulesChanged { app, difference: difference.join("; ") }.into());
+            return Err(RulesChanged::new(app, &difference, RulesChanged::REBUILD));
         }
     }
     Ok(())
 }
 
-fn difference(stored: &str, configured: &str, newest_day: Option<Day>) -> Vec<String> {
+/// Checks the rules that decide which events the ledgers hold: no rebuild can change them.
+pub(super) fn check_acceptance(
+    stored: &BTreeMap<String, String>,
+    rules: &Rules,
+) -> Result<(), RulesChanged> {
+    for (app, mut difference) in differences(stored, rules) {
+        difference.retain(|line| is_future_limit(line));
+        // A state that was made before this rule was stored says nothing of it.
+        if difference.iter().any(|line| line.starts_with('-')) {
+            return Err(RulesChanged::new(app, &difference, RulesChanged::READ_AGAIN));
+        }
+    }
+    Ok(())
+}
+
+/// Of each app that has stored rules, the lines that differ: `-` as stored, `+` as configured.
+fn differences(
+    stored: &BTreeMap<String, String>,
+    rules: &Rules,
+) -> impl Iterator<Item = (String, Vec<String>)> {
+    rules.canonical().into_iter().filter_map(|(app, configured)| {
+        let difference = difference(stored.get(&app)?, &configured);
+        Some((app, difference))
+    })
+}
+
+fn difference(stored: &str, configured: &str) -> Vec<String> {
     let removed = stored.lines().filter(|line| !configured.lines().any(|other| other == *line));
     let added = configured.lines().filter(|line| !stored.lines().any(|other| other == *line));
-    let added = added.filter(|line| !is_future_rate(line, newest_day));
     removed.map(|line| format!("- {line}")).chain(added.map(|line| format!("+ {line}"))).collect()
 }
 
-/// A rate of a day on which no event has happened yet changes nothing.
+fn is_future_limit(line: &str) -> bool {
+    line.split(' ').nth(1) == Some(FUTURE_LIMIT_NAME)
+}
+
+/// A new rate of a day on which no event has happened yet changes nothing.
 fn is_future_rate(line: &str, newest_day: Option<Day>) -> bool {
-    let mut words = line.split(' ');
-    let day = match (words.next(), words.next(), words.next()) {
-        (Some("rate"), Some(_), Some(day)) => day.parse::<Day>().ok(),
+    let words: Vec<&str> = line.split(' ').collect();
+    let day = match words[..] {
+        ["+", "rate", _, day, ..] => day.parse::<Day>().ok(),
         _ => None,
     };
     day.is_some_and(|day| newest_day.is_none_or(|newest| day > newest))
@@ -176,15 +212,58 @@ fn is_future_rate(line: &str, newest_day: Option<Day>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::rules::{AppRules, RateTable, ZeroPayments};
+
+    fn rules(future_limit_seconds: i64, rates: &[&str]) -> Rules {
+        let mut table = RateTable::default();
+        for day in rates {
+            let (currency, rate) = ("EUR".parse().unwrap(), "1.1".parse().unwrap());
+            table.insert(currency, day.parse().unwrap(), rate);
+        }
+        let app = AppRules {
+            id: "a".to_owned(),
+            reporting_currency: "USD".parse().unwrap(),
+            reporting_zones: vec!["UTC".parse().unwrap()],
+            zero_payments: ZeroPayments::Ignore,
+            rates: table,
+        };
+        Rules {
+            apps: BTreeMap::from([(app.id.clone(), app)]),
+            future_limit_micros: future_limit_seconds * 1_000_000,
+        }
+    }
+
+    /// What is said of a state whose newest event is of 2024-06-01.
+    fn refusal(stored: &BTreeMap<String, String>, rules: &Rules) -> Option<String> {
+        let newest = Timestamp::parse_rfc3339("2024-06-01T12:00:00Z").map(|at| at.0);
+        let position = Position { newest_event_at_micros: newest, ..Position::default() };
+        check_rules(stored, rules, &position).err().map(|changed| changed.difference)
+    }
 
     #[test]
     fn rates_of_days_to_come_are_no_other_rules() {
-        let stored = "reporting_zones = UTC\nrate EUR 2024-01-01 = 1.1\n";
-        let newest = "2024-06-01".parse().ok();
-        let with = |line: &str| difference(stored, &format!("{stored}{line}\n"), newest);
-        assert!(with("rate EUR 2024-06-02 = 1.2").is_empty());
-        assert_eq!(with("rate EUR 2024-06-01 = 1.2"), ["+ rate EUR 2024-06-01 = 1.2"]);
-        let other = difference(stored, "reporting_zones = UTC,Europe/Berlin\n", newest);
-        assert_eq!(other.len(), 3, "{other:?}");
+        let stored = rules(1, &["2024-01-01"]).canonical();
+        let with = |day| refusal(&stored, &rules(1, &["2024-01-01", day]));
+        assert_eq!(with("2024-06-02"), None);
+        assert_eq!(with("2024-06-01").as_deref(), Some("+ rate EUR 2024-06-01 = 1.1"));
+        let without = refusal(&stored, &rules(1, &[]));
+        assert_eq!(without.as_deref(), Some("- rate EUR 2024-01-01 = 1.1"));
+    }
+
+    #[test]
+    fn another_future_limit_is_refused_unless_the_state_is_older_than_its_storage() {
+        let stored = rules(60, &[]).canonical();
+        assert_eq!(refusal(&stored, &rules(60, &[])), None);
+        let lines = "- future_limit_seconds = 60; + future_limit_seconds = 61";
+        assert_eq!(refusal(&stored, &rules(61, &[])).as_deref(), Some(lines));
+        let by_rebuild = check_acceptance(&stored, &rules(61, &[])).unwrap_err();
+        assert_eq!(by_rebuild.difference, lines);
+        assert!(!by_rebuild.to_string().contains("--rebuild"), "{by_rebuild}");
+        let older = stored["a"].replace("future_limit_seconds = 60\n", "");
+        let older = BTreeMap::from([("a".to_owned(), older)]);
+        assert_eq!(refusal(&older, &rules(61, &[])), None);
+        let changed = rules(61, &["2024-01-01"]);
+        let expected = "+ rate EUR 2024-01-01 = 1.1";
+        assert_eq!(refusal(&older, &changed).as_deref(), Some(expected));
     }
 }

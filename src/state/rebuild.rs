@@ -11,9 +11,9 @@ use crate::codec::stored::{
     encode_suspended,
 };
 use crate::codec::stored_entry::encode_entries;
-use crate::domain::rules::{AppRules, Rules};
+use crate::domain::rules::Rules;
 use crate::engine::customer::suspended;
-use crate::engine::dictionary::{AppIx, Dictionary};
+use crate::engine::dictionary::Dictionary;
 use crate::engine::facts::{FactKey, FactTable, Sums};
 use crate::engine::fold::delta::FactDelta;
 use crate::engine::fold::{Scribe, facts};
@@ -22,7 +22,7 @@ use crate::engine::packed::pack;
 use crate::engine::shard::{convert, split_customer_key};
 use crate::state::commit::write_facts;
 use crate::state::ledgers::{Chunks, each_ledger};
-use crate::state::load::{canonical_rules, read_entries, read_facts, read_rules};
+use crate::state::load::{check_acceptance, read_entries, read_facts, read_rules};
 use crate::state::{StateError, corrupt};
 use crate::store::{Batch, Durability, Store, StoreError, Table};
 
@@ -37,7 +37,8 @@ pub struct Rebuilt {
 /// Recomputes the facts of the shard in `store` under `rules`.
 ///
 /// Facts that forgotten customers left behind stay as they were: no ledger explains them. Fails,
-/// changing nothing, when an event has no rate under the new rules. Memory grows with the number
+/// changing nothing, when an event has no rate under the new rules, and when other events would have
+/// been accepted under them. Memory grows with the number
 /// of facts and ledgers.
 pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> {
     let mut run = Rebuild {
@@ -48,9 +49,11 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
         done: Rebuilt::default(),
     };
     let stored = read_rules(store)?;
+    check_acceptance(&stored, rules)?;
+    let configured = rules.canonical();
     let given = read_facts(store, Table::Given)?;
     for app in given.iter().map(|fact| fact.key.app).collect::<BTreeSet<_>>() {
-        check_given(app, &run, &stored)?;
+        check_given(run.dictionary.app_id(app), &stored, &configured)?;
     }
     for fact in given.iter() {
         *run.sums.entry(fact.key).or_default() += fact.sums;
@@ -62,19 +65,16 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
 /// What a forgotten customer left behind can't be recomputed: it must mean the same under the new
 /// rules.
 fn check_given(
-    app: AppIx,
-    run: &Rebuild<'_>,
+    app: &str,
     stored: &BTreeMap<String, String>,
+    configured: &BTreeMap<String, String>,
 ) -> Result<(), StateError> {
-    let app = run.dictionary.app_id(app);
-    let new = run.rules.apps.get(app).map(AppRules::canonical);
     for name in ["reporting_currency", "reporting_zones"] {
-        let line = |rules: Option<&str>| {
-            rules.and_then(|text| {
-                text.lines().find(|line| line.starts_with(name)).map(str::to_owned)
-            })
+        let line = |rules: &BTreeMap<String, String>| {
+            let text = rules.get(app)?;
+            text.lines().find(|line| line.starts_with(name)).map(str::to_owned)
         };
-        if line(stored.get(app).map(String::as_str)) != line(new.as_deref()) {
+        if line(stored) != line(configured) {
             return Err(StateError::Rebuild {
                 app: app.to_owned(),
                 customer_id: String::new(),
@@ -187,7 +187,7 @@ impl Rebuild<'_> {
             position.log_epoch += 1;
             batch.put(Table::Meta, POSITION_KEY, encode_position(&position));
         }
-        let rules = encode_rules(&canonical_rules(self.rules));
+        let rules = encode_rules(&self.rules.canonical());
         batch.put(Table::Meta, RULES_KEY, rules);
         store.commit(self.batch, Durability::Machine)?;
         Ok(self.done)

@@ -134,8 +134,8 @@ fn flags_that_errors_name_are_flags_of_serve() {
     use ltvstream::state::RulesChanged;
     let gap = PipelineError::Gap { partition: 3, wanted: 5, low: 9, missing: 4 }.to_string();
     assert!(gap.contains("partition 3: offsets 5 to 9") && gap.contains("4 records"), "{gap}");
-    let rules = RulesChanged { app: "a".to_owned(), difference: "- x".to_owned() }.to_string();
-    for error in [gap, rules] {
+    let (app, difference, remedy) = ("a".to_owned(), "- x".to_owned(), RulesChanged::REBUILD);
+    for error in [gap, RulesChanged { app, difference, remedy }.to_string()] {
         let flags: Vec<&str> = error.split(' ').filter(|word| word.starts_with("--")).collect();
         let flags: Vec<&str> = flags.iter().map(|flag| flag.trim_end_matches([',', ';'])).collect();
         assert_eq!(flags.len(), 1, "{error}");

@@ -80,6 +80,18 @@ fn a_state_of_another_log_and_other_rules_are_refused_as_configuration() {
     assert_eq!(changed.status.code(), Some(2), "{}", words(&changed));
     assert!(words(&changed).contains("+ reporting_zones = Asia/Tokyo"), "{}", words(&changed));
 
+    let service = "[service]\nfuture_limit_seconds = 60\n";
+    let limited = std::fs::read_to_string(&config).unwrap().replace("[service]\n", service);
+    let limited_file = dir.path().join("limited.toml");
+    std::fs::write(&limited_file, limited).unwrap();
+    for rebuild in [&[][..], &["--rebuild"]] {
+        let limited = limited_file.to_str().unwrap();
+        let changed = serve(&[&["--embedded", "--config", limited][..], rebuild].concat());
+        assert_eq!(changed.status.code(), Some(2), "{}", words(&changed));
+        let said = "- future_limit_seconds = 86400; + future_limit_seconds = 60";
+        assert!(words(&changed).contains(said), "{}", words(&changed));
+    }
+
     let arguments = ["--embedded", "--config", &zones, "--rebuild"];
     let rebuilt = Served::start(&arguments, &dir.path().join("log"));
     let answer = rebuilt.get("/v1/apps/default/ltv?zone=Asia/Tokyo&width=day").unwrap();
