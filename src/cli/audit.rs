@@ -7,7 +7,7 @@ use crate::service::Stores;
 use crate::state::Audit;
 use crate::stream::Partition;
 
-use super::{CliError, ConfigArgs, Exit, Globals, print};
+use super::{CliError, ConfigArgs, Exit, Globals, load, print};
 
 /// Recompute the state by the slow reference path and compare; exit code 1 if anything differs
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let mode = if args.embedded { Mode::Embedded } else { Mode::Kafka };
     let dir = args.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
-    let config = Config::load(&sources, mode)?;
+    let config = load(&sources, mode)?;
     let stores = Stores::new(&config);
     let partitions = stores.partitions().map_err(|error| {
         let dir = config.service.data_dir.display();

@@ -44,14 +44,14 @@ pub struct Where {
 impl Where {
     fn load(&self) -> Result<Config, CliError> {
         let mode = if self.embedded { Mode::Embedded } else { Mode::Kafka };
-        Ok(self.config.load(mode)?)
+        self.config.load(mode)
     }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Config`] with all that is wrong; [`CliError::Usage`] for an empty secret.
+/// [`CliError::Config`] and [`CliError::Usage`] with all that is wrong.
 pub fn run(args: &Args, _: &Globals) -> Result<Exit, CliError> {
     let text = match &args.command {
         Command::Check(place) => {

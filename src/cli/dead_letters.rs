@@ -10,7 +10,7 @@ use crate::service::Stores;
 use crate::stream::DeadLetter;
 
 use super::client::Client;
-use super::{CliError, ConfigArgs, Exit, Globals, print, table};
+use super::{CliError, ConfigArgs, Exit, Globals, load, print, table};
 
 /// List refused records
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
 fn from_state(dir: &Path, args: &ListArgs) -> Result<Value, CliError> {
     let dir = Some(dir.to_string_lossy().into_owned());
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
-    let config = Config::load(&sources, Mode::Embedded)?;
+    let config = load(&sources, Mode::Embedded)?;
     let letters = read(&config, args.limit).map_err(CliError::Dependency)?;
     let rows: Vec<Value> = letters
         .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::json_event::to_json;
-use crate::config::{Config, Mode, Sources};
+use crate::config::{Mode, Sources};
 use crate::domain::time::Timestamp;
 use crate::generator::{Generator, GeneratorSettings, Share};
 use crate::http::Clock;
@@ -14,7 +14,7 @@ use crate::stream::Ingest;
 
 use super::client::Client;
 use super::serve::bind;
-use super::{CliError, Exit, Globals, print, table};
+use super::{CliError, Exit, Globals, load, print, table};
 
 /// Show the service on two generated years of a subscription business and live events
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let sources = Sources { file: None, environment: Vec::new(), flags: Vec::new() }
         .flag("--data-dir", "service.data_dir", Some(dir.path().to_string_lossy().into_owned()))
         .flag("--listen", "service.listen", Some(address.to_string()));
-    let config = Config::load(&sources, Mode::Embedded)?;
+    let config = load(&sources, Mode::Embedded)?;
     let service =
         Service::start_embedded(config, StartOptions::default()).map_err(CliError::Dependency)?;
     let today = service.clock.now().utc_day();

@@ -9,6 +9,7 @@ use crate::config::{Config, Mode};
 use crate::generator::{Generator, GeneratorSettings, Share};
 use crate::service::kafka_ingest;
 
+use super::serve::settings_or_dependency;
 use super::{CliError, ConfigArgs, Exit, Globals, print};
 
 /// Generate the events of a subscription business; the same seed gives the same bytes
@@ -61,7 +62,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         Generator::new(&settings).map_err(|error| CliError::Usage(error.to_string()))?;
     if args.kafka {
         let config = args.config.load(Mode::Kafka)?;
-        let count = to_kafka(generator, &config).map_err(CliError::Dependency)?;
+        let count = to_kafka(generator, &config).map_err(settings_or_dependency)?;
         print(&format!("{count} events written to {}\n", config.kafka.events_topic))?;
         return Ok(Exit::Done);
     }

@@ -11,14 +11,15 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::codec::json_event::to_json;
-use crate::config::{Config, Mode};
+use crate::config::Mode;
 use crate::import::{self, ImportSettings};
 use crate::service::{Service, StartOptions, kafka_ingest};
 use crate::state::Refused;
 use crate::stream::{Ingest, IngestError, Receipt};
 
 use super::client::Client;
-use super::{CliError, ConfigArgs, Exit, Globals, print};
+use super::serve::settings_or_dependency;
+use super::{CliError, ConfigArgs, Exit, Globals, load, print};
 
 /// Form of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -190,14 +191,14 @@ fn target(args: &Args) -> Result<(Arc<dyn Ingest>, Option<Service>), CliError> {
     if let Some(dir) = &args.target.data_dir {
         let dir = Some(dir.to_string_lossy().into_owned());
         let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
-        let config = Config::load(&sources, Mode::Embedded)?;
+        let config = load(&sources, Mode::Embedded)?;
         let service = Service::start_embedded(config, StartOptions::default());
-        let service = service.map_err(CliError::Dependency)?;
+        let service = service.map_err(settings_or_dependency)?;
         return Ok((Arc::clone(&service.ingest), Some(service)));
     }
     if args.target.kafka {
         let config = args.config.load(Mode::Kafka)?;
-        let ingest = kafka_ingest(&config).map_err(CliError::Dependency)?;
+        let ingest = kafka_ingest(&config).map_err(settings_or_dependency)?;
         return Ok((Arc::new(ingest), None));
     }
     let url = args.target.to.as_deref().unwrap_or("http://127.0.0.1:8080");

@@ -24,7 +24,7 @@ mod table;
 use clap::{Parser, Subcommand};
 
 pub use exit::{CliError, Exit, print};
-pub use options::{ConfigArgs, Globals, LogFormatArg, parse_instant, parse_share};
+pub use options::{ConfigArgs, Globals, LogFormatArg, load, parse_instant, parse_share};
 
 /// Exact, incremental customer lifetime value from a stream of billing events.
 #[derive(Debug, Parser)]

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::config::{Config, ConfigError, LogFormat, Mode, ServiceSettings, Sources};
+use crate::config::{Config, LogFormat, Mode, ServiceSettings, Sources};
 use crate::domain::time::Timestamp;
+use crate::service::kafka_settings;
 use crate::telemetry;
 
 use super::exit::CliError;
@@ -69,10 +70,27 @@ impl ConfigArgs {
     /// The settings, without flags.
     ///
     /// # Errors
-    /// As [`Config::load`].
-    pub fn load(&self, mode: Mode) -> Result<Config, ConfigError> {
-        Config::load(&self.sources(), mode)
+    /// As [`load`].
+    pub fn load(&self, mode: Mode) -> Result<Config, CliError> {
+        load(&self.sources(), mode)
     }
+}
+
+/// The settings of these sources. With Kafka its client library has looked at its properties, as
+/// only it knows them all.
+///
+/// # Errors
+/// [`CliError::Config`] and [`CliError::Usage`] with all that is wrong.
+pub fn load(sources: &Sources, mode: Mode) -> Result<Config, CliError> {
+    let config = Config::load(sources, mode)?;
+    if mode == Mode::Kafka {
+        let problems = kafka_settings(&config).problems();
+        if !problems.is_empty() {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            return Err(CliError::Usage(lines.join("\n")));
+        }
+    }
+    Ok(config)
 }
 
 /// Reads the value of an option that is an instant.

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
-use crate::config::{Config, ConfigError, Mode};
+use crate::config::{Config, Mode};
 use crate::domain::time::Timestamp;
+use crate::kafka::SetupError;
 use crate::service::{Service, StartOptions};
 use crate::state::{RulesChanged, StateError};
 
-use super::{CliError, ConfigArgs, Exit, Globals, parse_instant, print};
+use super::{CliError, ConfigArgs, Exit, Globals, load, parse_instant, print};
 
 /// Run the service: events in, snapshots out, answers over HTTP
 #[derive(Debug, clap::Args)]
@@ -41,8 +42,8 @@ impl Args {
     /// The settings, with the flags over them.
     ///
     /// # Errors
-    /// As [`Config::load`].
-    pub fn load(&self) -> Result<Config, ConfigError> {
+    /// As [`load`].
+    pub fn load(&self) -> Result<Config, CliError> {
         let mode = if self.embedded { Mode::Embedded } else { Mode::Kafka };
         let data_dir = self.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
         let sources = self.config.sources().flag("--data-dir", "service.data_dir", data_dir).flag(
@@ -50,7 +51,7 @@ impl Args {
             "service.listen",
             self.listen.clone(),
         );
-        Config::load(&sources, mode)
+        load(&sources, mode)
     }
 }
 
@@ -82,13 +83,18 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// A state that refuses its settings is a matter of configuration: a restart will not help.
-fn settings_or_dependency(error: anyhow::Error) -> CliError {
+/// A state that refuses its settings, or a client library that refuses its own, is a matter of
+/// configuration: a restart will not help.
+pub(super) fn settings_or_dependency(error: anyhow::Error) -> CliError {
     let is_settings = error.chain().any(|cause| {
         cause.downcast_ref::<RulesChanged>().is_some()
             || matches!(
                 cause.downcast_ref(),
                 Some(StateError::Rules(_) | StateError::OtherLog { .. })
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(SetupError::Client(_) | SetupError::Property { .. })
             )
     });
     if is_settings { CliError::Usage(format!("{error:#}")) } else { CliError::Dependency(error) }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
 
 use crate::config::{Consumption, RESERVED_PROPERTIES};
 use crate::kafka::topics::Topics;
@@ -121,10 +122,10 @@ const DELIVERY_TIMEOUT_MS: &str = "30000";
 const PARTITION_KBYTES_MIN: u32 = 64;
 
 impl KafkaSettings {
-    /// Checks all that can be checked without a broker. Names the setting or property at fault.
-    pub fn check(&self) -> Result<(), SetupError> {
-        self.check_properties()?;
-        self.check_names()?;
+    /// All that is wrong and can be known without a broker. Names each setting or property at fault.
+    pub fn problems(&self) -> Vec<SetupError> {
+        let mut problems = self.wrong_properties();
+        problems.extend(self.wrong_names());
         for (key, partitions) in [
             ("events_partitions", self.events_partitions),
             ("snapshots_partitions", self.snapshots_partitions),
@@ -132,41 +133,41 @@ impl KafkaSettings {
         ] {
             if partitions < 1 {
                 let got = partitions.to_string();
-                return Err(SetupError::Setting { key, expected: "at least 1", got });
+                problems.push(SetupError::Setting { key, expected: "at least 1", got });
             }
         }
         if self.replication_factor < 1 && self.replication_factor != -1 {
-            return Err(SetupError::Setting {
+            problems.push(SetupError::Setting {
                 key: "replication_factor",
                 expected: "at least 1, or -1 for the broker's default",
                 got: self.replication_factor.to_string(),
             });
         }
-        Ok(())
+        problems
     }
 
-    fn check_properties(&self) -> Result<(), SetupError> {
-        for (property, value) in &self.properties {
+    fn wrong_properties(&self) -> Vec<SetupError> {
+        let wrong = |(property, value): (&String, &String)| {
+            let property = property.clone();
             if let Some((_, instead)) =
-                RESERVED_PROPERTIES.iter().find(|(name, _)| name == property)
+                RESERVED_PROPERTIES.iter().find(|(name, _)| *name == property)
             {
-                return Err(SetupError::Reserved { property: property.clone(), instead });
+                return Some(SetupError::Reserved { property, instead });
             }
             // One by one, so that the error can only be about this one.
             let mut config = ClientConfig::new();
-            config.set(property, value);
-            config.create_native_config().map_err(|error| SetupError::Property {
-                property: property.clone(),
-                reason: match error {
-                    rdkafka::error::KafkaError::ClientConfig(_, reason, _, _) => reason,
-                    other => other.to_string(),
-                },
-            })?;
-        }
-        Ok(())
+            config.set(&property, value);
+            let reason = match config.create_native_config().err()? {
+                KafkaError::ClientConfig(_, reason, _, _) => reason,
+                other => other.to_string(),
+            };
+            Some(SetupError::Property { property, reason })
+        };
+        self.properties.iter().filter_map(wrong).collect()
     }
 
-    fn check_names(&self) -> Result<(), SetupError> {
+    fn wrong_names(&self) -> Vec<SetupError> {
+        let mut problems = Vec::new();
         let topics = [
             ("events_topic", &self.events_topic),
             ("snapshots_topic", &self.snapshots_topic),
@@ -175,13 +176,13 @@ impl KafkaSettings {
         for (position, (key, topic)) in topics.iter().enumerate() {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             let named = (1..=249).contains(&topic.len()) && topic.chars().all(allowed);
+            let got = (*topic).clone();
             if !named {
                 let expected = "a topic name: 1 to 249 of A-Z a-z 0-9 . _ -";
-                return Err(SetupError::Setting { key, expected, got: (*topic).clone() });
-            }
-            if topics[..position].iter().any(|(_, earlier)| earlier == topic) {
+                problems.push(SetupError::Setting { key, expected, got });
+            } else if topics[..position].iter().any(|(_, earlier)| earlier == topic) {
                 let expected = "a topic of its own";
-                return Err(SetupError::Setting { key, expected, got: (*topic).clone() });
+                problems.push(SetupError::Setting { key, expected, got });
             }
         }
         for (key, text) in [
@@ -191,10 +192,10 @@ impl KafkaSettings {
         ] {
             if text.is_empty() {
                 let got = String::new();
-                return Err(SetupError::Setting { key, expected: "given", got });
+                problems.push(SetupError::Setting { key, expected: "given", got });
             }
         }
-        Ok(())
+        problems
     }
 
     /// For the consumer of the events topic.
@@ -254,7 +255,9 @@ impl KafkaSettings {
 
     /// What every client has: the brokers and the operator's properties.
     pub(in crate::kafka) fn client(&self) -> Result<ClientConfig, SetupError> {
-        self.check()?;
+        if let Some(problem) = self.problems().into_iter().next() {
+            return Err(problem);
+        }
         let mut config = ClientConfig::new();
         self.prefer(&mut config, &["client.id"], "ltvstream");
         for (property, value) in &self.properties {
@@ -325,17 +328,22 @@ mod tests {
             ("transactional.id", "mine"),
             ("partitioner", "random"),
         ] {
-            let error = with(property, value).check().unwrap_err().to_string();
+            let error = with(property, value).problems()[0].to_string();
             assert!(error.contains(&format!("\"{property}\" can't be set")), "{error}");
         }
     }
 
     #[test]
     fn an_unknown_property_and_a_wrong_value_are_reported_by_name_without_the_value() {
-        let error = with("sasl.pasword", "hunter2").check().unwrap_err().to_string();
+        let error = with("sasl.pasword", "hunter2").problems()[0].to_string();
         assert!(error.contains("\"sasl.pasword\"") && !error.contains("hunter2"), "{error}");
-        let error = with("linger.ms", "soon").check().unwrap_err().to_string();
-        assert!(error.contains("\"linger.ms\""), "{error}");
+        let mut settings = with("linger.ms", "soon");
+        settings.properties.insert("fetch.wait.max.ms".to_owned(), "-".to_owned());
+        settings.properties.insert("sasl.username".to_owned(), "me".to_owned());
+        let errors: Vec<String> = settings.problems().iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].contains("\"fetch.wait.max.ms\""), "{errors:?}");
+        assert!(errors[1].contains("\"linger.ms\""), "{errors:?}");
     }
 
     #[test]
@@ -366,7 +374,7 @@ mod tests {
             snapshots_topic: "billing.events".to_owned(),
             ..with("sasl.password", "hunter2")
         };
-        let error = settings.check().unwrap_err().to_string();
+        let error = settings.problems()[0].to_string();
         assert!(error.contains("kafka.snapshots_topic"), "{error}");
         assert!(!format!("{settings:?}").contains("hunter2"));
     }

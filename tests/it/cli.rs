@@ -68,6 +68,39 @@ fn wrong_configuration_ends_with_2_and_says_everything() {
 }
 
 #[test]
+fn properties_that_the_kafka_client_does_not_take_are_wrong_configuration() {
+    let file = "[kafka]\nevent_format = \"json\"\nbootstrap_servers = \"127.0.0.1:1\"\n\
+                [kafka.properties]\nsasl.pasword = \"hunter2\"\nlinger.ms = \"soon\"\n\
+                [[apps]]\nid = \"a\"\n";
+    for args in [
+        &["config", "check", "--config", "c.toml"][..],
+        &["serve", "--config", "c.toml"],
+        &["generate", "--kafka", "--config", "c.toml"],
+    ] {
+        let (code, out, err) = run(args, file);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        let lines: Vec<&str> = err.lines().collect();
+        assert!(lines[0].starts_with("error: kafka.properties: \"linger.ms\": "), "{err}");
+        assert!(lines[1].starts_with("error: kafka.properties: \"sasl.pasword\": "), "{err}");
+        assert_eq!(lines.len(), 2, "{err}");
+        assert!(!err.contains("hunter2"), "{err}");
+    }
+    // Without Kafka nobody needs them.
+    let (code, _, err) = run(&["config", "check", "--embedded", "--config", "c.toml"], file);
+    assert_eq!(code, Some(0), "{err}");
+    // What the library only says when a client is made.
+    let listen = format!("[service]\nlisten = \"127.0.0.1:0\"\n{file}");
+    let absent = listen.replace(
+        "sasl.pasword = \"hunter2\"\nlinger.ms = \"soon\"",
+        "\
+                               security.protocol = \"ssl\"\nssl.ca.location = \"absent.pem\"",
+    );
+    let (code, _, err) = run(&["serve", "--config", "c.toml"], &absent);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("ssl.ca.location"), "{err}");
+}
+
+#[test]
 fn flags_are_checked_like_settings() {
     let (code, _, err) = run(&["serve", "--embedded", "--listen", "0.0.0.0:80"], "");
     assert_eq!(code, Some(2));
