@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::codec::avro_wire::{Cursor, put_count, put_long, put_text};
-use crate::codec::envelope::Framing;
+use crate::codec::envelope::{Framing, open_registry, open_single_object};
 use crate::codec::error::DecodeError;
 use crate::codec::snapshot_key::{Segment, SnapshotKey};
 use crate::domain::cohort::Anchor;
@@ -170,6 +170,16 @@ fn put_version(out: &mut Vec<u8>, version: &SnapshotVersion) {
         put_long(out, *next_offset);
     }
     put_long(out, 0);
+}
+
+/// The snapshot in the value of a record, in either framing in which snapshots are published. The
+/// framings begin differently.
+pub fn decode_message(message: &[u8]) -> Result<SnapshotRecord, DecodeError> {
+    let datum = match message.first() {
+        Some(0) => open_registry(message)?.1,
+        _ => open_single_object(message)?.1,
+    };
+    decode(datum)
 }
 
 /// The snapshot in a datum of [`LTV_SNAPSHOT_V1`], without framing.

@@ -190,7 +190,7 @@ pub struct Position {
     pub log: String,
     /// The next offset to read.
     pub next_offset: i64,
-    /// Raised by a rebuild, so that readers prefer the new figures.
+    /// Raised when figures are computed anew, so that readers prefer the new ones.
     pub log_epoch: u64,
     pub newest_event_at_micros: Option<i64>,
     pub customer_count: u64,

@@ -16,6 +16,7 @@ mod client;
 mod fingerprints;
 mod forward;
 mod intake;
+mod newest;
 mod positions;
 mod settings;
 mod sink;

@@ -17,6 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::assignment::GroupHandle;
 use crate::kafka::client::{Logged, create};
+use crate::kafka::newest::newest_values;
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::kafka::source::patiently;
 use crate::kafka::topics::Topics;
@@ -187,6 +188,13 @@ impl Sink for KafkaSink {
         let producer = self.take_producer()?;
         self.producer = Some(producer);
         committed(&self.reader, &self.events_topic, partitions)
+            .map_err(|error| SinkError::Retry(error.to_string()))
+    }
+
+    fn newest_snapshots(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<(), SinkError> {
+        let producer = self.take_producer()?;
+        self.producer = Some(producer);
+        newest_values(&self.reader, &self.snapshots_topic, visit)
             .map_err(|error| SinkError::Retry(error.to_string()))
     }
 }

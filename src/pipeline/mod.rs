@@ -295,11 +295,36 @@ impl<S: Source> Pipeline<S> {
             shards.push(shard);
             starts.push((partition, from));
         }
+        self.outdo_published(&mut shards)?;
         // All at once: a question must not meet a part of them.
         self.feed.shards().insert_all(shards);
         self.source.start(&starts)?;
         // How far behind they are decides whether we are ready.
         self.observed_at = None;
+        Ok(())
+    }
+
+    /// Readers keep the figures of the greatest epoch. So those of a state that begins anew, or of
+    /// an older copy of a state that was rebuilt since, get a greater one than what is published.
+    fn outdo_published(&mut self, shards: &mut [LiveShard]) -> Result<(), PipelineError> {
+        let published = match self.outbox.epoch() {
+            Ok(None) => return Ok(()),
+            Ok(Some(epoch)) => epoch,
+            Err(SinkError::Retry(reason)) => {
+                error!(%reason, "can't read the epoch of what is published");
+                return Err(PipelineError::PublishedUnknown);
+            }
+            Err(fenced) => return Err(PipelineError::Fenced(fenced)),
+        };
+        let held = self.feed.shards().all();
+        let held = held.iter().map(|shard| shard.read().position.log_epoch);
+        let epoch = shards.iter().map(|shard| shard.position.log_epoch).chain(held).max();
+        let epoch = epoch.unwrap_or_default();
+        if epoch < published || shards.iter().any(LiveShard::is_new) {
+            let epoch = epoch.max(published + 1);
+            info!(epoch, "figures of a state that is not the published one get a greater epoch");
+            shards.iter_mut().for_each(|shard| shard.raise_epoch(epoch));
+        }
         Ok(())
     }
 

@@ -9,6 +9,9 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
+use crate::codec::snapshot::decode_message;
 use crate::stream::{NextOffset, Partition, Publication, Sink, SinkError};
 
 /// `o_pub` of each partition, as the log knows it.
@@ -24,11 +27,13 @@ pub struct Sent {
 enum Order {
     Publish(Publication),
     ReadPublished(Vec<Partition>),
+    ReadEpoch,
 }
 
 enum Answer {
     Sent(Sent),
     Published(Result<PublishedOffsets, SinkError>),
+    Epoch(Result<Option<u64>, SinkError>),
 }
 
 /// A sink on a thread of its own.
@@ -56,6 +61,7 @@ impl Outbox {
                     Order::ReadPublished(partitions) => {
                         Answer::Published(sink.published(&partitions))
                     }
+                    Order::ReadEpoch => Answer::Epoch(newest_epoch(&mut sink)),
                 };
                 if answer.send(answered).is_err() {
                     break;
@@ -101,7 +107,18 @@ impl Outbox {
         self.order(Order::ReadPublished(partitions.to_vec()));
         match self.answers.recv() {
             Ok(Answer::Published(published)) => published,
-            Ok(Answer::Sent(_)) => Err(SinkError::Retry("a publication was on its way".to_owned())),
+            Ok(_) => Err(was_busy()),
+            Err(_) => self.fail(),
+        }
+    }
+
+    /// Asks the log for the greatest epoch that is published; no publication may be on its way.
+    pub fn epoch(&mut self) -> Result<Option<u64>, SinkError> {
+        debug_assert!(!self.is_busy, "what is published is not known meanwhile");
+        self.order(Order::ReadEpoch);
+        match self.answers.recv() {
+            Ok(Answer::Epoch(epoch)) => epoch,
+            Ok(_) => Err(was_busy()),
             Err(_) => self.fail(),
         }
     }
@@ -116,7 +133,7 @@ impl Outbox {
     fn sent(&mut self, answer: Result<Answer, TryRecvError>) -> Option<Sent> {
         let sent = match answer {
             Ok(Answer::Sent(sent)) => Some(sent),
-            Ok(Answer::Published(_)) => None,
+            Ok(Answer::Published(_) | Answer::Epoch(_)) => None,
             Err(TryRecvError::Empty) => return None,
             Err(TryRecvError::Disconnected) => self.fail(),
         };
@@ -131,6 +148,20 @@ impl Outbox {
             _ => unreachable!("the sink's thread lives as long as its outbox"),
         }
     }
+}
+
+fn was_busy() -> SinkError {
+    SinkError::Retry("a publication was on its way".to_owned())
+}
+
+/// The greatest epoch that is published. Epochs never fall, so the newest snapshots have it.
+fn newest_epoch(sink: &mut impl Sink) -> Result<Option<u64>, SinkError> {
+    let mut newest = None;
+    sink.newest_snapshots(&mut |value| match decode_message(value) {
+        Ok(snapshot) => newest = newest.max(u64::try_from(snapshot.version.log_epoch).ok()),
+        Err(error) => warn!(%error, "a record of the snapshots topic is no snapshot"),
+    })?;
+    Ok(newest)
 }
 
 impl Drop for Outbox {
@@ -161,6 +192,11 @@ mod tests {
         fn published(&mut self, partitions: &[Partition]) -> Result<PublishedOffsets, SinkError> {
             Ok(partitions.iter().map(|partition| (*partition, Some(NextOffset(7)))).collect())
         }
+
+        fn newest_snapshots(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<(), SinkError> {
+            visit(b"no snapshot");
+            Ok(())
+        }
     }
 
     fn publication(snapshots: usize) -> Publication {
@@ -179,6 +215,7 @@ mod tests {
         assert!(outbox.wait().is_some_and(|sent| sent.outcome.is_ok()));
         assert!(!outbox.is_busy());
         assert_eq!(outbox.published(&[3]).unwrap(), [(3, Some(NextOffset(7)))]);
+        assert_eq!(outbox.epoch().unwrap(), None);
     }
 
     #[test]

@@ -76,6 +76,9 @@ impl LiveShard {
         Ok(Self {
             partition,
             shard,
+            // A state that begins is written down at once, with its rules, even while no record
+            // comes: it is not new when it is opened again.
+            is_dirty: position.commit_count == 0,
             position,
             kept_ltv: Default::default(),
             kept_revenue: Default::default(),
@@ -86,7 +89,6 @@ impl LiveShard {
             quarantine: Vec::new(),
             last_anchor: None,
             unstored_rules: Some(encode_rules(&stored_rules)),
-            is_dirty: false,
         })
     }
 }

@@ -233,6 +233,17 @@ impl LiveShard {
         self.is_dirty = true;
     }
 
+    /// Whether nothing was ever committed: the log is read from its beginning.
+    pub fn is_new(&self) -> bool {
+        self.position.commit_count == 0
+    }
+
+    /// Lets readers prefer these figures to those of smaller epochs.
+    pub fn raise_epoch(&mut self, epoch: u64) {
+        self.position.log_epoch = epoch;
+        self.is_dirty = true;
+    }
+
     /// Whether anything was applied since the last commit.
     pub fn is_dirty(&self) -> bool {
         self.is_dirty

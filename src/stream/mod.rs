@@ -175,6 +175,9 @@ pub trait Sink: Send {
         &mut self,
         partitions: &[Partition],
     ) -> Result<Vec<(Partition, Option<NextOffset>)>, SinkError>;
+
+    /// Shows the values of snapshots that are out, the newest of all among them, if there are any.
+    fn newest_snapshots(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<(), SinkError>;
 }
 
 /// What became of one record handed in by [`Ingest::submit`].

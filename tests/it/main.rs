@@ -36,6 +36,7 @@ mod lifecycles;
 mod oracle;
 mod reference;
 mod secured_kafka;
+mod snapshots;
 mod start;
 mod store_contract;
 mod store_on_disk;

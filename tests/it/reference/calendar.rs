@@ -110,6 +110,18 @@ impl Width {
         }
     }
 
+    /// First day of the bucket so many buckets after the one that holds the day.
+    pub fn later(self, day: NaiveDate, buckets: u32) -> NaiveDate {
+        let start = self.start(day);
+        match self {
+            Self::Day => start + Days::new(u64::from(buckets)),
+            Self::Week => start + Days::new(u64::from(buckets) * 7),
+            Self::Month => start + Months::new(buckets),
+            Self::Quarter => start + Months::new(buckets * 3),
+            Self::Year => start + Months::new(buckets * 12),
+        }
+    }
+
     /// How many buckets `to` lies after `from`; negative before it.
     pub fn between(self, from: NaiveDate, to: NaiveDate) -> i64 {
         let (from, to) = (self.start(from), self.start(to));

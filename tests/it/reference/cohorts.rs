@@ -1,11 +1,12 @@
 //! Lifetime value tables straight from the ledgers, without facts in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 
 use super::calendar::{Width, day, elapsed_days};
+use super::dims;
 use super::ledger::Ledger;
 
 /// What places a customer in a cohort.
@@ -70,6 +71,19 @@ pub struct Cohort {
 }
 
 impl Cohort {
+    fn add(&mut self, age: i64, totals: &Totals) {
+        let row = self.curve.entry(age).or_default();
+        *row = row.plus(totals);
+    }
+
+    fn accumulate(&mut self) {
+        let mut total = Totals::default();
+        for at_age in self.curve.values_mut() {
+            total = total.plus(at_age);
+            *at_age = total;
+        }
+    }
+
     /// Everything up to and including this age.
     pub fn through(&self, age: i64) -> Totals {
         self.curve.range(..=age).next_back().map_or(Totals::default(), |(_, totals)| *totals)
@@ -83,40 +97,64 @@ pub fn of<'a>(
 ) -> BTreeMap<NaiveDate, Cohort> {
     let mut cohorts: BTreeMap<NaiveDate, Cohort> = BTreeMap::new();
     for ledger in ledgers {
-        let anchor = match question.anchor {
-            Anchor::Install => ledger.placing().map(|at| ledger.events[at].occurred_at),
-            Anchor::FirstPurchase => ledger.first_payment(),
-        };
-        let Some(anchor) = anchor else { continue };
-        let start = question.width.start(day(anchor, question.zone));
+        let Some((anchor, start)) = question.place(&ledger) else { continue };
         let cohort = cohorts.entry(start).or_default();
         cohort.customers += 1;
         cohort.payers += i64::from(ledger.first_payment().is_some());
-        book(&ledger, question, anchor, &mut cohort.curve);
-    }
-    for cohort in cohorts.values_mut() {
-        let mut total = Totals::default();
-        for at_age in cohort.curve.values_mut() {
-            total = total.plus(at_age);
-            *at_age = total;
+        for (_, age, totals) in booked(&ledger, question, anchor) {
+            cohort.add(age, &totals);
         }
     }
+    cohorts.values_mut().for_each(Cohort::accumulate);
     cohorts
 }
 
-/// Adds a customer's payments and refunds at the ages they belong to.
-fn book(
+/// The value of a dimension; `None` where it is unknown.
+pub type SegmentValue = Option<String>;
+
+/// The table split by the values of a dimension: money by what it was paid for, payers once in
+/// each value they paid for. By first purchase they are the customers; by install a customer has
+/// the value that the placing event has.
+pub fn segments_of<'a>(
+    ledgers: impl Iterator<Item = Ledger<'a>>,
+    question: &CohortQuestion<'_>,
+    dimension: &str,
+) -> BTreeMap<(NaiveDate, SegmentValue), Cohort> {
+    let place = dims::NAMES.iter().position(|name| *name == dimension).expect("a dimension");
+    let mut cohorts: BTreeMap<(NaiveDate, SegmentValue), Cohort> = BTreeMap::new();
+    for ledger in ledgers {
+        let Some((anchor, start)) = question.place(&ledger) else { continue };
+        let value = |at: usize| ledger.dims[at].fixed.get(&place).cloned();
+        if question.anchor == Anchor::Install
+            && let Some(placing) = ledger.placing()
+        {
+            cohorts.entry((start, value(placing))).or_default().customers += 1;
+        }
+        for value in ledger.payments().map(value).collect::<BTreeSet<_>>() {
+            let cohort = cohorts.entry((start, value)).or_default();
+            cohort.payers += 1;
+            cohort.customers += i64::from(question.anchor == Anchor::FirstPurchase);
+        }
+        for (at, age, totals) in booked(&ledger, question, anchor) {
+            cohorts.entry((start, value(at))).or_default().add(age, &totals);
+        }
+    }
+    cohorts.values_mut().for_each(Cohort::accumulate);
+    cohorts
+}
+
+/// A customer's payments and refunds, each with the age it belongs to.
+fn booked(
     ledger: &Ledger<'_>,
     question: &CohortQuestion<'_>,
     anchor: i64,
-    curve: &mut BTreeMap<i64, Totals>,
-) {
+) -> Vec<(usize, i64, Totals)> {
+    let mut booked = Vec::new();
     for at in ledger.payments() {
         let [gross, proceeds, net] = ledger.app.converted(ledger.events[at]);
         let age = question.age_of(anchor, ledger.events[at].occurred_at);
         let one = Totals { payments: 1, gross, proceeds, net, ..Totals::default() };
-        let row = curve.entry(age).or_default();
-        *row = row.plus(&one);
+        booked.push((at, age, one));
     }
     for at in ledger.of_kind("refund").filter(|at| !ledger.is_unplaced(*at)) {
         let [refunded_gross, refunded_proceeds, refunded_net] =
@@ -133,12 +171,21 @@ fn book(
             refunded_net,
             ..Totals::default()
         };
-        let row = curve.entry(age).or_default();
-        *row = row.plus(&one);
+        booked.push((at, age, one));
     }
+    booked
 }
 
 impl CohortQuestion<'_> {
+    /// The instant that places a customer, and the first day of the cohort.
+    fn place(&self, ledger: &Ledger<'_>) -> Option<(i64, NaiveDate)> {
+        let anchor = match self.anchor {
+            Anchor::Install => ledger.placing().map(|at| ledger.events[at].occurred_at),
+            Anchor::FirstPurchase => ledger.first_payment(),
+        }?;
+        Some((anchor, self.width.start(day(anchor, self.zone))))
+    }
+
     fn age_of(&self, anchor: i64, at: i64) -> i64 {
         let (from, to) = (day(anchor, self.zone), day(at, self.zone));
         match self.age {

@@ -35,7 +35,7 @@ use chrono_tz::Tz;
 pub use adapty::{AdaptyQuestion, CohortRow, Figures, LtvRow};
 pub use calendar::Width;
 pub use chartmogul::MrrQuestion;
-pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, Totals};
+pub use cohorts::{Age, Anchor, Cohort, CohortQuestion, Refunds, SegmentValue, Totals};
 pub use commerce::Figures as CommerceFigures;
 pub use first_purchases::Buyers;
 
@@ -217,6 +217,18 @@ impl Reference {
         let of_app = self.customers.iter().filter(|((app_id, _), _)| app_id == question.app);
         let ledgers = of_app.map(|(_, customer)| Ledger::new(app, &customer.events));
         cohorts::of(ledgers, question)
+    }
+
+    /// The same split by the values of a dimension.
+    pub fn segments(
+        &self,
+        question: &CohortQuestion<'_>,
+        dimension: &str,
+    ) -> BTreeMap<(NaiveDate, SegmentValue), Cohort> {
+        let app = &self.apps[question.app];
+        let of_app = self.customers.iter().filter(|((app_id, _), _)| app_id == question.app);
+        let ledgers = of_app.map(|(_, customer)| Ledger::new(app, &customer.events));
+        cohorts::segments_of(ledgers, question, dimension)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod kafka;
 pub mod process;
 pub mod raw_produce;
 pub mod registry;
+pub mod snapshots;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
