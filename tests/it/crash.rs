@@ -3,33 +3,31 @@
 //! `CRASH_SEED` chooses the moments. The events are a generated business with late, repeated and
 //! corrupt records mixed in; what must come out is computed by the slow reference.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use ltvstream::codec::json_event::to_json;
-use ltvstream::codec::snapshot::{SnapshotRecord, decode};
-use ltvstream::domain::cohort::Anchor;
+use ltvstream::codec::snapshot::SnapshotRecord;
 use ltvstream::domain::time::Width;
 use ltvstream::generator::{Generator, GeneratorSettings, Share};
 use rand::Rng as _;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::reference::{self, Age, AppSettings, CohortQuestion, Reference, Refunds};
+use crate::reference::{AppSettings, Reference};
 use crate::support::facts::stored;
 use crate::support::kafka::{Writer, create_topic, ends, read_all};
 use crate::support::process::Served;
+use crate::support::snapshots::{Plan, newest};
 use crate::support::unique;
 
 const KILLS: u32 = 50;
 const PARTITIONS: i32 = 2;
+const SNAPSHOTS_PARTITIONS: i32 = 2;
 /// 2026-06-01: after everything the generator makes.
 const RECORD_TIMESTAMP_MS: i64 = 1_780_272_000_000;
 /// Answers as soon as a shard is open, and says how far it is.
 const QUESTION: &str = "/v1/apps/default/revenue";
-/// Single-object encoding: two bytes of magic and eight of fingerprint.
-const FRAME_BYTES: usize = 10;
 
 /// What a record is: an event in JSON, or bytes that are none.
 enum Sent {
@@ -83,6 +81,7 @@ group_id = "{group}"
 events_topic = "{events}"
 snapshots_topic = "{snapshots}"
 dead_letters_topic = "{dead_letters}"
+snapshots_partitions = {SNAPSHOTS_PARTITIONS}
 event_format = "json"
 [kafka.properties]
 "group.instance.id" = "crash"
@@ -94,6 +93,8 @@ interval_ms = 100
 [[apps]]
 id = "default"
 reporting_currency = "USD"
+snapshot_widths = ["day", "week", "month", "quarter", "year"]
+snapshot_segments = ["country"]
 "#,
         data = dir.join("data").display(),
         brokers = crate::support::kafka::brokers(),
@@ -186,49 +187,13 @@ fn check_facts(config: &str, reference: &Reference) {
 }
 
 fn check_snapshots(topics: &Topics, reference: &Reference) {
-    let mut newest: BTreeMap<Vec<u8>, SnapshotRecord> = BTreeMap::new();
-    for record in read_all(&topics.snapshots, 1) {
-        let snapshot = decode(&record.value.unwrap()[FRAME_BYTES..]).unwrap();
-        newest.insert(record.key.unwrap(), snapshot);
-    }
-    let mut compared = 0;
-    for (anchor, name) in [
-        (Anchor::FirstPurchase, reference::Anchor::FirstPurchase),
-        (Anchor::Install, reference::Anchor::Install),
-    ] {
-        for (width, expected) in
-            [(Width::Day, reference::Width::Day), (Width::Month, reference::Width::Month)]
-        {
-            let question = CohortQuestion {
-                app: "default",
-                anchor: name,
-                width: expected,
-                age: Age::Days,
-                refunds: Refunds::AtRefund,
-                zone: chrono_tz::UTC,
-            };
-            let cohorts = reference.cohorts(&question);
-            let published: Vec<&SnapshotRecord> = newest
-                .values()
-                .filter(|snapshot| (snapshot.anchor, snapshot.width) == (anchor, width))
-                .collect();
-            assert_eq!(published.len(), cohorts.len(), "{anchor:?} {width:?}");
-            for snapshot in published {
-                let cohort = &cohorts[&snapshot.cohort_start.date()];
-                assert_eq!(snapshot.customers, cohort.customers, "{snapshot:?}");
-                assert_eq!(snapshot.payers, cohort.payers, "{snapshot:?}");
-                for age in &snapshot.ages_days {
-                    let totals = cohort.through(i64::from(age.age));
-                    let paid = (age.payments, age.paid.gross, age.paid.proceeds, age.paid.net);
-                    let expected = (totals.payments, totals.gross, totals.proceeds, totals.net);
-                    assert_eq!(paid, expected, "{snapshot:?} age {}", age.age);
-                    assert_eq!(age.refunded.gross, totals.refunded_gross, "{snapshot:?}");
-                    compared += 1;
-                }
-            }
-        }
-    }
-    assert!(compared > 1_000, "only {compared} ages were compared");
+    let newest = newest(&topics.snapshots, SNAPSHOTS_PARTITIONS);
+    let plan = Plan { app: "default", widths: &Width::ALL, segments: &["country"] };
+    let compared = plan.compare(&newest, reference);
+    assert!(compared > 10_000, "only {compared} ages were compared");
+    let some = |what: &dyn Fn(&SnapshotRecord) -> bool| newest.values().any(what);
+    assert!(some(&|snapshot| snapshot.refunds > 0), "no refund was compared");
+    assert!(some(&|snapshot| snapshot.segment.is_some()), "no segment was compared");
 }
 
 fn check_dead_letters(topics: &Topics, mut corrupt: Vec<Vec<u8>>) {
