@@ -127,7 +127,8 @@ impl FromStr for EventKind {
     }
 }
 
-/// Real business, or a test of the store's sandbox that no figure may contain.
+/// Real business, or a test of the store's sandbox, which no figure contains and no event of real
+/// business feels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Environment {
     #[default]
@@ -279,7 +280,7 @@ impl<'a> RawEvent<'a> {
         }
         let charge = self.check_charge(kind)?;
         let period = self.check_period(kind)?;
-        let environment = check_environment(self.environment.take())?;
+        let environment = check_environment(kind, self.environment.take())?;
         let cancellation_reason =
             optional("cancellation_reason", self.cancellation_reason.take(), TEXT_BYTES_MAX)?;
         let device_id = optional("device_id", self.device_id.take(), TEXT_BYTES_MAX)?;
@@ -512,9 +513,15 @@ fn check_kind(value: Option<Cow<'_, str>>) -> Checked<EventKind> {
     })
 }
 
-fn check_environment(value: Option<Cow<'_, str>>) -> Checked<Environment> {
+fn check_environment(kind: EventKind, value: Option<Cow<'_, str>>) -> Checked<Environment> {
     match value.as_deref() {
         None | Some("" | "production") => Ok(Environment::Production),
+        // It erases the customer whole, and the sandbox may not reach production.
+        Some("sandbox") if kind == EventKind::Forget => Err(FieldError::invalid(
+            "environment",
+            "\"production\" for forget, which erases sandbox events as well",
+            "sandbox",
+        )),
         Some("sandbox") => Ok(Environment::Sandbox),
         Some(other) => {
             Err(FieldError::invalid("environment", "\"production\" or \"sandbox\"", other))
@@ -603,6 +610,15 @@ mod tests {
         }
     }
 
+    fn of_sandbox(kind: &'static str) -> RawEvent<'static> {
+        RawEvent {
+            kind: Some(kind.into()),
+            gross_micros: None,
+            environment: Some("sandbox".into()),
+            ..purchase()
+        }
+    }
+
     fn refusal(change: impl FnOnce(&mut RawEvent<'static>)) -> String {
         let mut raw = purchase();
         change(&mut raw);
@@ -622,7 +638,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_field() {
         type Change = fn(&mut RawEvent<'static>);
-        let table: [(Change, &str); 19] = [
+        let table: [(Change, &str); 21] = [
             (|_| (), "accepted"),
             (|e| e.event_id = None, "missing_event_id"),
             (|e| e.event_id = Some("x".repeat(201).into()), "invalid_event_id"),
@@ -642,6 +658,8 @@ mod tests {
             (|e| e.reporting_rate = Some("0".into()), "invalid_reporting_rate"),
             (|e| e.kind = Some("void".into()), "invalid_gross_micros"),
             (|e| e.kind = Some("renewal".into()), "missing_period"),
+            (|e| e.environment = Some("sandbox".into()), "accepted"),
+            (|e| *e = of_sandbox("forget"), "invalid_environment"),
         ];
         for (change, expected) in table {
             assert_eq!(refusal(change), expected);

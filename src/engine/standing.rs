@@ -2,14 +2,14 @@
 //!
 //! | event | standing |
 //! |---|---|
-//! | named by a `void` | voided, as if it had never been |
-//! | of the sandbox | apart |
+//! | named by a `void` of its environment | voided, as if it had never been |
+//! | of the sandbox | apart: no event of production sees it, and it sees none |
 //! | second payment with a transaction id | suspended `duplicate_transaction` |
 //! | refund of a payment that is not there | suspended `payment_missing` |
 //! | … in another currency than the payment | suspended `refund_currency_mismatch` |
 //! | … that with the earlier ones exceeds it | suspended `refund_exceeds_payment` |
 //! | status of a chain that is not there, or of none while there are several | suspended `chain_unknown` |
-//! | `void` of an event that is not there, or of a `void` | suspended `void_target_missing` |
+//! | `void` of an event that production does not have, or of a `void` | suspended `void_target_missing` |
 //! | anything else | effective |
 
 use std::collections::BTreeMap;
@@ -117,6 +117,7 @@ fn apply_voids(events: &[LedgerEvent<'_>], standings: &mut [Standing]) {
         }
         let target = events.iter().position(|event| {
             Some(&event.event_id) == events[place].refers_to.as_ref()
+                && event.is_sandbox == events[place].is_sandbox
                 && !matches!(event.kind, EventKind::Void | EventKind::Forget)
         });
         standings[place] = match target {
@@ -124,6 +125,7 @@ fn apply_voids(events: &[LedgerEvent<'_>], standings: &mut [Standing]) {
                 standings[target] = Standing::Voided;
                 Standing::Voiding
             }
+            None if events[place].is_sandbox => Standing::Apart,
             None => Standing::Suspended(Suspension::VoidTargetMissing),
         };
     }

@@ -34,13 +34,14 @@ impl Scribe {
     /// An event of the customer with its next ordinal and no more than every event has.
     pub(super) fn draft(&self, customer: &mut Customer, kind: EventKind, at: i64) -> Draft {
         customer.events += 1;
+        let is_sandbox = customer.sandbox && kind != EventKind::Forget;
         RawEvent {
             event_id: Some(self.event_id(customer, customer.events)),
             app_id: Some(Cow::Owned(self.app_id.clone())),
             customer_id: Some(Cow::Owned(format!("c{}-{:07}", self.seed, customer.number))),
             kind: Some(Cow::Borrowed(kind.name())),
             occurred_at: Some(Timestamp(at)),
-            environment: customer.sandbox.then_some(Cow::Borrowed("sandbox")),
+            environment: is_sandbox.then_some(Cow::Borrowed("sandbox")),
             ..RawEvent::default()
         }
     }

@@ -141,10 +141,12 @@ impl<'a> Ledger<'a> {
             let refers_to = self.events[void].refers_to.as_ref();
             let target = (0..self.events.len()).find(|at| {
                 let event = self.events[*at];
-                Some(&event.event_id) == refers_to && event.kind != "void" && event.kind != "forget"
+                let is_near = event.sandbox == self.events[void].sandbox;
+                Some(&event.event_id) == refers_to && is_near && event.kind != "void"
             });
             self.standings[void] = match target {
                 Some(_) => Standing::Void,
+                None if self.events[void].sandbox => Standing::Sandbox,
                 None => Standing::Suspended("void_target_missing"),
             };
             if let Some(target) = target {

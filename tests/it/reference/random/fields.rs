@@ -126,7 +126,8 @@ pub fn event(theme: &Theme, forgets: bool, rng: &mut ChaCha8Rng) -> Map<String, 
         _ => theme.instant(rng),
     };
     put("occurred_at", json!(at));
-    if rng.random_ratio(1, 16) {
+    // A `forget` of the sandbox is not a valid event.
+    if rng.random_ratio(1, 16) && kind != "forget" {
         put("environment", json!("sandbox"));
     }
     if kind == "void" {

@@ -10,8 +10,10 @@ fn a_void_removes_its_target_whatever_comes_first() {
         "a ann purchase 2024-01-02T00:00Z paid=1USD
          v ann void 2024-01-03T00:00Z refers_to=a
          w ann void 2024-01-03T00:00Z refers_to=a",
-        "v ann void 2024-01-01T00:00Z refers_to=a environment=sandbox
+        "v ann void 2024-01-01T00:00Z refers_to=a
          a ann purchase 2024-01-02T00:00Z paid=1USD",
+        "v ann void 2024-01-01T00:00Z refers_to=a environment=sandbox
+         a ann purchase 2024-01-02T00:00Z paid=1USD environment=sandbox",
     ] {
         assert!(accepted(app(&["UTC"], false), lines).facts().is_empty());
         check_suspended(lines, &[]);
@@ -33,6 +35,21 @@ fn sandbox_events_touch_nothing() {
                  d ann refund 2024-01-03T00:00Z paid=1USD transaction=z environment=sandbox";
     assert!(accepted(app(&["UTC"], false), lines).facts().is_empty());
     check_suspended(lines, &["b: chain_unknown", "c: payment_missing"]);
+}
+
+#[test]
+fn a_void_stays_in_its_environment() {
+    let lines = "a ann purchase 2024-01-02T00:00Z paid=1USD
+                 v ann void 2024-01-03T00:00Z refers_to=a environment=sandbox
+                 b ann purchase 2024-01-02T00:00Z paid=1USD environment=sandbox
+                 w ann void 2024-01-03T00:00Z refers_to=b";
+    check(
+        lines,
+        "Payment",
+        &["2024-01-02|2024-01-02|2024-01-02|-|1|0,0,0,0|duration=Uncategorized: \
+           +1 1000000 1000000 1000000"],
+    );
+    check_suspended(lines, &["w: void_target_missing"]);
 }
 
 #[test]
