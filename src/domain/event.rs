@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use super::country;
 use super::dimensions::{Dimension, Dimensions};
 use super::money::{Amounts, Currency, GROSS_MICROS_MAX, Rate};
 use super::period::{Period, UNCATEGORIZED};
@@ -314,14 +315,15 @@ impl<'a> RawEvent<'a> {
                 ("net_micros", self.net_micros),
             ];
             // Stores send a zero price with trials and installs; that says nothing and costs nothing.
-            return match stray.into_iter().find(|(_, value)| value.is_some_and(|v| v != 0)) {
-                Some((field, value)) => Err(FieldError::invalid(
-                    field,
-                    "absent or 0 for kinds other than purchase, renewal and refund",
-                    value.unwrap_or_default(),
-                )),
-                None => Ok(None),
-            };
+            if let Some((field, Some(value))) =
+                stray.into_iter().find(|(_, value)| value.is_some_and(|v| v != 0))
+            {
+                let expected = "absent or 0 for kinds other than purchase, renewal and refund";
+                return Err(FieldError::invalid(field, expected, value));
+            }
+            self.check_currency()?;
+            self.check_reporting_rate()?;
+            return Ok(None);
         }
         let required_for = "for purchase, renewal and refund";
         let gross =
@@ -342,25 +344,30 @@ impl<'a> RawEvent<'a> {
                 net,
             ));
         }
-        let code = self
-            .currency
-            .take()
+        let currency = self
+            .check_currency()?
             .ok_or_else(|| FieldError::missing("currency", "with gross_micros"))?;
-        let currency = code.parse().map_err(|_| {
-            FieldError::invalid("currency", "an ISO 4217 code in upper case", &code)
-        })?;
-        let reporting_rate = match self.reporting_rate.take() {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| {
-                let expected = "a decimal above 0 with at most 18 digits";
-                FieldError::invalid("reporting_rate", expected, &text)
-            })?),
-        };
+        let reporting_rate = self.check_reporting_rate()?;
         Ok(Some(Charge { amounts: Amounts { gross, proceeds, net }, currency, reporting_rate }))
     }
 
+    fn check_currency(&mut self) -> Checked<Option<Currency>> {
+        let Some(code) = given(self.currency.take()) else { return Ok(None) };
+        let expected = "an ISO 4217 code in upper case";
+        let parsed = code.parse().map_err(|_| FieldError::invalid("currency", expected, &code));
+        parsed.map(Some)
+    }
+
+    fn check_reporting_rate(&mut self) -> Checked<Option<Rate>> {
+        let Some(text) = given(self.reporting_rate.take()) else { return Ok(None) };
+        let expected = "a decimal above 0 with at most 18 digits";
+        let parsed =
+            text.parse().map_err(|_| FieldError::invalid("reporting_rate", expected, &text));
+        parsed.map(Some)
+    }
+
     fn check_period(&mut self, kind: EventKind) -> Checked<Option<Period>> {
-        match self.period.take() {
+        match given(self.period.take()) {
             Some(text) => text.parse().map(Some).map_err(|_| {
                 let expected = "an ISO 8601 duration of whole days, weeks, months or years";
                 FieldError::invalid("period", expected, &text)
@@ -452,12 +459,16 @@ fn required<'a>(
 }
 
 /// Absent and empty are the same: stores send empty strings for what they do not know.
+fn given(value: OptionalText<'_>) -> OptionalText<'_> {
+    value.filter(|value| !value.is_empty())
+}
+
 fn optional<'a>(
     field: &'static str,
     value: Option<Cow<'a, str>>,
     bytes_max: usize,
 ) -> Checked<Option<Cow<'a, str>>> {
-    let value = value.filter(|value| !value.is_empty());
+    let value = given(value);
     if let Some(value) = &value {
         check_text(field, value, bytes_max)?;
     }
@@ -536,13 +547,12 @@ fn check_instant(field: &'static str, at: Timestamp) -> Checked<()> {
     Err(FieldError::invalid(field, "an instant from 1970-01-01 to 9999-12-31", at.to_rfc3339()))
 }
 
-/// Two letters, in upper case; `UK` is read as `GB`.
+/// A code in upper case; `UK` is read as `GB`.
 fn check_country(value: &mut Cow<'_, str>) -> Checked<()> {
-    if value.len() != 2 || !value.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-        return Err(FieldError::invalid("country", "an ISO 3166-1 alpha-2 code", value));
-    }
     if value.eq_ignore_ascii_case("UK") {
         *value = Cow::Borrowed("GB");
+    } else if !country::is_code(value) {
+        return Err(FieldError::invalid("country", "an ISO 3166-1 alpha-2 code", value));
     } else if value.bytes().any(|byte| byte.is_ascii_lowercase()) {
         *value = Cow::Owned(value.to_ascii_uppercase());
     }
@@ -577,108 +587,4 @@ fn check_attributes(attributes: &mut Attributes<'_>) -> Checked<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_control_character_is_found_wherever_it_stands() {
-        assert!(EventKind::ALL.into_iter().all(|kind| kind.name().parse() == Ok(kind)));
-        let plain = "é ~\u{80}ÿ€𝄞 0123456789";
-        for start in 0..12 {
-            let text = format!("{}{plain}", "x".repeat(start));
-            assert!(is_plain(&text));
-            for (at, _) in text.char_indices() {
-                for control in (0..0x20u8).chain([0x7f]) {
-                    let mut text = text.clone();
-                    text.insert(at, char::from(control));
-                    assert!(!is_plain(&text), "{control} at {at}");
-                }
-            }
-        }
-    }
-
-    fn purchase() -> RawEvent<'static> {
-        RawEvent {
-            event_id: Some("e1".into()),
-            app_id: Some("acme".into()),
-            customer_id: Some("c1".into()),
-            kind: Some("purchase".into()),
-            occurred_at: Some(Timestamp(1)),
-            gross_micros: Some(10),
-            currency: Some("USD".into()),
-            ..RawEvent::default()
-        }
-    }
-
-    fn of_sandbox(kind: &'static str) -> RawEvent<'static> {
-        RawEvent {
-            kind: Some(kind.into()),
-            gross_micros: None,
-            environment: Some("sandbox".into()),
-            ..purchase()
-        }
-    }
-
-    fn refusal(change: impl FnOnce(&mut RawEvent<'static>)) -> String {
-        let mut raw = purchase();
-        change(&mut raw);
-        raw.check().map_or_else(|error| error.code(), |_| "accepted".to_owned())
-    }
-
-    #[test]
-    fn a_purchase_gets_the_defaults_of_the_interface() {
-        let event = purchase().check().unwrap();
-        assert_eq!(event.transaction_id.as_deref(), Some("e1"));
-        assert_eq!(event.original_transaction_id.as_deref(), Some("e1"));
-        let amounts = event.charge.unwrap().amounts;
-        assert_eq!((amounts.proceeds, amounts.net), (10, 10));
-        assert_eq!(event.dimensions.get(Dimension::Duration), Some(UNCATEGORIZED));
-    }
-
-    #[test]
-    fn a_refusal_names_the_field() {
-        type Change = fn(&mut RawEvent<'static>);
-        let table: [(Change, &str); 21] = [
-            (|_| (), "accepted"),
-            (|e| e.event_id = None, "missing_event_id"),
-            (|e| e.event_id = Some("x".repeat(201).into()), "invalid_event_id"),
-            (|e| e.app_id = Some("a b".into()), "invalid_app_id"),
-            (|e| e.customer_id = Some("".into()), "invalid_customer_id"),
-            (|e| e.customer_id = Some("a\0b".into()), "invalid_customer_id"),
-            (|e| e.kind = Some("gift".into()), "invalid_kind"),
-            (|e| e.occurred_at = None, "missing_occurred_at"),
-            (|e| e.occurred_at = Some(Timestamp(-1)), "invalid_occurred_at"),
-            (|e| e.gross_micros = None, "missing_gross_micros"),
-            (|e| e.gross_micros = Some(-1), "invalid_gross_micros"),
-            (|e| e.gross_micros = Some(GROSS_MICROS_MAX + 1), "invalid_gross_micros"),
-            (|e| e.proceeds_micros = Some(11), "invalid_proceeds_micros"),
-            (|e| e.net_micros = Some(11), "invalid_net_micros"),
-            (|e| e.currency = None, "missing_currency"),
-            (|e| e.currency = Some("usd".into()), "invalid_currency"),
-            (|e| e.reporting_rate = Some("0".into()), "invalid_reporting_rate"),
-            (|e| e.kind = Some("void".into()), "invalid_gross_micros"),
-            (|e| e.kind = Some("renewal".into()), "missing_period"),
-            (|e| e.environment = Some("sandbox".into()), "accepted"),
-            (|e| *e = of_sandbox("forget"), "invalid_environment"),
-        ];
-        for (change, expected) in table {
-            assert_eq!(refusal(change), expected);
-        }
-    }
-
-    #[test]
-    fn countries_are_upper_case_and_uk_is_gb() {
-        for (given, kept) in [("us", "US"), ("UK", "GB"), ("uk", "GB"), ("DE", "DE")] {
-            let mut raw = purchase();
-            raw.dimensions.set(Dimension::Country, Some(given.into()));
-            let event = raw.check().unwrap();
-            assert_eq!(event.dimensions.get(Dimension::Country), Some(kept));
-        }
-    }
-
-    #[test]
-    fn a_long_value_is_cut_in_the_message_at_a_character() {
-        let error = FieldError::invalid("kind", "short", "ü".repeat(100));
-        assert!(error.message.len() < 150 && error.message.contains('…'));
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! no randomness. All other modules build on this one; it builds on none of them.
 
 pub mod cohort;
+pub mod country;
 pub mod dimensions;
 pub mod event;
 pub mod money;

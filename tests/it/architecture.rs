@@ -47,7 +47,7 @@ const PURE: [&str; 5] = ["domain", "engine", "metrics_api", "codec", "generator"
 
 /// Files longer than this are looked at again; those listed may shrink, not grow.
 const FILE_LINES_MAX: usize = 500;
-const LONG_FILES: [(&str, usize); 2] = [("domain/event.rs", 680), ("engine/shard.rs", 670)];
+const LONG_FILES: [(&str, usize); 2] = [("domain/event.rs", 598), ("engine/shard.rs", 670)];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
