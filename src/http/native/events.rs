@@ -89,6 +89,9 @@ type Numbered<'a> = (usize, &'a [u8]);
 
 /// Hands in events.
 ///
+/// What an event is says the README; its texts are at most 200 bytes (`app_id`: 100), without
+/// control characters of ASCII.
+///
 /// The body is one event, an array of events, or NDJSON with one event a line (blank lines are
 /// skipped), optionally encoded with gzip or zstd, and as a whole at most
 /// `service.max_body_bytes` long when decoded (64 MiB). A body that is not JSON, or
