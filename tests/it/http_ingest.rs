@@ -67,12 +67,29 @@ async fn json_is_one_event_or_an_array() {
 }
 
 #[tokio::test]
+async fn a_line_that_is_not_json_is_refused_alone() {
+    let service = Service::new(Setup::default());
+    let good = zenovay();
+    let (first, rest) = good.split_once('\n').unwrap();
+    let broken = "{\"event_id\":\"A/9\", oops}";
+    let answer = service.post(NDJSON, format!("{broken}\n{first}\n\u{1}\n{rest}\n{{\"a\":")).await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(counts(&answer), [7, 0, 0, 3].map(|count| json!(count)));
+    let errors = answer.json()["errors"].as_array().unwrap().clone();
+    let told = |error: &Value| (error["line"].clone(), error["event_id"].clone());
+    let told: Vec<_> = errors.iter().map(told).collect();
+    assert_eq!(told, [(json!(1), json!("A/9")), (json!(3), Value::Null), (json!(10), Value::Null)]);
+    let codes: Vec<&Value> = errors.iter().map(|error| &error["code"]).collect();
+    assert_eq!(codes, ["malformed_json", "malformed_json", "truncated"]);
+    assert!(errors.iter().all(|error| error["message"].is_string()), "{errors:?}");
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_json_is_refused_whole() {
     let service = Service::new(Setup::default());
-    let broken = format!("{}\n{{\"event_id\":", zenovay());
-    let answer = service.post(NDJSON, broken).await;
+    let answer = service.post(NDJSON, "\nevent_id,app_id\ne1,acme\n").await;
     assert_eq!(answer.status, 400);
-    assert_eq!(answer.json()["line"], 9);
+    assert_eq!(answer.json()["line"], 2);
     assert_eq!(answer.json()["type"], "urn:ltvstream:problem:unparseable");
     for body in ["", "[{}", "{} {}", "[1\n,", "\u{1}"] {
         assert_eq!(service.post("application/json", body).await.status, 400, "{body:?}");

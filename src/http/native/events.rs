@@ -33,7 +33,7 @@ pub struct IngestBody {
     pub accepted: usize,
     /// Of these, how many have no effect yet; 0 when events go through Kafka, which can't tell.
     pub suspended: usize,
-    /// Events that were accepted before with the same content.
+    /// Events that were accepted before with the same content; 0 when events go through Kafka.
     pub repeated: usize,
     pub refused: usize,
     /// The first 1000 refusals, in the order of the events.
@@ -94,9 +94,15 @@ type Numbered<'a> = (usize, &'a [u8]);
 ///
 /// The body is one event, an array of events, or NDJSON with one event a line (blank lines are
 /// skipped), optionally encoded with gzip or zstd, and as a whole at most
-/// `service.max_body_bytes` long when decoded (64 MiB). A body that is not JSON, or
-/// holds no event, is refused whole; events are accepted and refused one by one. The answer is sent when every accepted event is
-/// durable. Submitting the same events again is safe: they count as repeated.
+/// `service.max_body_bytes` long when decoded (64 MiB). JSON that can't be parsed, NDJSON without
+/// one line of JSON, and a body without an event are refused whole. Otherwise events are accepted
+/// and refused one by one, a line that is not JSON like any other. The answer is sent when every
+/// accepted event is durable. Submitting the same events again is safe: they count as repeated.
+///
+/// Where events go through Kafka, the answer tells every refusal that does not depend on the
+/// customer's earlier events, and nothing refused so is written to the topic. What does depend on
+/// them is found when the topic is read: a repeat is counted there, and a conflict or an event of
+/// a forgotten customer is accepted here and becomes a dead letter.
 #[utoipa::path(
     post,
     path = "/v1/events",
@@ -118,7 +124,7 @@ type Numbered<'a> = (usize, &'a [u8]);
             content_type = "application/problem+json"),
         (status = 415, description = "The body is of another type or encoding", body = Problem,
             content_type = "application/problem+json"),
-        (status = 422, description = "All events were refused", body = IngestBody),
+        (status = 422, description = "Every event was refused, for the reasons given", body = IngestBody),
         (status = 429, description = "Too much is waiting, or too many requests", body = Problem,
             content_type = "application/problem+json"),
         (status = 503, description = "Events cannot be taken now; what was accepted is not known, \
@@ -171,14 +177,22 @@ fn ndjson_events(body: &[u8]) -> Result<Vec<Numbered<'_>>, Problem> {
     let mut events = Vec::new();
     for (place, line) in body.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
-        if line.is_empty() {
-            continue;
+        if !line.is_empty() {
+            events.push((place + 1, line));
         }
-        let _: &RawValue =
-            serde_json::from_slice(line).map_err(|error| unparseable(&error, place + 1))?;
-        events.push((place + 1, line));
     }
-    Ok(events)
+    // A line that is not JSON is refused like any other event; where all are such, the body is of
+    // another form than it says.
+    let mut unreadable = None;
+    for (number, line) in &events {
+        match serde_json::from_slice::<&RawValue>(line) {
+            Ok(_) => return Ok(events),
+            Err(error) => {
+                unreadable.get_or_insert_with(|| unparseable(&error, *number));
+            }
+        }
+    }
+    unreadable.map_or(Ok(events), Err)
 }
 
 fn unparseable(error: &serde_json::Error, line: usize) -> Problem {
