@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::codec::json_event::encode;
 use crate::config::{Config, Mode};
 use crate::generator::{Generator, GeneratorSettings, Share};
-use crate::service::kafka_ingest;
+use crate::service::event_writer;
 
 use super::serve::settings_or_dependency;
 use super::{CliError, ConfigArgs, Exit, Globals, print};
@@ -92,13 +92,13 @@ fn to_lines(generator: Generator, out: impl Write) -> io::Result<()> {
 }
 
 fn to_kafka(generator: Generator, config: &Config) -> anyhow::Result<u64> {
-    let ingest = kafka_ingest(config)?;
+    let writer = event_writer(config)?;
     let mut count = 0;
     for event in generator {
         // The flush below tells whether all of them arrived.
-        drop(ingest.send(&event)?);
+        drop(writer.send(&event)?);
         count += 1;
     }
-    ingest.flush()?;
+    writer.flush()?;
     Ok(count)
 }

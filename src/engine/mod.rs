@@ -8,6 +8,7 @@
 //!   the cut of batches and restarts do not change it (`tests/it/law.rs`).
 //! * Nothing here fails on an event: what cannot count is refused or suspended, with its reason.
 
+pub mod admission;
 pub mod coverage;
 pub mod curves;
 pub mod customer;

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::domain::event::{BillingEvent, Environment, EventKind, FieldError};
-use crate::domain::money::Rate;
+use crate::domain::event::{BillingEvent, Environment, EventKind};
 use crate::domain::rules::{AppRules, Rules};
 use crate::domain::time::{Day, Timestamp};
+use crate::engine::admission::{app_rules, in_reporting_currency};
 use crate::engine::curves::{CohortCurves, CurvesConfig};
 use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
@@ -187,14 +187,10 @@ impl Shard {
         history: Option<History<'_>>,
     ) -> Offer {
         let rules = Arc::clone(&self.rules);
-        let Some(app_rules) = rules.apps.get(&*event.app_id) else {
-            return refused(Refusal::UnknownApp);
+        let app_rules = match app_rules(event, recorded_at, &rules) {
+            Ok(app_rules) => app_rules,
+            Err(refusal) => return refused(refusal),
         };
-        if event.occurred_at.0 > recorded_at.0.saturating_add(rules.future_limit_micros) {
-            let expected = "no later than the record's own timestamp plus the allowed lead";
-            let got = event.occurred_at.to_rfc3339();
-            return refused(Refusal::Field(FieldError::invalid("occurred_at", expected, got)));
-        }
         if let Some(by) = self.forgotten_by(&event.app_id, &event.customer_id) {
             let is_same = event.kind == EventKind::Forget && by == event_hash(&event.event_id);
             let verdict = if is_same {
@@ -649,21 +645,11 @@ fn same_content(known: &LedgerEvent<'_>, offered: &LedgerEvent<'_>) -> bool {
     *known == offered
 }
 
-/// Fills in the amounts in the reporting currency, by the event's own rate or the table's.
+/// Fills in the amounts in the reporting currency.
 pub fn convert(event: &mut LedgerEvent<'_>, rules: &AppRules) -> Result<(), Refusal> {
-    let at = event.at;
-    let Some(charge) = &mut event.charge else {
-        return Ok(());
-    };
-    let rate = if charge.currency == rules.reporting_currency {
-        Rate::ONE
-    } else {
-        let dated = || rules.rates.rate(charge.currency, at.utc_day());
-        charge.own_rate.or_else(dated).ok_or(Refusal::MissingRate)?
-    };
-    charge.reporting = charge.paid.convert(rate).ok_or_else(|| {
-        let expected = "a rate at which the amount stays below 9.2 * 10^18 micro-units";
-        Refusal::Field(FieldError::invalid("reporting_rate", expected, rate))
-    })?;
+    if let Some(charge) = &mut event.charge {
+        let paid = (charge.paid, charge.currency);
+        charge.reporting = in_reporting_currency(paid, charge.own_rate, event.at, rules)?;
+    }
     Ok(())
 }

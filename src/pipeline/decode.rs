@@ -74,7 +74,8 @@ fn patiently(
     }
 }
 
-fn refused(error: DecodeError) -> Refused {
+/// What the sender of the bytes is told.
+pub fn refused(error: DecodeError) -> Refused {
     match error {
         DecodeError::Field(error) => error.into(),
         error => Refused {

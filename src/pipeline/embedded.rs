@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
-use crate::pipeline::PipelineError;
 use crate::pipeline::feed::Feed;
+use crate::pipeline::{PipelineError, ReadClock};
 use crate::state::Outcome;
 use crate::store::Durability;
 use crate::stream::{Ingest, IngestError, NextOffset, Partition, Receipt, Receipts, Record};
@@ -27,9 +27,6 @@ const IDLE: Duration = Duration::from_millis(100);
 
 /// How often gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
-
-/// Reads the clock for the timestamp of what is submitted.
-pub type ReadClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 type Answer = Result<Receipts, IngestError>;
 

@@ -1,23 +1,30 @@
 //! Ingest in Kafka mode: events from HTTP and files go to the events topic.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::codec::event_codec::{EventEncoding, encode_event};
 use crate::codec::json_event;
 use crate::domain::event::BillingEvent;
+use crate::domain::rules::Rules;
+use crate::domain::time::Timestamp;
+use crate::engine::admission::judge;
 use crate::kafka::{Delivery, ForwardError, Forwarder};
+use crate::pipeline::ReadClock;
+use crate::pipeline::decode::refused;
+use crate::state::Refused;
 use crate::stream::{Ingest, IngestError, NextOffset, Receipt, Receipts};
 
 /// How long an event may wait for room in the producer's queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes events to the topic that the loop reads.
-pub struct KafkaIngest {
+pub struct EventWriter {
     forwarder: Forwarder,
     encoding: EventEncoding,
 }
 
-impl KafkaIngest {
+impl EventWriter {
     /// Events go out in this encoding.
     pub fn new(forwarder: Forwarder, encoding: EventEncoding) -> Self {
         Self { forwarder, encoding }
@@ -30,26 +37,43 @@ impl KafkaIngest {
         encode_event(event, self.encoding, &mut value);
         self.forwarder.send(key.as_bytes(), &value, PATIENCE)
     }
-}
 
-impl KafkaIngest {
     /// Waits until everything sent is durable, or says that it is not.
     pub fn flush(&self) -> Result<(), ForwardError> {
         self.forwarder.flush(PATIENCE)
     }
 }
 
+/// Takes events and writes those that only their customer's past could still refuse.
+pub struct KafkaIngest {
+    writer: EventWriter,
+    rules: Arc<Rules>,
+    clock: ReadClock,
+}
+
+impl KafkaIngest {
+    /// Ingest for a loop under these rules.
+    pub fn new(writer: EventWriter, rules: Arc<Rules>, clock: ReadClock) -> Self {
+        Self { writer, rules, clock }
+    }
+}
+
+/// The event in these bytes, unless the reader of a record made now would refuse it in any state.
+fn judged<'a>(json: &'a [u8], now: Timestamp, rules: &Rules) -> Result<BillingEvent<'a>, Refused> {
+    let event = json_event::decode(json).map_err(refused)?;
+    judge(&event, now, rules)?;
+    Ok(event)
+}
+
 impl Ingest for KafkaIngest {
     fn submit(&self, events: Vec<Vec<u8>>) -> Result<Receipts, IngestError> {
         let mut sent = Vec::with_capacity(events.len());
         for event in &events {
-            sent.push(match json_event::decode(event) {
-                Ok(event) => Ok(self.send(&event).map_err(unavailable)?),
-                Err(error) => Err(Receipt::Refused {
-                    code: error.reason().into_owned(),
-                    field: error.field().map(str::to_owned),
-                    message: error.to_string(),
-                }),
+            sent.push(match judged(event, (self.clock)(), &self.rules) {
+                Ok(event) => Ok(self.writer.send(&event).map_err(unavailable)?),
+                Err(Refused { code, field, message }) => {
+                    Err(Receipt::Refused { code, field, message })
+                }
             });
         }
         let mut as_of = std::collections::BTreeMap::new();
@@ -73,5 +97,62 @@ fn unavailable(error: ForwardError) -> IngestError {
     match error {
         ForwardError::QueueFull => IngestError::Overloaded,
         error => IngestError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::domain::money::Currency;
+    use crate::domain::rules::{AppRules, RateTable, ZeroPayments};
+    use crate::domain::time::{Day, Zone};
+
+    fn rules() -> Rules {
+        let mut rates = RateTable::default();
+        rates.insert("EUR".parse().unwrap(), Day(19_723), "1.1".parse().unwrap());
+        let acme = AppRules {
+            id: "acme".to_owned(),
+            reporting_currency: Currency::USD,
+            reporting_zones: vec![Zone::UTC],
+            zero_payments: ZeroPayments::Ignore,
+            rates,
+        };
+        Rules {
+            apps: BTreeMap::from([("acme".to_owned(), acme)]),
+            future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
+        }
+    }
+
+    #[test]
+    fn what_any_state_would_refuse_is_refused_before_it_is_written() {
+        let now = Timestamp::parse_rfc3339("2024-01-05T00:00:00Z").unwrap();
+        for (app, at, money, expected) in [
+            ("acme", "2024-01-04T00:00:00Z", r#"10,"currency":"USD""#, "written"),
+            ("acme", "2024-01-06T00:00:00Z", r#"10,"currency":"EUR""#, "written"),
+            ("acme", "2024-01-06T00:00:01Z", r#"10,"currency":"USD""#, "invalid_occurred_at"),
+            ("emca", "2024-01-04T00:00:00Z", r#"10,"currency":"USD""#, "unknown_app"),
+            ("acme", "2023-12-31T00:00:00Z", r#"10,"currency":"EUR""#, "missing_rate"),
+            (
+                "acme",
+                "2024-01-04T00:00:00Z",
+                r#"1000000000000000,"currency":"JPY","reporting_rate":"9224""#,
+                "invalid_reporting_rate",
+            ),
+            ("acme", "2024-01-04T00:00:00Z", r#"10,"currency":"usd""#, "invalid_currency"),
+            ("acme", "2024-01-04T00:00:00Z", "10", "missing_currency"),
+            ("acme", "2024-01-04T00:00:00Z", "", "malformed_json"),
+        ] {
+            let json = format!(
+                r#"{{"event_id":"e","app_id":"{app}","customer_id":"c","kind":"purchase",
+                    "occurred_at":"{at}","gross_micros":{money}}}"#
+            );
+            let code = match judged(json.as_bytes(), now, &rules()) {
+                Ok(_) => "written".to_owned(),
+                Err(refused) => refused.code,
+            };
+            assert_eq!(code, expected, "{json}");
+        }
     }
 }

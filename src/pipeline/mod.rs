@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
+use crate::domain::time::Timestamp;
 use crate::pipeline::feed::Feed;
 use crate::pipeline::outbox::{Outbox, Sent};
 use crate::pipeline::publish::Publisher;
@@ -90,6 +91,9 @@ pub struct LoopSettings {
 
 /// Opens the shard of a partition; several at a time.
 pub type OpenShard = Box<dyn Fn(Partition) -> Result<LiveShard, StateError> + Send + Sync>;
+
+/// Reads the clock for the timestamp of what is submitted.
+pub type ReadClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The loop over a log.
 pub struct Pipeline<S> {

@@ -24,9 +24,9 @@ use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, ensure_topi
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::embedded::{EmbeddedLog, PARTITION};
 use crate::pipeline::feed::Feed;
-use crate::pipeline::forward::KafkaIngest;
+use crate::pipeline::forward::{EventWriter, KafkaIngest};
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
-use crate::pipeline::{LoopSettings, Pipeline, PipelineError, Progress, SharedProgress};
+use crate::pipeline::{LoopSettings, Pipeline, PipelineError, Progress, ReadClock, SharedProgress};
 use crate::state::Shards;
 use crate::stream::registry::SchemaRegistry;
 use crate::stream::{Ingest, Partition};
@@ -86,9 +86,7 @@ impl Service {
         let feed = Feed::new(Arc::clone(&shards), decoder, counted, memory_budget(&config));
         let stop = Arc::new(AtomicBool::new(false));
         let clock = clock(options.now);
-        // Ingest asks the machine's clock even where questions see a frozen one.
-        let arrival = Arc::new(|| Clock::System.now());
-        let (log, worker) = EmbeddedLog::start(feed, arrival, Arc::clone(&stop))
+        let (log, worker) = EmbeddedLog::start(feed, arrival(), Arc::clone(&stop))
             .context("can't start the embedded log")?;
         Ok(Self {
             config: Arc::new(config),
@@ -154,12 +152,13 @@ impl Service {
             .name("pipeline".to_owned())
             .spawn(move || pipeline.run(&stopped))
             .context("can't start the pipeline")?;
-        let forwarder = Forwarder::new(&settings)?;
+        let writer = EventWriter::new(Forwarder::new(&settings)?, encoding);
+        let rules = Arc::new(config.rules.clone());
         Ok(Self {
             config,
             shards,
             metrics,
-            ingest: Arc::new(KafkaIngest::new(forwarder, encoding)),
+            ingest: Arc::new(KafkaIngest::new(writer, rules, arrival())),
             clock: clock(options.now),
             progress,
             partitions: topics.events_partitions,
@@ -290,11 +289,22 @@ async fn signalled() {
 }
 
 /// Writes events to the events topic, as the settings say.
-pub fn kafka_ingest(config: &Config) -> anyhow::Result<KafkaIngest> {
+pub fn event_writer(config: &Config) -> anyhow::Result<EventWriter> {
     let settings = kafka_settings(config);
     ensure_topics(&settings)?;
     let encoding = event_encoding(config, registry(config)?.as_ref())?;
-    Ok(KafkaIngest::new(Forwarder::new(&settings)?, encoding))
+    Ok(EventWriter::new(Forwarder::new(&settings)?, encoding))
+}
+
+/// Ingest into the events topic without the loop behind it.
+pub fn kafka_ingest(config: &Config) -> anyhow::Result<KafkaIngest> {
+    let rules = Arc::new(config.rules.clone());
+    Ok(KafkaIngest::new(event_writer(config)?, rules, arrival()))
+}
+
+/// The clock of what arrives: the machine's, even where questions see a frozen one.
+fn arrival() -> ReadClock {
+    Arc::new(|| Clock::System.now())
 }
 
 fn clock(now: Option<Timestamp>) -> Clock {

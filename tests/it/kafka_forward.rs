@@ -6,7 +6,11 @@ use std::time::Duration;
 use ltvstream::kafka::{ForwardError, Forwarder};
 use ltvstream::stream::NextOffset;
 
+use serde_json::{Value, json};
+
 use crate::kafka_support::{LIMIT, Ledger, Member, ready, run_until};
+use crate::support::kafka::ends;
+use crate::support::process::Served;
 
 #[test]
 fn each_event_reports_where_it_was_written() {
@@ -84,4 +88,71 @@ fn a_full_queue_pushes_back() {
     deliveries.push(forwarder.send(b"k", b"v", LIMIT).unwrap());
     forwarder.flush(LIMIT).unwrap();
     assert!(deliveries.into_iter().all(|delivery| delivery.wait().is_ok()));
+}
+
+#[test]
+fn what_any_state_would_refuse_is_told_to_the_sender_and_not_written() {
+    let (settings, _) = ready("judged", 1);
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    let text = format!(
+        r#"
+[service]
+listen = "127.0.0.1:0"
+data_dir = "{}"
+[kafka]
+bootstrap_servers = "{}"
+group_id = "{}"
+events_topic = "{}"
+snapshots_topic = "{}"
+dead_letters_topic = "{}"
+event_format = "json"
+[[apps]]
+id = "acme"
+"#,
+        dir.path().join("data").display(),
+        settings.bootstrap_servers,
+        settings.group_id,
+        settings.events_topic,
+        settings.snapshots_topic,
+        settings.dead_letters_topic,
+    );
+    std::fs::write(&config, text).unwrap();
+    let served = Served::start(&["--config", &config.to_string_lossy()], &dir.path().join("log"));
+    let event = |id: &str, app: &str, at: &str, currency: &str| {
+        json!({"event_id": id, "app_id": app, "customer_id": "c", "kind": "purchase",
+               "occurred_at": at, "gross_micros": 10, "currency": currency})
+    };
+    let day = "2024-01-05T00:00:00Z";
+    let events = [
+        event("e1", "acme", day, "USD"),
+        event("e2", "emca", day, "USD"),
+        event("e3", "acme", day, "EUR"),
+        event("e4", "acme", "2999-01-01T00:00:00Z", "USD"),
+        event("e5", "acme", day, "usd"),
+    ];
+    let lines: Vec<String> = events.iter().map(Value::to_string).collect();
+    let mut answer = ureq::post(format!("{}/v1/events", served.url))
+        .header("Content-Type", "application/x-ndjson")
+        .send(format!("{}\nno event", lines.join("\n")))
+        .unwrap();
+    assert_eq!(answer.status(), 202);
+    let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!((&answer["accepted"], &answer["refused"]), (&json!(1), &json!(5)), "{answer}");
+    let told = answer["errors"].as_array().unwrap().iter();
+    let told: Vec<_> = told.map(|error| (&error["line"], &error["code"])).collect();
+    let expected = [
+        (2, "unknown_app"),
+        (3, "missing_rate"),
+        (4, "invalid_occurred_at"),
+        (5, "invalid_currency"),
+        (6, "malformed_json"),
+    ]
+    .map(|(line, code)| (json!(line), json!(code)));
+    assert_eq!(told, expected.iter().map(|(line, code)| (line, code)).collect::<Vec<_>>());
+    assert_eq!(answer["as_of"], json!({"0": 1}));
+    assert_eq!(ends(&settings.events_topic, 1), [1]);
+    // What was accepted is there for whoever waits for it.
+    let asked = served.wait_for("/v1/apps/acme/ltv?min_as_of=0:1", |_| true);
+    assert_eq!(asked["total"]["customers"], 1, "{asked}");
 }

@@ -16,7 +16,7 @@ use crate::domain::rules::AppRules;
 use crate::domain::time::Timestamp;
 use crate::generator::{Generator, GeneratorSettings};
 use crate::kafka::{Delivery, Forwarder, KafkaSettings};
-use crate::pipeline::forward::KafkaIngest;
+use crate::pipeline::forward::EventWriter;
 use crate::stream::{NextOffset, Partition};
 
 use super::known::{KnownRevenue, RevenueByOffset};
@@ -37,7 +37,7 @@ pub struct Feeder {
 }
 
 struct State {
-    ingest: KafkaIngest,
+    writer: EventWriter,
     events: Generator,
     known: KnownRevenue,
     by_offset: RevenueByOffset,
@@ -72,7 +72,7 @@ impl Feeder {
             rules.reporting_currency
         );
         let state = State {
-            ingest: KafkaIngest::new(Forwarder::new(settings)?, EventEncoding::SINGLE_OBJECT),
+            writer: EventWriter::new(Forwarder::new(settings)?, EventEncoding::SINGLE_OBJECT),
             events: Generator::new(generated)?,
             known: KnownRevenue::new(rules.zero_payments),
             by_offset: RevenueByOffset::default(),
@@ -126,7 +126,7 @@ impl Feeder {
     /// Waits until everything sent is in the log.
     pub fn settle(&self) -> anyhow::Result<()> {
         let mut state = self.state.lock();
-        state.ingest.flush()?;
+        state.writer.flush()?;
         state.settle(0)
     }
 
@@ -183,7 +183,7 @@ impl State {
         event: &BillingEvent<'_>,
         rules: &AppRules,
     ) -> anyhow::Result<(i64, Delivery)> {
-        let delivery = self.ingest.send(event)?;
+        let delivery = self.writer.send(event)?;
         Ok((self.known.take(event, rules.reporting_currency)?, delivery))
     }
 

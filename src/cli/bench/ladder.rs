@@ -19,7 +19,7 @@ use crate::generator::Generator;
 use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, Topics, ensure_topics};
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::feed::Feed;
-use crate::pipeline::forward::KafkaIngest;
+use crate::pipeline::forward::EventWriter;
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, Progress};
 use crate::service::Stores;
@@ -65,12 +65,12 @@ pub fn measure(
 }
 
 fn preload(settings: &KafkaSettings, generator: Generator, events: u64) -> anyhow::Result<()> {
-    let ingest = KafkaIngest::new(Forwarder::new(settings)?, EventEncoding::SINGLE_OBJECT);
+    let writer = EventWriter::new(Forwarder::new(settings)?, EventEncoding::SINGLE_OBJECT);
     for event in generator.take(usize::try_from(events)?) {
         // The flush tells whether all of them arrived.
-        drop(ingest.send(&event)?);
+        drop(writer.send(&event)?);
     }
-    ingest.flush()?;
+    writer.flush()?;
     Ok(())
 }
 
