@@ -1,8 +1,9 @@
 //! Real purchase data through every door, against figures that two other programs computed.
 //!
-//! CDNOW (with zero amounts as payments and without) and Online Retail go in through a data
-//! directory, over HTTP and through Kafka; month cohorts and day windows on both bases must equal
-//! the oracle files to the last unit.
+//! CDNOW and its sample of one in ten (with zero amounts as payments and without) and Online Retail
+//! go in through a data directory, over HTTP and through Kafka; month cohorts by months, by windows
+//! of days on both bases and by thirty days, and day cohorts must equal the oracle files to the last
+//! unit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ struct Dataset {
     unit_micros: i64,
 }
 
-const DATASETS: [Dataset; 3] = [
+const DATASETS: [Dataset; 5] = [
     Dataset {
         app: "cdnow-any",
         file: "cdnow_master.txt.gz",
@@ -35,6 +36,20 @@ const DATASETS: [Dataset; 3] = [
         file: "cdnow_master.txt.gz",
         map: "cdnow.toml",
         oracle: "cdnow_paid",
+        unit_micros: 10_000,
+    },
+    Dataset {
+        app: "sample-any",
+        file: "cdnow_sample.txt.gz",
+        map: "cdnow_sample.toml",
+        oracle: "cdnow_sample",
+        unit_micros: 10_000,
+    },
+    Dataset {
+        app: "sample-paid",
+        file: "cdnow_sample.txt.gz",
+        map: "cdnow_sample.toml",
+        oracle: "cdnow_sample_paid",
         unit_micros: 10_000,
     },
     Dataset {
@@ -53,6 +68,13 @@ reporting_currency = "USD"
 zero_payments = "count"
 [[apps]]
 id = "cdnow-paid"
+reporting_currency = "USD"
+[[apps]]
+id = "sample-any"
+reporting_currency = "USD"
+zero_payments = "count"
+[[apps]]
+id = "sample-paid"
 reporting_currency = "USD"
 [[apps]]
 id = "retail"
@@ -88,14 +110,18 @@ fn integer(row: &BTreeMap<String, String>, column: &str) -> i64 {
     row[column].parse().unwrap()
 }
 
+fn ask(served: &Served, app: &str, parameters: &str) -> Value {
+    let path = format!("/v1/apps/{app}/ltv?{parameters}");
+    served.get(&path).unwrap_or_else(|| panic!("{path} is not answered"))
+}
+
 /// Ages of each cohort by its month, and of all together as `ALL`.
 fn curves(
     served: &Served,
     app: &str,
     parameters: &str,
 ) -> BTreeMap<String, (i64, BTreeMap<i64, Value>)> {
-    let path = format!("/v1/apps/{app}/ltv?width=month&{parameters}");
-    let answer = served.get(&path).unwrap_or_else(|| panic!("{path} is not answered"));
+    let answer = ask(served, app, &format!("width=month&{parameters}"));
     let point = |cohort: &Value| {
         let points = cohort["curve"].as_array().unwrap().iter();
         let by_age = points.map(|point| (point["age"].as_i64().unwrap(), point.clone()));
@@ -156,10 +182,56 @@ fn check_days(served: &Served, dataset: &Dataset) {
     }
 }
 
+/// Month cohorts by thirty elapsed days. The oracle leaves out a bucket without any event.
+fn check_thirty_days(served: &Served, dataset: &Dataset) {
+    let rows = oracle(&format!("{}_cohort_30d.csv", dataset.oracle));
+    assert!(rows.len() > 40);
+    let age = |row: &BTreeMap<String, String>| (integer(row, "bucket_30d") + 1) * 30 - 1;
+    let mut ages: Vec<i64> = rows.iter().map(age).collect();
+    ages.sort_unstable();
+    ages.dedup();
+    let ages: Vec<String> = ages.iter().map(i64::to_string).collect();
+    let parameters = format!("age=elapsed_days&ages={}", ages.join(","));
+    let curves = curves(served, dataset.app, &parameters);
+    for row in rows {
+        let (customers, curve) = &curves[&row["cohort"]];
+        assert_eq!(*customers, integer(&row, "customers"), "{row:?}");
+        let point = &curve[&age(&row)];
+        for (member, column) in [("paid_micros", "cum_gross"), ("revenue_micros", "cum_net")] {
+            let expected = integer(&row, column) * dataset.unit_micros;
+            assert_eq!(point[member].as_i64(), Some(expected), "{} {row:?}", dataset.app);
+        }
+    }
+}
+
+/// Cohorts of a day each, by windows of calendar days and to date.
+fn check_day_cohorts(served: &Served, dataset: &Dataset) {
+    let rows = oracle(&format!("{}_cohort_daily.csv", dataset.oracle));
+    assert!(rows.len() > 80);
+    let answer = ask(served, dataset.app, "width=day&age=days&ages=0,29,89,179,364");
+    let cohorts = answer["cohorts"].as_array().unwrap();
+    assert_eq!(cohorts.len(), rows.len(), "{}", dataset.app);
+    for (cohort, row) in cohorts.iter().zip(&rows) {
+        let words = format!("{} {row:?}", dataset.app);
+        assert_eq!(cohort["start"], row["cohort_day"].as_str(), "{words}");
+        assert_eq!(cohort["customers"].as_i64(), Some(integer(row, "customers")), "{words}");
+        let units = |column: &str| Some(integer(row, column) * dataset.unit_micros);
+        for (at, column) in
+            ["gross_d1", "gross_d30", "gross_d90", "gross_d180", "gross_d365"].iter().enumerate()
+        {
+            assert_eq!(cohort["curve"][at]["paid_micros"].as_i64(), units(column), "{words}");
+        }
+        assert_eq!(cohort["to_date"]["paid_micros"].as_i64(), units("gross_all"), "{words}");
+        assert_eq!(cohort["to_date"]["revenue_micros"].as_i64(), units("net_all"), "{words}");
+    }
+}
+
 fn check(served: &Served) {
     for dataset in &DATASETS {
         check_months(served, dataset);
         check_days(served, dataset);
+        check_thirty_days(served, dataset);
+        check_day_cohorts(served, dataset);
     }
 }
 
@@ -223,7 +295,7 @@ event_format = "avro-single-object"
         import(dataset, &["--config", &config, "--kafka"]);
     }
     let ends = ends(&events, 3);
-    assert_eq!(ends.iter().sum::<i64>(), 2 * 69_659 + 22_186, "records in the log");
+    assert_eq!(ends.iter().sum::<i64>(), 2 * (69_659 + 6_919) + 22_186, "records in the log");
     let served = Served::start(&["--config", &config], &dir.path().join("log"));
     served.wait_for("/v1/apps/retail/revenue", |answer| {
         let next = |partition: usize| answer["as_of"][partition.to_string()].as_i64();
