@@ -62,6 +62,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         Generator::new(&settings).map_err(|error| CliError::Usage(error.to_string()))?;
     if args.kafka {
         let config = args.config.load(Mode::Kafka)?;
+        check_app(&args.app, &config)?;
         let count = to_kafka(generator, &config).map_err(settings_or_dependency)?;
         print(&format!("{count} events written to {}\n", config.kafka.events_topic))?;
         return Ok(Exit::Done);
@@ -77,6 +78,16 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         }
         _ => Ok(Exit::Done),
     }
+}
+
+/// Events of an app that the service does not know would all become dead letters.
+fn check_app(app: &str, config: &Config) -> Result<(), CliError> {
+    if config.app(app).is_some() {
+        return Ok(());
+    }
+    let known: Vec<&str> = config.apps.iter().map(|app| app.id.as_str()).collect();
+    let known = known.join(", ");
+    Err(CliError::Usage(format!("--app must be a configured app ({known}), got \"{app}\"")))
 }
 
 fn to_lines(generator: Generator, out: impl Write) -> io::Result<()> {

@@ -47,6 +47,14 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
+fn events_are_not_generated_for_an_app_that_is_not_configured() {
+    let file = "[[apps]]\nid = \"acme\"\n[[apps]]\nid = \"beta\"\n";
+    let (code, out, err) = run(&["generate", "--kafka", "--config", "c.toml"], file);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert_eq!(err, "error: --app must be a configured app (acme, beta), got \"default\"\n");
+}
+
+#[test]
 fn wrong_configuration_ends_with_2_and_says_everything() {
     let file = "[service]\nlisten = \"x\"\nlisen = 1\n[engine]\ncommit_events_max = 0\n";
     for args in [&["config", "check", "--config", "c.toml"][..], &["serve", "--config", "c.toml"]] {

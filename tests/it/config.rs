@@ -70,6 +70,8 @@ fn the_file_of_the_compose_setup_is_valid() {
     let config = Config::load(&sources, Mode::Kafka).unwrap();
     let hash = ltvstream::config::hash_of("demo-key");
     assert_eq!(config.api_keys[0].sha256, hash, "the file says that the secret is demo-key");
+    let generated = ltvstream::generator::GeneratorSettings::default().app_id;
+    assert_eq!(config.apps[0].id, generated, "generated events are of the app that is served");
 }
 
 #[test]
