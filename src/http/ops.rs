@@ -41,6 +41,9 @@ pub struct ReadyBody {
 }
 
 /// Whether the service is ready for questions and events.
+///
+/// It is once it has input and knows how far it is behind, however far that is: answers say what
+/// they are as of, and `lag_records` tells what is missing.
 #[utoipa::path(
     get,
     path = "/readyz",
