@@ -93,8 +93,9 @@ impl Ingest for Client {
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(|e| failed(e.to_string()))?;
         match status {
-            202 | 422 => parse_receipts(&text, count)
-                .ok_or_else(|| failed(format!("{url} answered what is no receipt: {text}"))),
+            202 | 422 => parse_receipts(&text, count).ok_or_else(|| {
+                failed(format!("{url} does not account for {count} events: {text}"))
+            }),
             429 => Err(IngestError::Overloaded),
             status => Err(failed(format!("{url} answered {status}: {}", problem(&text)))),
         }
@@ -102,11 +103,13 @@ impl Ingest for Client {
 }
 
 /// Receipts from the answer of `POST /v1/events`: which events were refused is told by line, and
-/// how many of the others were repeated or suspended only as a number.
+/// how many of the others were repeated or suspended only as a number. `None` unless the numbers
+/// account for every event and every refusal is told.
 fn parse_receipts(text: &str, count: usize) -> Option<Receipts> {
     let answer: Value = serde_json::from_str(text).ok()?;
-    let number = |name: &str| answer.get(name)?.as_u64();
+    let number = |name: &str| usize::try_from(answer.get(name)?.as_u64()?).ok();
     let (mut repeated, mut suspended) = (number("repeated")?, number("suspended")?);
+    let (accepted, refused) = (number("accepted")?, number("refused")?);
     let mut receipts: Vec<Option<Receipt>> = vec![None; count];
     for error in answer.get("errors")?.as_array()? {
         let line = usize::try_from(error.get("line")?.as_u64()?).ok()?;
@@ -117,6 +120,11 @@ fn parse_receipts(text: &str, count: usize) -> Option<Receipts> {
             message: word("message")?,
         };
         *receipts.get_mut(line.checked_sub(1)?)? = Some(refused);
+    }
+    let is_told = receipts.iter().flatten().count() == refused;
+    let sum = accepted.checked_add(repeated)?.checked_add(refused)?;
+    if !is_told || sum != count {
+        return None;
     }
     let receipts = receipts.into_iter().map(|receipt| {
         receipt.unwrap_or_else(|| {
@@ -153,5 +161,21 @@ mod tests {
         assert!(
             matches!(&receipts.receipts[1], Receipt::Refused { code, .. } if code == "missing_currency")
         );
+    }
+
+    #[test]
+    fn an_answer_that_does_not_account_for_every_event_is_no_receipt() {
+        let parse = |refused: usize, count: usize| {
+            let text = format!(
+                r#"{{"accepted":1,"suspended":0,"repeated":1,"refused":{refused},"errors":[{{
+                "line":3,"code":"missing_currency","message":"m"}}],"as_of":{{}}}}"#
+            );
+            parse_receipts(&text, count).is_some()
+        };
+        assert!(parse(1, 3));
+        // More refusals than are told, and events of which nothing is said.
+        assert!(!parse(2, 4));
+        assert!(!parse(1, 4));
+        assert!(!parse(1, 2));
     }
 }

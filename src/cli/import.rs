@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::codec::json_event::to_json;
 use crate::config::Mode;
+use crate::http::native::events::ERRORS_MAX;
 use crate::import::{self, ImportSettings};
 use crate::service::{Service, StartOptions, kafka_ingest};
 use crate::state::Refused;
@@ -73,8 +74,8 @@ pub struct Target {
     pub kafka: bool,
 }
 
-/// Events handed over at once.
-const BATCH_EVENTS: usize = 2_000;
+/// Events handed over at once: no more than a service tells the refusals of, one by one.
+const BATCH_EVENTS: usize = ERRORS_MAX;
 /// Pause before an overloaded target is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -2,25 +2,13 @@
 
 use assert_cmd::Command;
 
-/// The program in an empty folder, without settings of the environment it is tested in.
-fn ltvstream(folder: &tempfile::TempDir, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ltvstream"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LTVSTREAM_") {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir(folder).args(args);
-    command
-}
+use crate::support::process::{ltvstream, run_in};
 
-/// Exit code, standard output, standard error.
+/// Exit code, standard output, standard error, of a run in a folder with this file.
 fn run(args: &[&str], file: &str) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("c.toml"), file).unwrap();
-    let output = ltvstream(&folder, args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    run_in(folder.path(), args)
 }
 
 #[test]
@@ -128,7 +116,9 @@ fn a_valid_configuration_is_ok_and_every_setting_shows_its_origin() {
 
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("c.toml"), file).unwrap();
-    let output = ltvstream(&folder, &["config", "show", "--config", "c.toml"])
+    let output = ltvstream()
+        .current_dir(&folder)
+        .args(["config", "show", "--config", "c.toml"])
         .env("LTVSTREAM__ENGINE__COMMIT_INTERVAL_MS", "5")
         .output()
         .unwrap();
@@ -150,9 +140,9 @@ fn a_secret_is_hashed_from_argument_or_input() {
     // FIPS 180-2, appendix B.1.
     let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";
     assert_eq!(run(&["config", "hash-key", "abc"], ""), (Some(0), hash.to_owned(), String::new()));
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = ltvstream(&folder, &["config", "hash-key"]);
-    command.write_stdin("abc\n").assert().code(0).stdout(hash);
+    let mut command = ltvstream();
+    command.args(["config", "hash-key"]);
+    Command::from_std(command).write_stdin("abc\n").assert().code(0).stdout(hash);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod http_native;
 mod http_openapi;
 mod http_support;
 mod identities;
+mod import;
 mod kafka_batches;
 mod kafka_forward;
 mod kafka_sink;

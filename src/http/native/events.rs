@@ -23,8 +23,8 @@ use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 use crate::stream::{Ingest, IngestError, Receipt, Receipts};
 
-/// The most refusals told one by one.
-const ERRORS_MAX: usize = 1000;
+/// The most refusals told one by one. Who wants to be told of each hands in no more events at once.
+pub const ERRORS_MAX: usize = 1000;
 
 /// What became of a submission.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -22,6 +22,13 @@ pub fn ltvstream() -> Command {
     command
 }
 
+/// Runs a command in a folder to its end: exit code, standard output, standard error.
+pub fn run_in(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = ltvstream().current_dir(folder).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 /// A running `ltvstream serve`, killed when it goes out of scope.
 pub struct Served {
     child: Child,
