@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::codec::json_event::to_json;
 use crate::config::Mode;
 use crate::http::native::events::ERRORS_MAX;
-use crate::import::{self, ImportSettings};
+use crate::import::{self, ImportSettings, OpenError};
 use crate::service::{Service, StartOptions, kafka_ingest};
 use crate::state::Refused;
 use crate::stream::{Ingest, IngestError, Receipt};
@@ -158,7 +158,8 @@ impl Rejects {
 /// Imports all files and prints how many events were accepted, repeated and refused.
 ///
 /// # Errors
-/// [`CliError::Usage`] for unreadable files, [`CliError::Dependency`] when the target fails.
+/// [`CliError::Usage`] for files that are not what the arguments say, [`CliError::Dependency`] for
+/// damaged ones and when the target fails; the files behind such a one are not read.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
     let map = match &args.map {
@@ -175,14 +176,15 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let settings = ImportSettings { format, map, app_id: args.app.clone() };
     let (ingest, service) = target(args)?;
     let mut summary = Summary::default();
-    for file in &args.files {
-        import_file(file, &settings, &*ingest, &mut summary)?;
-    }
+    let imported =
+        args.files.iter().try_for_each(|file| import_file(file, &settings, &*ingest, &mut summary));
     drop(ingest);
     if let Some(service) = service {
         service.stop().map_err(CliError::Dependency)?;
     }
+    // What was accepted before a failure stays accepted.
     print(&summary.text())?;
+    imported?;
     let is_clean = summary.refused == 0 || args.allow_refused;
     Ok(if is_clean { Exit::Done } else { Exit::ProblemFound })
 }
@@ -212,13 +214,11 @@ fn import_file(
     ingest: &dyn Ingest,
     summary: &mut Summary,
 ) -> Result<(), CliError> {
-    let mut reader = import::reader(file, settings).map_err(|error| {
-        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-        CliError::Usage(format!("{error}{}", source.unwrap_or_default()))
-    })?;
+    let mut reader = import::reader(file, settings).map_err(unopened)?;
     let bar = progress_bar(reader.bytes_total(), &file.display().to_string());
     let mut rejects = Rejects::new(file);
     let mut batch: Vec<(Waiting, Vec<u8>)> = Vec::with_capacity(BATCH_EVENTS);
+    let mut damage = None;
     for item in reader.by_ref() {
         bar.set_position(item.bytes_read);
         match item.event {
@@ -227,6 +227,7 @@ fn import_file(
                 let row = Waiting { line: item.line, raw: json.clone() };
                 batch.push((row, json.into_bytes()));
             }
+            Err(error) if error.is_fatal() => damage = Some((item.line, error)),
             Err(error) => {
                 summary.refuse(&error.code);
                 let row = Waiting { line: item.line, raw: error.raw };
@@ -245,7 +246,27 @@ fn import_file(
     if rejects.file.is_some() {
         print(&format!("refused rows of {}: {}\n", file.display(), rejects.path.display()))?;
     }
-    Ok(())
+    match damage {
+        None => Ok(()),
+        Some((line, error)) => {
+            let place = format!("{}:{line}", file.display());
+            Err(CliError::Dependency(anyhow::Error::new(error).context(place)))
+        }
+    }
+}
+
+/// A file that cannot be begun: one that is damaged, or the wrong one.
+fn unopened(error: OpenError) -> CliError {
+    let is_damaged = match &error {
+        OpenError::Avro { .. } => true,
+        OpenError::Read { source, .. } => !matches!(
+            source.kind(),
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory
+        ),
+        _ => false,
+    };
+    let error = anyhow::Error::new(error);
+    if is_damaged { CliError::Dependency(error) } else { CliError::Usage(format!("{error:#}")) }
 }
 
 fn submit(

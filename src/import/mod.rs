@@ -140,7 +140,7 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    #[error("the map is wrong: {0}")]
+    #[error("the map is wrong")]
     Map(#[from] MapError),
     #[error("{} is not an Avro container file: {message}", path.display())]
     Avro { path: PathBuf, message: String },

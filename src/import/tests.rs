@@ -126,7 +126,8 @@ fn read_as(name: &str, content: &[u8], settings: &ImportSettings) -> Result<Vec<
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, content).unwrap();
-    let reader = reader(&path, settings).map_err(|error| error.to_string())?;
+    let words = |error: OpenError| format!("{:#}", anyhow::Error::new(error));
+    let reader = reader(&path, settings).map_err(words)?;
     Ok(reader
         .map(|item| match item.event {
             Ok(event) => format!("{} {}", item.line, event.event_id),

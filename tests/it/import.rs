@@ -1,8 +1,13 @@
 //! `ltvstream import`: nothing of a file disappears, and the exit code says whether all of it counts.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ltvstream::codec::avro_event::BILLING_EVENT_V1;
+use ltvstream::codec::json_event;
 use serde_json::Value;
 
 use crate::support::process::{Served, run_in};
@@ -44,4 +49,101 @@ fn every_refusal_of_a_service_is_counted_and_written_however_many_there_are() {
     let found: Vec<u64> = rejects.iter().map(|row| row["line"].as_u64().unwrap()).collect();
     let refused = (0..2_500).filter(|n| n % 250 != 0).map(|n| n + 1);
     assert_eq!(found, refused.collect::<Vec<u64>>());
+}
+
+/// So many payments as an Avro container, a block each hundred.
+fn container(count: usize) -> Vec<u8> {
+    let sync = [7; 16];
+    let mut bytes = b"Obj\x01".to_vec();
+    let text = |bytes: &mut Vec<u8>, text: &[u8]| {
+        long(bytes, text.len());
+        bytes.extend_from_slice(text);
+    };
+    long(&mut bytes, 1);
+    text(&mut bytes, b"avro.schema");
+    text(&mut bytes, BILLING_EVENT_V1.as_bytes());
+    long(&mut bytes, 0);
+    bytes.extend_from_slice(&sync);
+    for first in (0..count).step_by(100) {
+        let mut block = Vec::new();
+        for n in first..count.min(first + 100) {
+            let json = payment(n, "USD");
+            let event = json_event::decode(json.as_bytes()).unwrap();
+            ltvstream::codec::avro_event::encode(&event, &mut block);
+        }
+        long(&mut bytes, count.min(first + 100) - first);
+        text(&mut bytes, &block);
+        bytes.extend_from_slice(&sync);
+    }
+    bytes
+}
+
+/// Appends a number as Avro does.
+fn long(bytes: &mut Vec<u8>, number: usize) {
+    let mut zigzag = number * 2;
+    while zigzag >= 0x80 {
+        bytes.push((zigzag % 0x80) as u8 | 0x80);
+        zigzag /= 0x80;
+    }
+    bytes.push(zigzag as u8);
+}
+
+#[test]
+fn a_damaged_file_ends_with_3_and_what_was_read_before_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::none());
+    for n in 0..1_000 {
+        writeln!(gzip, "{}", payment(n, "USD")).unwrap();
+    }
+    let gzip = gzip.finish().unwrap();
+    let avro = container(1_000);
+    let whole = ["import", "events", "--format", "avro", "--data-dir", "whole"];
+    fs::write(dir.path().join("events"), &avro).unwrap();
+    let (code, out, err) = run_in(dir.path(), &whole);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("accepted 1000 (0 suspended), repeated 0, refused 0,"), "{out}");
+
+    let mut no_sync = avro.clone();
+    *no_sync.last_mut().unwrap() = 8;
+    for (name, bytes, format) in [
+        ("cut.gz", &gzip[..gzip.len() / 2], "ndjson"),
+        ("cut.avro", &avro[..avro.len() / 2], "avro"),
+        ("no_sync.avro", &no_sync[..], "avro"),
+    ] {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        let to = format!("{name}.data");
+        let arguments = ["import", name, "--format", format, "--data-dir", &to, "--allow-refused"];
+        let (code, out, err) = run_in(dir.path(), &arguments);
+        assert_eq!(code, Some(3), "{name}: {out}{err}");
+        assert!(err.starts_with(&format!("error: {name}:")), "{err}");
+        assert!(err.contains("the file can't be read further"), "{err}");
+        let accepted = out.strip_prefix("accepted ").and_then(|out| out.split(' ').next());
+        let accepted: usize = accepted.unwrap().parse().unwrap();
+        assert!((300..=900).contains(&accepted), "{name}: {out}");
+        assert!(out.contains("refused 0,"), "{name}: {out}");
+    }
+}
+
+#[test]
+fn a_file_that_is_damaged_from_its_beginning_ends_with_3_and_the_wrong_one_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("text.avro"), "event_id,app_id\n").unwrap();
+    fs::write(dir.path().join("table.csv"), "event_id,curency\n").unwrap();
+    fs::write(dir.path().join("map.toml"), "[fields]\n").unwrap();
+    let import = |arguments: &[&str]| {
+        let to = ["--data-dir", "data", "--allow-refused"];
+        run_in(dir.path(), &[&["import"], arguments, &to].concat())
+    };
+    let (code, _, err) = import(&["text.avro"]);
+    assert_eq!(code, Some(3), "{err}");
+    assert!(err.starts_with("error: text.avro is not an Avro container file"), "{err}");
+    for (arguments, expected) in [
+        (&["absent.csv"][..], "error: absent.csv can't be read: No such file"),
+        (&["table.csv"], "error: table.csv has the unknown column \"curency\""),
+        (&["table.csv", "--map", "map.toml"], "error: the map is wrong: "),
+    ] {
+        let (code, _, err) = import(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {err}");
+        assert!(err.starts_with(expected), "{arguments:?}: {err}");
+    }
 }
