@@ -97,6 +97,7 @@ impl Ingest for Client {
                 failed(format!("{url} does not account for {count} events: {text}"))
             }),
             429 => Err(IngestError::Overloaded),
+            400..=499 => Err(IngestError::Refused(problem(&text))),
             status => Err(failed(format!("{url} answered {status}: {}", problem(&text)))),
         }
     }

@@ -158,8 +158,9 @@ impl Rejects {
 /// Imports all files and prints how many events were accepted, repeated and refused.
 ///
 /// # Errors
-/// [`CliError::Usage`] for files that are not what the arguments say, [`CliError::Dependency`] for
-/// damaged ones and when the target fails; the files behind such a one are not read.
+/// [`CliError::Usage`] for files that are not what the arguments say and for an API key that is not
+/// for their events, [`CliError::Dependency`] for damaged files and when the target fails; the files
+/// behind such a one are not read.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
     let map = match &args.map {
@@ -283,6 +284,7 @@ fn submit(
         match ingest.submit(events.clone()) {
             Ok(receipts) => break receipts,
             Err(IngestError::Overloaded) => std::thread::sleep(PAUSE),
+            Err(error @ IngestError::Refused(_)) => return Err(CliError::Usage(error.to_string())),
             Err(error) => return Err(CliError::Dependency(anyhow::Error::new(error))),
         }
     };

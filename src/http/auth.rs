@@ -133,8 +133,14 @@ impl Access {
         if self.sees(app) {
             return Ok(());
         }
-        let detail = format!("the API key is not for app \"{app}\"");
-        Err(Problem::new(Kind::Forbidden, detail).with("app", app))
+        Err(Problem::new(Kind::Forbidden, self.not_for(app)).with("app", app))
+    }
+
+    /// That the caller may not see the app, and which ones instead.
+    pub fn not_for(&self, app: &str) -> String {
+        let apps = self.apps.iter().flatten().map(|app| format!("\"{app}\""));
+        let apps = apps.collect::<Vec<_>>().join(", ");
+        format!("the API key is not for app \"{app}\" but for {apps}")
     }
 }
 

@@ -210,6 +210,9 @@ pub enum IngestError {
     /// The service is stopping or its store or broker failed.
     #[error("events can't be taken: {0}")]
     Unavailable(String),
+    /// Nothing of the submission may be handed in; submitting it again changes nothing.
+    #[error("the events are refused: {0}")]
+    Refused(String),
 }
 
 /// Where events from HTTP and files go: the embedded log, or Kafka.

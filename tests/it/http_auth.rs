@@ -103,11 +103,15 @@ async fn a_key_hands_in_events_of_its_apps_only() {
         answer.json()["errors"],
         json!([{
             "line": 2, "event_id": "B/1", "field": "app_id", "code": "forbidden_app",
-            "message": "the API key is not for app \"other\"",
+            "message": "the API key is not for app \"other\" but for \"acme\"",
         }])
     );
     let other = events("B purchase 2026-01-05 10.00 app=other");
-    assert_eq!(post(&service, "writer", &other).await.status, 403);
+    let answer = post(&service, "writer", &other).await;
+    assert_eq!(answer.status, 403);
+    let detail =
+        "all events are of other apps: the API key is not for app \"other\" but for \"acme\"";
+    assert_eq!(answer.json()["detail"], detail);
     assert_eq!(post(&service, "reader", &both).await.status, 403);
     // The foreign event left no trace.
     let ltv = with_key(&service, "admin", "/v1/apps/other/ltv").await.json();

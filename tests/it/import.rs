@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use ltvstream::codec::avro_event::BILLING_EVENT_V1;
 use ltvstream::codec::json_event;
+use ltvstream::config::hash_of;
 use serde_json::Value;
 
 use crate::support::process::{Served, run_in};
@@ -145,5 +146,37 @@ fn a_file_that_is_damaged_from_its_beginning_ends_with_3_and_the_wrong_one_with_
         let (code, _, err) = import(arguments);
         assert_eq!(code, Some(2), "{arguments:?}: {err}");
         assert!(err.starts_with(expected), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn a_key_of_another_app_ends_with_2_and_the_error_names_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let configuration = format!(
+        "[[apps]]\nid = \"default\"\nreporting_currency = \"USD\"\n\
+         [[apps]]\nid = \"acme\"\nreporting_currency = \"USD\"\n\
+         [[api_keys]]\nname = \"writer\"\nsha256 = \"{}\"\napps = [\"acme\"]\n\
+         scopes = [\"ingest\"]\n",
+        hex::encode(hash_of("secret"))
+    );
+    fs::write(dir.path().join("keys.toml"), configuration).unwrap();
+    let [config, data] = ["keys.toml", "data"].map(|name| dir.path().join(name));
+    let [config, data] = [&config, &data].map(|path| path.to_string_lossy());
+    let arguments = ["--embedded", "--config", &config, "--data-dir", &data];
+    let listen = ["--listen", "127.0.0.1:0"];
+    let service = Served::start(&[&arguments[..], &listen].concat(), &dir.path().join("log"));
+    fs::write(dir.path().join("events.ndjson"), payment(1, "USD")).unwrap();
+    for (secret, expected) in [
+        (
+            "secret",
+            "error: the events are refused: all events are of other apps: \
+             the API key is not for app \"default\" but for \"acme\"\n",
+        ),
+        ("guess", "error: the events are refused: the API key is not known\n"),
+    ] {
+        let to = ["import", "events.ndjson", "--to", &service.url, "--api-key", secret];
+        let (code, out, err) = run_in(dir.path(), &to);
+        assert_eq!((code, err.as_str()), (Some(2), expected));
+        assert!(out.starts_with("accepted 0 "), "{out}");
     }
 }

@@ -207,7 +207,8 @@ fn submit(
 ) -> Result<Response, Problem> {
     let (allowed, mut errors) = part(access, events);
     if allowed.is_empty() {
-        let detail = "the API key is for none of the apps that the events are of";
+        let first = errors.first().map_or("", |error| &error.message);
+        let detail = format!("all events are of other apps: {first}");
         return Err(Problem::new(Kind::Forbidden, detail));
     }
     let bytes = allowed.iter().map(|(_, bytes)| bytes.to_vec()).collect();
@@ -267,7 +268,7 @@ fn part<'a>(access: &Access, events: Vec<Numbered<'a>>) -> (Vec<Numbered<'a>>, V
                 event_id: Some(event_id),
                 field: Some("app_id".to_owned()),
                 code: "forbidden_app".to_owned(),
-                message: format!("the API key is not for app \"{app}\""),
+                message: access.not_for(&app),
             }),
         }
     }
@@ -277,7 +278,7 @@ fn part<'a>(access: &Access, events: Vec<Numbered<'a>>) -> (Vec<Numbered<'a>>, V
 fn refused_whole(error: IngestError) -> Problem {
     match error {
         IngestError::Overloaded => Problem::new(Kind::Overloaded, error).retry_after_seconds(1),
-        IngestError::Unavailable(_) => {
+        IngestError::Unavailable(_) | IngestError::Refused(_) => {
             tracing::warn!(%error, "ingest is not available");
             Problem::new(Kind::Unavailable, error).retry_after_seconds(5)
         }
