@@ -304,7 +304,7 @@ fn submit(
     Ok(())
 }
 
-/// A bar over the bytes of a file; silent where nobody watches.
+/// A bar over the bytes of a file whose events are handed in; silent where nobody watches.
 fn progress_bar(bytes_total: Option<u64>, name: &str) -> ProgressBar {
     let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     let bar = match bytes_total {
@@ -313,5 +313,8 @@ fn progress_bar(bytes_total: Option<u64>, name: &str) -> ProgressBar {
         ),
         None => ProgressBar::new_spinner(),
     };
-    bar.with_message(name.to_owned())
+    let bar = bar.with_message(name.to_owned());
+    // The first event may be long in coming, where all rows are read before it.
+    bar.tick();
+    bar
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::codec::event_fields::{Field, Slot};
 use crate::domain::event::{BillingEvent, FieldError, RawEvent};
@@ -32,12 +34,18 @@ pub(super) struct Mapped {
     places: HashMap<String, usize>,
     /// The table is read to its end.
     gathered: bool,
+    /// Bytes taken from the file.
+    read: Arc<AtomicU64>,
+    /// What `read` was at the first row of the newest event that was handed out.
+    event_read_at: u64,
 }
 
 /// An event being put together from one row or several.
 struct Draft {
     /// Of the first row.
     line: u64,
+    /// Bytes taken from the file up to the first row.
+    read_at: u64,
     raw: RawEvent<'static>,
     /// As written, by the place in [`AMOUNTS`].
     amounts: [Option<Decimal>; AMOUNTS.len()],
@@ -50,7 +58,7 @@ struct Draft {
 impl Mapped {
     pub(super) fn open(
         path: &Path,
-        text: Text,
+        (text, read): (Text, Arc<AtomicU64>),
         settings: &ImportSettings,
     ) -> Result<Self, OpenError> {
         let mut section = settings.map.as_deref().map(Section::parse).transpose()?;
@@ -74,7 +82,15 @@ impl Mapped {
             groups: VecDeque::new(),
             places: HashMap::new(),
             gathered: false,
+            read,
+            event_read_at: 0,
         })
+    }
+
+    /// Bytes taken from the file up to the first row of the newest event that was handed out, where
+    /// all rows are read before the first event.
+    pub(super) fn group_read_at(&self) -> Option<u64> {
+        (!self.map.group_by.is_empty()).then_some(self.event_read_at)
     }
 
     pub(super) fn skipped(&self) -> Vec<(String, u64)> {
@@ -146,6 +162,7 @@ impl Mapped {
     fn draft(&self, cells: &Cells) -> Draft {
         let mut draft = Draft {
             line: cells.line,
+            read_at: self.read.load(Ordering::Relaxed),
             raw: RawEvent::default(),
             amounts: [None; AMOUNTS.len()],
             text: cells.raw(&self.shape),
@@ -194,6 +211,7 @@ impl Mapped {
             self.skipped[rule] += 1;
             return None;
         }
+        self.event_read_at = draft.read_at;
         let line = draft.line;
         let text = draft.text.clone();
         let event = match draft.refusal {

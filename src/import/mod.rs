@@ -78,7 +78,8 @@ pub struct ImportItem {
     /// Line of the file, from 1, where the event or its first row begins; for Avro the record's
     /// ordinal.
     pub line: u64,
-    /// Bytes of the file consumed so far, compressed ones where it is compressed.
+    /// Bytes of the file consumed up to here, compressed ones where it is compressed; for an event of
+    /// several rows up to its first one. It never falls.
     pub bytes_read: u64,
     pub event: Result<BillingEvent<'static>, ImportError>,
 }
@@ -184,7 +185,10 @@ pub fn reader(path: &Path, settings: &ImportSettings) -> Result<Reader, OpenErro
     let input = input::open(path).map_err(unreadable)?;
     let rows = match format {
         Format::Ndjson => Rows::Ndjson(ndjson::Lines::new(input.text)),
-        Format::Csv => Rows::Mapped(Box::new(mapped::Mapped::open(path, input.text, settings)?)),
+        Format::Csv => {
+            let read = Arc::clone(&input.read);
+            Rows::Mapped(Box::new(mapped::Mapped::open(path, (input.text, read), settings)?))
+        }
         Format::Avro => Rows::Avro(Box::new(avro::Records::open(path, input.text)?)),
     };
     Ok(Reader { rows, read: input.read, bytes_total: input.bytes_total, ended: false })
@@ -194,12 +198,6 @@ impl Reader {
     /// Bytes of the whole file; `None` where that is unknown, as for standard input.
     pub fn bytes_total(&self) -> Option<u64> {
         self.bytes_total
-    }
-
-    /// Counts the bytes consumed while another thread waits for the next item; a grouped file is
-    /// read to its end before its first event.
-    pub fn progress(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.read)
     }
 
     /// How many rows or events each `skip_when` rule of the map has left out so far, by the
@@ -226,6 +224,11 @@ impl Iterator for Reader {
         };
         let (line, event) = row?;
         self.ended = event.as_ref().is_err_and(ImportError::is_fatal);
-        Some(ImportItem { line, bytes_read: self.read.load(Ordering::Relaxed), event })
+        let bytes_read = match &self.rows {
+            Rows::Mapped(mapped) => mapped.group_read_at(),
+            Rows::Ndjson(_) | Rows::Avro(_) => None,
+        };
+        let bytes_read = bytes_read.unwrap_or_else(|| self.read.load(Ordering::Relaxed));
+        Some(ImportItem { line, bytes_read, event })
     }
 }

@@ -110,6 +110,13 @@ fn online_retail_gives_the_published_totals() {
         first_and_last(&items),
         (oracle["first_event"].clone(), oracle["last_event"].clone())
     );
+    // The whole file is read before its first event; progress is told by where events begin.
+    let total = reader.bytes_total().unwrap();
+    assert!(items[0].bytes_read < total / 10);
+    assert!(items.windows(2).all(|pair| pair[0].bytes_read <= pair[1].bytes_read));
+    let middle = items[items.len() / 2].bytes_read;
+    assert!((total / 4..total * 3 / 4).contains(&middle), "{middle} of {total}");
+    assert!(items[items.len() - 1].bytes_read > total * 9 / 10);
     let skipped: BTreeMap<_, _> = reader.skipped().into_iter().collect();
     // The bad-debt lines have no customer either, and their rule comes first.
     let without_customer: u64 = oracle["lines_dropped_without_customer"].parse().unwrap();

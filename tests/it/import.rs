@@ -38,7 +38,7 @@ fn every_refusal_of_a_service_is_counted_and_written_however_many_there_are() {
     let dir = tempfile::tempdir().unwrap();
     let service = served(dir.path());
     // There is no rate for the euro; the file itself has no fault.
-    let currency = |n: usize| if n % 250 == 0 { "USD" } else { "EUR" };
+    let currency = |n: usize| if n.is_multiple_of(250) { "USD" } else { "EUR" };
     let lines: Vec<String> = (0..2_500).map(|n| payment(n, currency(n))).collect();
     fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
     let (code, out, err) = run_in(dir.path(), &["import", "events.ndjson", "--to", &service.url]);
@@ -48,7 +48,7 @@ fn every_refusal_of_a_service_is_counted_and_written_however_many_there_are() {
     assert_eq!((code, out.as_str(), err.as_str()), (Some(1), expected, ""));
     let rejects = rejects(&dir.path().join("events.ndjson.rejects.ndjson"));
     let found: Vec<u64> = rejects.iter().map(|row| row["line"].as_u64().unwrap()).collect();
-    let refused = (0..2_500).filter(|n| n % 250 != 0).map(|n| n + 1);
+    let refused = (0..2_500u64).filter(|n| !n.is_multiple_of(250)).map(|n| n + 1);
     assert_eq!(found, refused.collect::<Vec<u64>>());
 }
 
