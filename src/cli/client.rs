@@ -56,6 +56,20 @@ impl Client {
     }
 }
 
+/// A text as one segment of a path: percent-encoded but for what RFC 3986 leaves unreserved.
+pub fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 fn read_body(response: &mut Response<Body>) -> Result<String, CliError> {
     let limit = 4 << 30;
     let body = response.body_mut().with_config().limit(limit).read_to_string();
@@ -149,6 +163,11 @@ fn parse_receipts(text: &str, count: usize) -> Option<Receipts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_segment_of_a_path_is_one_segment_whatever_it_holds() {
+        assert_eq!(segment("A-z_0.9~/?#% +é"), "A-z_0.9~%2F%3F%23%25%20%2B%C3%A9");
+    }
 
     #[test]
     fn receipts_are_read_from_the_answer_of_the_service() {

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Client, segment};
 use super::{CliError, Exit, Globals, print, table};
 
 /// Form of the answer.
@@ -19,7 +19,7 @@ pub enum Format {
 /// For example: `ltvstream query ltv width=month age=days ages=0,30,90 filter.country=US,DE`
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The question: ltv, revenue, or another path below /v1/apps/{app}/
+    /// The question: ltv, revenue, or customers/ID with the id as it is
     pub question: String,
     /// Parameters of the question, `name=value`
     #[arg(value_name = "NAME=VALUE", value_parser = parse_parameter)]
@@ -53,7 +53,7 @@ fn parse_parameter(text: &str) -> Result<(String, String), String> {
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
     let client = Client::new(&args.url, args.api_key.clone());
-    let path = format!("/v1/apps/{}/{}", args.app, args.question);
+    let path = path(&args.app, &args.question);
     let mut parameters = args.parameters.clone();
     if args.format == Format::Csv {
         parameters.push(("format".to_owned(), "csv".to_owned()));
@@ -72,4 +72,18 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     };
     print(&text)?;
     Ok(Exit::Done)
+}
+
+/// The path of a question; behind its first slash stands one id, of whatever characters.
+fn path(app: &str, question: &str) -> String {
+    let (name, id) = match question.split_once('/') {
+        Some((name, id)) => (name, Some(id)),
+        None => (question, None),
+    };
+    let mut path = format!("/v1/apps/{}/{}", segment(app), segment(name));
+    if let Some(id) = id {
+        path.push('/');
+        path.push_str(&segment(id));
+    }
+    path
 }

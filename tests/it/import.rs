@@ -11,21 +11,8 @@ use ltvstream::codec::json_event;
 use ltvstream::config::hash_of;
 use serde_json::Value;
 
+use crate::support::embedded::{payment, served};
 use crate::support::process::{Served, run_in};
-
-/// A service of the app `default` in US dollars, without rates.
-fn served(folder: &Path) -> Served {
-    let data = folder.join("data").to_string_lossy().into_owned();
-    let arguments = ["--embedded", "--listen", "127.0.0.1:0", "--data-dir", &data];
-    Served::start(&arguments, &folder.join("log"))
-}
-
-/// A payment of one unit, number `n`, in this currency.
-fn payment(n: usize, currency: &str) -> String {
-    format!(
-        r#"{{"event_id":"e{n}","app_id":"default","customer_id":"c{n}","kind":"purchase","occurred_at":"2024-01-01T00:00:00Z","gross_micros":1000000,"currency":"{currency}"}}"#
-    )
-}
 
 /// The lines of the file of refused rows.
 fn rejects(path: &Path) -> Vec<Value> {

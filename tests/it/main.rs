@@ -15,6 +15,7 @@ mod codat;
 mod codec_avro_reference;
 mod codec_golden;
 mod codec_hostile;
+mod commands;
 mod config;
 mod corrupt_input;
 mod crash;

@@ -1,5 +1,6 @@
 //! What several tests need: a broker's topics, the real binary, and questions to it.
 
+pub mod embedded;
 pub mod facts;
 pub mod kafka;
 pub mod process;
