@@ -23,7 +23,7 @@ use apache_avro::Schema;
 use apache_avro::schema::ResolvedSchema;
 
 use crate::codec::avro_fingerprint::{fingerprint, library_fingerprint};
-use crate::codec::avro_resolve::{Source, Symbol, expected, source_of};
+use crate::codec::avro_resolve::{Source, Symbol, expected, source_of, unreadable};
 use crate::codec::avro_skip::{ShapeId, Shapes, ShapesBuilder};
 use crate::codec::avro_wire::{Cursor, WireError, put_count, put_long, put_text};
 use crate::codec::error::{DecodeError, SchemaError, quoted};
@@ -42,6 +42,8 @@ const RECORD_NAME: &str = "BillingEvent";
 pub struct WriterSchema {
     steps: Vec<Step>,
     shapes: Shapes,
+    /// The shape of the whole record.
+    record: ShapeId,
     fingerprints: [[u8; 8]; 2],
 }
 
@@ -87,18 +89,36 @@ fn null_byte(action: &Action) -> Option<u8> {
     u8::try_from(branch).ok().filter(|branch| *branch < 64).map(|branch| branch * 2)
 }
 
+fn invalid(error: apache_avro::Error) -> SchemaError {
+    SchemaError::Invalid(error.to_string())
+}
+
+fn parse_schema(json: &str) -> Result<Schema, SchemaError> {
+    Schema::parse_str(json).map_err(invalid)
+}
+
 impl WriterSchema {
     /// Compiles a schema given as JSON.
     pub fn parse(json: &str) -> Result<Self, SchemaError> {
-        let invalid = |error: apache_avro::Error| SchemaError::Invalid(error.to_string());
-        let schema = Schema::parse_str(json).map_err(invalid)?;
-        let resolved = ResolvedSchema::try_from(&schema).map_err(invalid)?;
-        let Schema::Record(record) = &schema else {
+        match parse_schema(json)? {
+            Schema::Record(record) if record.name.name() != RECORD_NAME => {
+                Err(SchemaError::NotAnEvent)
+            }
+            schema => Self::compile(&schema),
+        }
+    }
+
+    /// As [`WriterSchema::parse`], for the records of a file, whose name is of no account: who hands
+    /// in a file of events says by that what its records are.
+    pub fn parse_of_any_name(json: &str) -> Result<Self, SchemaError> {
+        Self::compile(&parse_schema(json)?)
+    }
+
+    fn compile(schema: &Schema) -> Result<Self, SchemaError> {
+        let resolved = ResolvedSchema::try_from(schema).map_err(invalid)?;
+        let Schema::Record(record) = schema else {
             return Err(SchemaError::NotAnEvent);
         };
-        if record.name.name() != RECORD_NAME {
-            return Err(SchemaError::NotAnEvent);
-        }
         let mut shapes = ShapesBuilder::new(resolved.get_names());
         let mut actions = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
@@ -110,22 +130,43 @@ impl WriterSchema {
             });
         }
         let is_read = |wanted: Field| {
-            actions.iter().any(|step| matches!(step, Action::Read(field, _) if *field == wanted))
+            actions.iter().any(|step| match step {
+                Action::Read(field, source) => *field == wanted && !matches!(source, Source::Null),
+                Action::Skip(_) => false,
+            })
         };
         match Field::ALL.into_iter().find(|field| field.is_required() && !is_read(*field)) {
             Some(field) => Err(SchemaError::MissingField(field.name())),
             None => Ok(Self {
                 steps: steps_of(actions),
+                record: shapes.add(schema)?,
                 shapes: shapes.build(),
-                fingerprints: [fingerprint(&schema), library_fingerprint(&schema)],
+                fingerprints: [fingerprint(schema), library_fingerprint(schema)],
             }),
         }
+    }
+
+    /// What the schema allows to be written and is refused when it is, in words; empty where every
+    /// value is of a type that is read. What a text or a number may be is not the schema's.
+    pub fn unreadable(&self) -> Vec<String> {
+        let of = |step: &Step| match &step.action {
+            Action::Read(field, source) => unreadable(*field, source),
+            Action::Skip(_) => Vec::new(),
+        };
+        self.steps.iter().flat_map(of).collect()
     }
 
     /// What single-object messages name the schema by, in the order of the wire: the
     /// specification's fingerprint, then the one that the Avro library of Rust writes.
     pub fn fingerprints(&self) -> [[u8; 8]; 2] {
         self.fingerprints
+    }
+
+    /// How many of `bytes` the datum takes that they begin with, whether it is an event or not.
+    pub fn datum_length(&self, bytes: &[u8]) -> Result<usize, DecodeError> {
+        let mut cursor = Cursor::new(bytes);
+        self.shapes.skip(self.record, &mut cursor)?;
+        Ok(bytes.len() - cursor.left())
     }
 
     /// Reads one event from all of `datum`.
@@ -299,6 +340,13 @@ mod tests {
                 "\"gross_micros\", \"type\": [\"null\", \"double\"]"
             )),
             "gross_micros must be a long"
+        );
+        assert_eq!(
+            refusal(|schema| schema.replace(
+                "\"customer_id\", \"type\": \"string\"",
+                "\"customer_id\", \"type\": \"null\""
+            )),
+            "the schema has no field customer_id"
         );
         assert!(refusal(|_| "{".to_owned()).starts_with("not an Avro schema"));
     }

@@ -5,7 +5,7 @@
 use apache_avro::Schema;
 use apache_avro::schema::{NamesRef, UuidSchema};
 
-use crate::codec::error::SchemaError;
+use crate::codec::error::{SchemaError, quoted};
 use crate::codec::event_fields::{Field, Holds};
 use crate::domain::event::{Environment, EventKind};
 
@@ -59,6 +59,27 @@ pub(crate) fn source_of(
         }
         // A field that is always null is as good as absent.
         other => direct_source(field, other, names).ok_or_else(refuse),
+    }
+}
+
+/// What the writer can write into a field and no event may hold there, in words.
+pub(crate) fn unreadable(field: Field, source: &Source) -> Vec<String> {
+    let name = field.name();
+    match source {
+        Source::Union(branches) => {
+            branches.iter().flat_map(|branch| unreadable(field, branch)).collect()
+        }
+        Source::TextMap(values) => unreadable(field, values),
+        Source::Null if field.is_required() => vec![format!("{name} that is null")],
+        Source::Unfit => vec![format!("{name} that is not {}", expected(field))],
+        Source::Enum(symbols) => {
+            let unknown = symbols.iter().filter_map(|symbol| match symbol {
+                Symbol::Unknown(symbol) => Some(format!("{name} \"{}\"", quoted(symbol))),
+                Symbol::Ours(_) | Symbol::Text(_) => None,
+            });
+            unknown.collect()
+        }
+        Source::Null | Source::Int | Source::Long | Source::Millis | Source::Text => Vec::new(),
     }
 }
 
