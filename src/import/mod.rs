@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::codec::error::DecodeError;
+use crate::codec::error::{DecodeError, SchemaError};
 use crate::domain::event::{BillingEvent, FieldError};
 
 pub use map::MapError;
@@ -145,6 +145,12 @@ pub enum OpenError {
     Map(#[from] MapError),
     #[error("{} is not an Avro container file: {message}", path.display())]
     Avro { path: PathBuf, message: String },
+    #[error("the records of {} can't be read as events", path.display())]
+    Schema {
+        path: PathBuf,
+        #[source]
+        source: SchemaError,
+    },
     #[error("a map is for tables, not for {0:?} files")]
     MapWithoutTable(Format),
     #[error("{} has the unknown column \"{column}\"", path.display())]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use apache_avro::types::Value;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -321,38 +322,89 @@ fn one_bad_row_refuses_its_group_and_shows_all_its_rows() {
     assert_eq!(items[3].event.as_ref().unwrap_err().code, "invalid_gross_micros");
 }
 
-#[test]
-fn avro_containers_are_read_by_the_names_of_their_fields() {
+/// A container of records with these values of the fields that differ from case to case.
+fn container(codec: apache_avro::Codec, customers: &[Option<&str>]) -> Vec<u8> {
     let schema = apache_avro::Schema::parse_str(
         r#"{"type":"record","name":"Any","fields":[
-            {"name":"kind","type":{"type":"enum","name":"K","symbols":["install","purchase"]}},
+            {"name":"kind","type":{"type":"enum","name":"K","symbols":["gift","purchase"]}},
             {"name":"later_field","type":"double"},
-            {"name":"event_id","type":"string"},
+            {"name":"event_id","type":"bytes"},
             {"name":"app_id","type":"string"},
             {"name":"customer_id","type":["null","string"]},
             {"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-millis"}},
-            {"name":"gross_micros","type":["null","long"]},
+            {"name":"gross_micros","type":["int","null"]},
             {"name":"currency","type":["null","string"]},
-            {"name":"attributes","type":{"type":"map","values":"string"}}]}"#,
+            {"name":"expires_at","type":"int"},
+            {"name":"attributes","type":{"type":"map","values":["null","string"]}}]}"#,
     )
     .unwrap();
-    let mut writer = apache_avro::Writer::new(&schema, Vec::new()).unwrap();
-    for customer in [Some("c1"), None] {
+    let mut writer = apache_avro::Writer::with_codec(&schema, Vec::new(), codec).unwrap();
+    for (n, customer) in customers.iter().enumerate() {
         let mut record = apache_avro::types::Record::new(&schema).unwrap();
-        record.put("kind", apache_avro::types::Value::Enum(1, "purchase".to_owned()));
+        let kind = if *customer == Some("gift") { (0, "gift") } else { (1, "purchase") };
+        record.put("kind", Value::Enum(kind.0, kind.1.to_owned()));
         record.put("later_field", 1.5);
-        record.put("event_id", "e1");
+        record.put("event_id", Value::Bytes(format!("e{n}").into_bytes()));
         record.put("app_id", "acme");
-        record.put("customer_id", customer);
-        record.put("occurred_at", apache_avro::types::Value::TimestampMillis(1_706_691_600_000));
-        record.put("gross_micros", Some(5_i64));
+        record.put("customer_id", *customer);
+        record.put("occurred_at", Value::TimestampMillis(1_706_691_600_000));
+        record.put("gross_micros", Value::Union(0, Box::new(Value::Int(5))));
         record.put("currency", Some("EUR"));
-        record
-            .put("attributes", std::collections::HashMap::from([("a".to_owned(), "b".to_owned())]));
+        record.put("expires_at", Value::Int(7));
+        let b = Value::Union(1, Box::new(Value::String("b".to_owned())));
+        record.put("attributes", Value::Map([("a".to_owned(), b)].into()));
         writer.append_value(record).unwrap();
+        writer.flush().unwrap();
     }
-    let content = writer.into_inner().unwrap();
-    let items = read_as("events.avro", &content, &ImportSettings::default()).unwrap();
-    assert_eq!(items, ["1 e1", "2 customer_id missing_customer_id"]);
-    assert!(read_as("x.avro", b"not avro", &ImportSettings::default()).is_err());
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn an_evolved_avro_container_is_read_as_the_stream_reads_its_records() {
+    let customers = [Some("c1"), None, Some("gift"), Some("c2")];
+    for codec in [
+        apache_avro::Codec::Null,
+        apache_avro::Codec::Deflate(apache_avro::DeflateSettings::default()),
+    ] {
+        let content = container(codec, &customers);
+        let items = read_as("events.avro", &content, &ImportSettings::default()).unwrap();
+        let expected =
+            ["1 e0", "2 customer_id missing_customer_id", "3 kind unknown_symbol", "4 e3"];
+        assert_eq!(items, expected);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.avro");
+    std::fs::write(&path, container(apache_avro::Codec::Null, &customers)).unwrap();
+    let items: Vec<_> = reader(&path, &ImportSettings::default()).unwrap().collect();
+    let event = items[0].event.as_ref().unwrap();
+    // What the writer had as bytes, int, milliseconds, and an int of microseconds.
+    assert_eq!((&*event.event_id, event.charge.unwrap().amounts.gross), ("e0", 5));
+    assert_eq!(event.occurred_at.to_rfc3339(), "2024-01-31T09:00:00Z");
+    assert_eq!(event.expires_at.unwrap().0, 7);
+    assert_eq!(event.dimensions.attributes, [("a".into(), "b".into())]);
+    let raw = &items[1].event.as_ref().unwrap_err().raw;
+    assert!(raw.contains("\"customer_id\":null") && raw.contains("\"app_id\":\"acme\""), "{raw}");
+}
+
+#[test]
+fn an_avro_container_says_where_it_is_damaged_and_what_it_can_not_give() {
+    let content = container(apache_avro::Codec::Null, &[Some("c1"), Some("c2"), Some("c3")]);
+    let read = |content: &[u8]| read_as("x.avro", content, &ImportSettings::default());
+    for cut in 1..40 {
+        let items = read(&content[..content.len() - cut]).unwrap();
+        assert_eq!(items, ["1 e0", "2 e1", "3 - unreadable_file"], "{cut}");
+    }
+    let mut longer = content.clone();
+    longer.extend_from_slice(&[0x80]);
+    assert_eq!(read(&longer).unwrap()[3], "4 - unreadable_file");
+    assert!(
+        read(b"not avro")
+            .unwrap_err()
+            .ends_with("not an Avro container file: it does not begin as one")
+    );
+    assert!(read(&content[..200]).is_err());
+    let string = apache_avro::Schema::String;
+    let strings = apache_avro::Writer::new(&string, Vec::new()).unwrap().into_inner().unwrap();
+    let error = read(&strings).unwrap_err();
+    assert!(error.contains("can't be read as events: the schema is not a record"), "{error}");
 }
