@@ -99,7 +99,7 @@ impl EngineSettings {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
             commit_interval: section.millis("commit_interval_ms", 1_000, 1..=600_000),
-            commit_events_max: section.count("commit_events_max", 200_000, 1..=100_000_000),
+            commit_events_max: section.count("commit_events_max", 1_000_000, 1..=100_000_000),
             memory_budget_bytes: section.integer("memory_budget_bytes", GIB, 16 * MIB..=1024 * GIB),
         }
     }

@@ -209,6 +209,16 @@ impl PendingLog {
         events.into_iter().map(|(event, _)| event).collect()
     }
 
+    /// Bytes of all entries.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether no event waits.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity()

@@ -485,10 +485,13 @@ impl Shard {
         changes
     }
 
-    /// Drops customers from memory until about `bytes` are held by them; none may have changes
+    /// Drops customers from memory until about `bytes` are held by everything; none may have changes
     /// that are not stored. Returns how many were dropped.
     pub fn evict(&mut self, bytes: usize) -> usize {
         let held = self.customer_memory_bytes();
+        // The log of pending events has room for as many as the last commit held.
+        let fixed = self.fixed_memory_bytes() + self.pending.memory_bytes();
+        let bytes = bytes.saturating_sub(fixed);
         if held <= bytes || !self.dirty_customers.is_empty() {
             return 0;
         }
@@ -510,9 +513,14 @@ impl Shard {
             + self.dictionary.memory_bytes()
     }
 
+    /// Bytes of the events accepted since the last commit.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Bytes of memory held by everything, roughly.
     pub fn memory_bytes(&self) -> usize {
-        self.customer_memory_bytes() + self.fixed_memory_bytes()
+        self.customer_memory_bytes() + self.fixed_memory_bytes() + self.pending.memory_bytes()
     }
 
     /// Takes in what a store holds, before the first event: everything but ledgers.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
 use crate::engine::standing::Suspension;
 use crate::pipeline::decode::Decoder;
-use crate::pipeline::{PipelineError, SharedProgress};
+use crate::pipeline::{BACKLOG_STRETCH, PipelineError, SharedProgress};
 use crate::state::{Arrival, Outcome, Shards, SharedShard};
 use crate::store::Durability;
 use crate::stream::{DeadLetter, Partition, Record};
@@ -16,6 +16,18 @@ use crate::telemetry::Metrics;
 /// Records decoded, and then applied, at a time: enough to look up many things in memory together,
 /// few enough that their events stay in the processor's cache and questions wait little.
 const RECORDS_AT_A_TIME: usize = 32;
+/// Events that wait for their commit hold at most this part of the memory budget. While they are
+/// written there are two more copies of them.
+const PENDING_SHARE: usize = 16;
+
+/// How long events may wait for their commit.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitPace {
+    /// Longest time between two commits, unless a backlog is read.
+    pub interval: Duration,
+    /// Most events of one commit.
+    pub events_max: usize,
+}
 
 /// Feeds the shards of a process.
 pub struct Feed {
@@ -27,7 +39,9 @@ pub struct Feed {
     /// The shard of the last record: records come in runs of one partition.
     current: Option<(Partition, SharedShard)>,
     dead_letters: Vec<DeadLetter>,
-    uncommitted: u64,
+    /// Records taken since the last commit.
+    uncommitted: usize,
+    committed_at: Instant,
 }
 
 impl Feed {
@@ -48,6 +62,7 @@ impl Feed {
             current: None,
             dead_letters: Vec::new(),
             uncommitted: 0,
+            committed_at: Instant::now(),
         }
     }
 
@@ -118,6 +133,19 @@ impl Feed {
         std::mem::take(&mut self.dead_letters)
     }
 
+    /// Whether it is time to commit: for the clock, for the number of events, or for the memory they
+    /// wait in.
+    pub fn is_commit_due(&self, pace: &CommitPace, is_behind: bool) -> bool {
+        let stretch = if is_behind { BACKLOG_STRETCH } else { 1 };
+        self.uncommitted >= pace.events_max
+            || self.committed_at.elapsed() >= pace.interval * stretch
+            || self.pending_bytes() >= self.memory_budget_bytes / PENDING_SHARE
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.shards.all().iter().map(|shard| shard.read().shard.pending_bytes()).sum()
+    }
+
     /// Commits every shard that has changed.
     pub fn commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
         self.current = None;
@@ -125,7 +153,9 @@ impl Feed {
         for shard in &shards {
             self.commit_shard(shard, durability, self.memory_budget_bytes / shards.len().max(1))?;
         }
-        self.metrics.commit_events.inc_by(std::mem::take(&mut self.uncommitted));
+        let committed = std::mem::take(&mut self.uncommitted);
+        self.metrics.commit_events.inc_by(u64::try_from(committed).unwrap_or(u64::MAX));
+        self.committed_at = Instant::now();
         Ok(())
     }
 
@@ -151,8 +181,7 @@ impl Feed {
             .with_label_values(&[&partition.to_string()])
             .set(written.next_offset.0);
         let mut shard = shard.write();
-        let fixed = shard.shard.fixed_memory_bytes();
-        let evicted = shard.shard.evict(memory_budget_bytes.saturating_sub(fixed));
+        let evicted = shard.shard.evict(memory_budget_bytes);
         if evicted > 0 {
             tracing::debug!(partition, evicted, "customers left memory");
         }

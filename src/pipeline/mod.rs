@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::domain::time::Timestamp;
-use crate::pipeline::feed::Feed;
+use crate::pipeline::feed::{CommitPace, Feed};
 use crate::pipeline::outbox::{Outbox, Sent};
 use crate::pipeline::publish::Publisher;
 use crate::state::{LiveShard, StateError, at_a_time};
@@ -34,8 +34,9 @@ use crate::stream::{NextOffset, Partition, Polled, Record, Sink, SinkError, Sour
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
 /// Records handed over by one poll; bounds how long a commit can be late.
 const POLL_RECORDS_MAX: usize = 10_000;
-/// While reading a backlog, ticks are this many times rarer.
-const BACKLOG_STRETCH: u32 = 4;
+/// While reading a backlog, ticks are this many times rarer: the more events a commit holds, the fewer
+/// rows it writes for each, and nobody waits for the snapshots in between.
+pub(crate) const BACKLOG_STRETCH: u32 = 10;
 /// How often a new assignment asks what is published before it gives up.
 const PUBLISHED_TRIES: u32 = 3;
 /// How often gauges are brought up to date.
@@ -79,9 +80,7 @@ pub enum PipelineError {
 /// When the loop commits and publishes.
 #[derive(Debug, Clone)]
 pub struct LoopSettings {
-    pub commit_interval: Duration,
-    /// Events applied but not committed, at most.
-    pub commit_events_max: usize,
+    pub commit: CommitPace,
     pub publish_interval: Duration,
     /// Go on where retention has removed records that were never read.
     pub accept_retention_gap: bool,
@@ -103,11 +102,9 @@ pub struct Pipeline<S> {
     publisher: Publisher,
     open_shard: OpenShard,
     settings: LoopSettings,
-    committed_at: Instant,
     published_at: Instant,
     /// `None`: due at once.
     observed_at: Option<Instant>,
-    uncommitted: usize,
     is_behind: bool,
     /// A publication failed, and what of it is out could not be read back yet.
     is_published_unknown: bool,
@@ -121,7 +118,6 @@ impl<S: Source> Pipeline<S> {
         open_shard: OpenShard,
         settings: LoopSettings,
     ) -> Self {
-        let now = Instant::now();
         Self {
             source,
             outbox: Outbox::new(sink),
@@ -129,10 +125,8 @@ impl<S: Source> Pipeline<S> {
             publisher,
             open_shard,
             settings,
-            committed_at: now,
-            published_at: now,
+            published_at: Instant::now(),
             observed_at: None,
-            uncommitted: 0,
             is_behind: false,
             is_published_unknown: false,
         }
@@ -163,10 +157,7 @@ impl<S: Source> Pipeline<S> {
             return Err(failure);
         }
         match polled {
-            Polled::Records(count) => {
-                self.uncommitted += count;
-                self.is_behind = count == POLL_RECORDS_MAX;
-            }
+            Polled::Records(count) => self.is_behind = count == POLL_RECORDS_MAX,
             Polled::Assigned(partitions) => self.assigned(&partitions)?,
             Polled::Revoked(partitions) => self.revoked(&partitions)?,
             Polled::Lost(partitions) => {
@@ -176,15 +167,13 @@ impl<S: Source> Pipeline<S> {
                 self.source.release(&partitions)?;
             }
         }
-        let stretch = if self.is_behind { BACKLOG_STRETCH } else { 1 };
-        if self.uncommitted >= self.settings.commit_events_max
-            || self.committed_at.elapsed() >= self.settings.commit_interval * stretch
-        {
+        if self.feed.is_commit_due(&self.settings.commit, self.is_behind) {
             self.commit()?;
         }
         if let Some(sent) = self.outbox.poll() {
             self.published(sent)?;
         }
+        let stretch = if self.is_behind { BACKLOG_STRETCH } else { 1 };
         if !self.outbox.is_busy()
             && self.published_at.elapsed() >= self.settings.publish_interval * stretch
         {
@@ -195,10 +184,7 @@ impl<S: Source> Pipeline<S> {
     }
 
     fn commit(&mut self) -> Result<(), PipelineError> {
-        self.feed.commit(Durability::Process)?;
-        self.uncommitted = 0;
-        self.committed_at = Instant::now();
-        Ok(())
+        self.feed.commit(Durability::Process)
     }
 
     /// Publishes what is to be published, and waits until it is out.

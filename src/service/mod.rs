@@ -23,7 +23,7 @@ use crate::http::{Clock, HttpParts, HttpState, Limits, Readiness};
 use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, ensure_topics};
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::embedded::{EmbeddedLog, PARTITION};
-use crate::pipeline::feed::Feed;
+use crate::pipeline::feed::{CommitPace, Feed};
 use crate::pipeline::forward::{EventWriter, KafkaIngest};
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, PipelineError, Progress, ReadClock, SharedProgress};
@@ -139,8 +139,7 @@ impl Service {
             (feed, publisher),
             open_shard,
             LoopSettings {
-                commit_interval: config.engine.commit_interval,
-                commit_events_max: config.engine.commit_events_max,
+                commit: commit_pace(&config),
                 publish_interval: config.snapshots.interval,
                 accept_retention_gap: options.accept_retention_gap,
                 check_anchors: config.kafka.check_anchors,
@@ -311,7 +310,14 @@ fn clock(now: Option<Timestamp>) -> Clock {
     now.map_or(Clock::System, Clock::Frozen)
 }
 
-fn memory_budget(config: &Config) -> usize {
+/// When events are committed.
+pub(crate) fn commit_pace(config: &Config) -> CommitPace {
+    let engine = &config.engine;
+    CommitPace { interval: engine.commit_interval, events_max: engine.commit_events_max }
+}
+
+/// Memory for customers and facts, all shards together.
+pub(crate) fn memory_budget(config: &Config) -> usize {
     usize::try_from(config.engine.memory_budget_bytes).unwrap_or(usize::MAX)
 }
 

@@ -22,7 +22,7 @@ use crate::pipeline::feed::Feed;
 use crate::pipeline::forward::EventWriter;
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, Progress};
-use crate::service::Stores;
+use crate::service::{Stores, commit_pace, memory_budget};
 use crate::state::Shards;
 use crate::store::Durability;
 use crate::stream::{Partition, Polled, Record, Source};
@@ -154,15 +154,12 @@ impl Bench {
         for partition in 0..self.topics.events_partitions {
             shards.insert(stores.open_shard(partition, &config)?);
         }
-        let mut feed = feed(shards, usize::MAX)?;
-        let (interval, most) = (config.engine.commit_interval, config.engine.commit_events_max);
-        let (mut committed_at, mut uncommitted) = (Instant::now(), 0);
+        let mut feed = feed(shards, memory_budget(&config))?;
+        let pace = commit_pace(&config);
         self.read(name, |records| {
             feed.take(records)?;
-            uncommitted += records.len();
-            if commits && (uncommitted >= most || committed_at.elapsed() >= interval * 4) {
+            if commits && feed.is_commit_due(&pace, true) {
                 feed.commit(Durability::Process)?;
-                (committed_at, uncommitted) = (Instant::now(), 0);
             }
             Ok(())
         })
@@ -179,12 +176,10 @@ impl Bench {
         let framing = Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT);
         let partitions = usize::try_from(self.topics.events_partitions)?;
         let publisher = Publisher::new(SnapshotPlan::new(&config), framing, partitions, metrics);
-        let budget = usize::try_from(config.engine.memory_budget_bytes)?;
-        let feed = feed(Arc::clone(&shards), budget)?;
+        let feed = feed(Arc::clone(&shards), memory_budget(&config))?;
         let stores = Stores::new(&config);
         let settings = LoopSettings {
-            commit_interval: config.engine.commit_interval,
-            commit_events_max: config.engine.commit_events_max,
+            commit: commit_pace(&config),
             publish_interval: config.snapshots.interval,
             accept_retention_gap: false,
             check_anchors: true,
