@@ -95,6 +95,7 @@ fn main() {
                         timestamp: *timestamp,
                         key: None,
                         value: Some(message),
+                        headers: None,
                     },
                     decoded: decoder.decode(Some(message)).expect("no registry"),
                 })

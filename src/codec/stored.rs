@@ -15,9 +15,9 @@ use crate::engine::ledger::LedgerEvent;
 use crate::engine::packed::unpack;
 use crate::engine::shard::SuspendedEvents;
 use crate::engine::standing::Suspension;
-use crate::stream::{DeadLetter, NextOffset};
+use crate::stream::{DeadLetter, Header, NextOffset};
 
-/// Layout version of every value written now.
+/// Layout version of every value written now, but for quarantine rows.
 pub(super) const VERSION: u8 = 1;
 
 /// Why a stored row can't be read: damage, or a newer program's layout.
@@ -52,7 +52,12 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(
     key: &[u8],
     bytes: &'a [u8],
 ) -> Result<T, StoredError> {
-    match postcard::take_from_bytes(open(key, bytes)?) {
+    whole(open(key, bytes)?)
+}
+
+/// The structure that a payload is, to its last byte.
+fn whole<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, StoredError> {
+    match postcard::take_from_bytes(payload) {
         Ok((value, [])) => Ok(value),
         Ok(_) => Err(StoredError::Malformed("trailing bytes")),
         Err(_) => Err(StoredError::Malformed("not the expected structure")),
@@ -134,6 +139,9 @@ pub fn decode_forgotten(key: &[u8], bytes: &[u8]) -> Result<(u128, u128), Stored
     Ok((u128::from_be_bytes(identity), decode(key, bytes)?))
 }
 
+/// Layout version of quarantine rows: the headers follow what version 1 has.
+const DEAD_LETTER_VERSION: u8 = 2;
+
 #[derive(Serialize, Deserialize)]
 struct StoredDeadLetter<'a> {
     timestamp: i64,
@@ -144,6 +152,9 @@ struct StoredDeadLetter<'a> {
     #[serde(borrow)]
     value: Option<&'a [u8]>,
 }
+
+/// Name and value of each header of a refused record.
+type StoredHeaders<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 
 /// Key of the quarantine row of an offset.
 pub fn quarantine_key(offset: i64) -> Vec<u8> {
@@ -160,7 +171,12 @@ pub fn encode_dead_letter(letter: &DeadLetter) -> (Vec<u8>, Vec<u8>) {
         key: letter.key.as_deref(),
         value: letter.value.as_deref(),
     };
-    let value = encode(&key, &stored);
+    let headers = letter.headers.iter();
+    let headers: StoredHeaders<'_> =
+        headers.map(|header| (header.name.as_str(), header.value.as_deref())).collect();
+    // As in `encode`, this cannot fail.
+    let payload = postcard::to_stdvec(&(stored, headers)).unwrap_or_default();
+    let value = sealed::seal(DEAD_LETTER_VERSION, &key, &payload);
     (key, value)
 }
 
@@ -170,7 +186,16 @@ pub fn decode_dead_letter(
     key: &[u8],
     bytes: &[u8],
 ) -> Result<DeadLetter, StoredError> {
-    let stored: StoredDeadLetter<'_> = decode(key, bytes)?;
+    let (version, payload) = sealed::open(key, bytes)?;
+    let (stored, headers): (StoredDeadLetter<'_>, StoredHeaders<'_>) = match version {
+        VERSION => (whole(payload)?, Vec::new()),
+        DEAD_LETTER_VERSION => whole(payload)?,
+        newer => return Err(StoredError::UnknownVersion(newer)),
+    };
+    let header = |(name, value): (&str, Option<&[u8]>)| Header {
+        name: name.to_owned(),
+        value: value.map(<[u8]>::to_vec),
+    };
     let offset = key.try_into().map_err(|_| StoredError::Malformed("quarantine key"))?;
     Ok(DeadLetter {
         partition,
@@ -180,6 +205,7 @@ pub fn decode_dead_letter(
         message: stored.message.to_owned(),
         key: stored.key.map(<[u8]>::to_vec),
         value: stored.value.map(<[u8]>::to_vec),
+        headers: headers.into_iter().map(header).collect(),
     })
 }
 
@@ -283,6 +309,34 @@ mod tests {
             damaged[at] ^= 1;
             assert!(decode_chunk(&key, &damaged).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_dead_letter_comes_back_as_it_was_and_one_of_version_1_without_headers() {
+        let mut letter = DeadLetter {
+            partition: 3,
+            offset: 9,
+            timestamp: Timestamp(7),
+            reason: "conflict".to_owned(),
+            message: "m".to_owned(),
+            key: None,
+            value: Some(vec![0xff, 0]),
+            headers: vec![
+                Header { name: "trace".to_owned(), value: Some(vec![0xfe]) },
+                Header { name: "trace".to_owned(), value: None },
+                Header { name: String::new(), value: Some(Vec::new()) },
+            ],
+        };
+        let (key, row) = encode_dead_letter(&letter);
+        assert_eq!(decode_dead_letter(3, &key, &row).unwrap(), letter);
+        // Timestamp, reason, message, no key, value: as version 1 wrote it.
+        let payload = b"\x0e\x08conflict\x01m\0\x01\x02\xff\0";
+        let row = sealed::seal(1, &key, payload);
+        letter.headers.clear();
+        assert_eq!(decode_dead_letter(3, &key, &row).unwrap(), letter);
+        let row = sealed::seal(3, &key, payload);
+        let newer = decode_dead_letter(3, &key, &row);
+        assert!(matches!(newer, Err(StoredError::UnknownVersion(3))), "{newer:?}");
     }
 
     #[test]

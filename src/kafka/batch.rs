@@ -42,7 +42,7 @@
 //! [`BatchQueue::forget`] drops it, as (3) does with what was not taken. What comes twice, after a
 //! seek, has an offset below the next one and is not handed out again.
 //!
-//! # The only unsafe code
+//! # Unsafe code
 //!
 //! The library has this call in C alone. What must hold:
 //!
@@ -54,7 +54,7 @@
 //! * Keys and values are valid for their length while the message lives: the library says so of
 //!   messages without an error. A null pointer is an absent key or value.
 //!
-//! Headers are not looked at.
+//! Headers are read by `headers.rs`, and only of records that are refused.
 
 use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
@@ -72,6 +72,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use crate::domain::time::Timestamp;
 use crate::kafka::assignment::GroupConsumer;
+use crate::kafka::headers::LibraryMessage;
 use crate::stream::{Partition, Record};
 
 /// Messages of one call.
@@ -220,6 +221,8 @@ fn record_of(message: &rd_kafka_message_t) -> Result<Record<'_>, KafkaError> {
         // SAFETY: valid for their lengths while the message is, to which the record is bound.
         key: unsafe { bytes(message.key, message.key_len) },
         value: unsafe { bytes(message.payload, message.len) },
+        // SAFETY: in the library's memory, and whoever has the record borrows the queue.
+        headers: Some(unsafe { LibraryMessage::at(message) }),
     })
 }
 

@@ -18,6 +18,7 @@ use crate::config::Consumption;
 use crate::domain::time::Timestamp;
 use crate::kafka::assignment::GroupConsumer;
 use crate::kafka::batch::BatchQueue;
+use crate::kafka::headers::LibraryMessage;
 use crate::kafka::positions::Positions;
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::stream::{Partition, Record};
@@ -237,5 +238,6 @@ pub(in crate::kafka) fn record_of<'m>(message: &'m BorrowedMessage<'_>) -> Recor
         timestamp: Timestamp(millis.saturating_mul(1000)),
         key: message.key(),
         value: message.payload(),
+        headers: Some(LibraryMessage::of(message)),
     }
 }

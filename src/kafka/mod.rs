@@ -15,6 +15,7 @@ mod batch;
 mod client;
 mod fingerprints;
 mod forward;
+mod headers;
 mod intake;
 mod newest;
 mod positions;

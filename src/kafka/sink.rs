@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -21,7 +21,7 @@ use crate::kafka::newest::newest_values;
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::kafka::source::patiently;
 use crate::kafka::topics::Topics;
-use crate::stream::{DeadLetter, NextOffset, Partition, Publication, Sink, SinkError};
+use crate::stream::{DeadLetter, Header, NextOffset, Partition, Publication, Sink, SinkError};
 
 /// How long each step of a transaction may take before its outcome counts as unknown.
 const STEP: Duration = Duration::from_secs(30);
@@ -123,9 +123,9 @@ impl KafkaSink {
         producer.commit_transaction(STEP)
     }
 
-    /// The record as it was, with what is known about it in headers. A value that with the
-    /// headers would exceed what the topic takes is left out, and a header says so; otherwise
-    /// this one record would keep everything from being published for ever.
+    /// The record as it was, with what is known about it in further headers. Where all of it would
+    /// exceed what the topic takes, key, value or own headers are left out, and a header says so;
+    /// otherwise this one record would keep everything from being published for ever.
     fn dead_letter_record<'a>(&'a self, letter: &'a DeadLetter) -> BytesRecord<'a> {
         let message = cut(&letter.message, MESSAGE_BYTES_MAX);
         let mut headers = OwnedHeaders::new()
@@ -147,19 +147,41 @@ impl KafkaSink {
         }
         if let Some(value) = &letter.value {
             if value.len() <= room {
+                room -= value.len();
                 record = record.payload(value);
             } else {
                 let bytes = value.len().to_string();
                 headers = headers.insert(header("ltvstream-value-omitted-bytes", &bytes));
             }
         }
+        // What has a name of ours is of an earlier refusal: it would hide the reason of this one.
+        let own: Vec<&Header> =
+            letter.headers.iter().filter(|header| !header.name.starts_with(OUR_NAMES)).collect();
+        let bytes: usize = own.iter().map(|header| bytes_of(header)).sum();
+        if bytes <= room {
+            for header in own {
+                let value = header.value.as_deref();
+                headers = headers.insert(KafkaHeader { key: &header.name, value });
+            }
+        } else {
+            headers = headers.insert(header("ltvstream-headers-omitted-bytes", &bytes.to_string()));
+        }
         record.headers(headers)
     }
 }
 
+/// Names of the headers that we add begin with this.
+const OUR_NAMES: &str = "ltvstream-";
+/// What a header takes beside name and value, at most: two lengths.
+const HEADER_FRAME_BYTES: usize = 10;
+
+fn bytes_of(header: &Header) -> usize {
+    header.name.len() + header.value.as_ref().map_or(0, Vec::len) + HEADER_FRAME_BYTES
+}
+
 /// Longest text of a refusal in a header.
 const MESSAGE_BYTES_MAX: usize = 2048;
-/// More than all headers and the batch around a dead letter take.
+/// More than our headers and the batch around a dead letter take.
 const ENVELOPE_BYTES_MAX: usize = 4096;
 
 impl Sink for KafkaSink {
@@ -250,8 +272,8 @@ fn is_fence(code: Code) -> bool {
     matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
 }
 
-fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
-    Header { key, value: Some(value) }
+fn header<'a>(key: &'a str, value: &'a str) -> KafkaHeader<'a, &'a str> {
+    KafkaHeader { key, value: Some(value) }
 }
 
 /// The longest prefix of whole characters within so many bytes.

@@ -136,6 +136,7 @@ fn take_events(
         timestamp,
         key: None,
         value: Some(event),
+        headers: None,
     });
     let outcomes = feed.take(&records.collect::<Vec<_>>())?;
     let receipts = outcomes.into_iter().map(|outcome| match outcome {

@@ -31,6 +31,22 @@ pub struct Record<'a> {
     pub timestamp: Timestamp,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
+    /// Where the headers are; few ask for them. `None` where there can't be any.
+    pub headers: Option<&'a dyn ReadHeaders>,
+}
+
+/// The headers of a record where they lie.
+pub trait ReadHeaders: std::fmt::Debug {
+    /// All of them, in their order.
+    fn read(&self) -> Vec<Header>;
+}
+
+/// A header of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// What of a name is no text is replaced by U+FFFD.
+    pub name: String,
+    pub value: Option<Vec<u8>>,
 }
 
 impl Record<'_> {
@@ -126,6 +142,8 @@ pub struct DeadLetter {
     pub message: String,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
+    /// The record's own.
+    pub headers: Vec<Header>,
 }
 
 impl DeadLetter {
@@ -139,6 +157,7 @@ impl DeadLetter {
             message: message.to_owned(),
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.map(ReadHeaders::read).unwrap_or_default(),
         }
     }
 }

@@ -70,6 +70,7 @@ fn shard(
             timestamp: Timestamp(RECORD_TIMESTAMP_US),
             key: None,
             value: Some(text.as_bytes()),
+            headers: None,
         };
         live.apply(&[Arrival { record, decoded: Ok(event) }]).unwrap();
         if let Some(rng) = chance

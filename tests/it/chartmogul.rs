@@ -667,6 +667,7 @@ fn stores_of(
                 timestamp: Timestamp(RECORD_TIMESTAMP_US),
                 key: None,
                 value: Some(text.as_bytes()),
+                headers: None,
             };
             live.apply(&[Arrival { record, decoded: Ok(event) }]).unwrap();
             if let Some(rng) = &mut chance

@@ -93,6 +93,17 @@ fn with_odd_headers(message: &[u8]) -> Vec<RawRecord> {
     vec![value(Some(message)), value(None), value(Some(&message[..message.len() / 2])), keyless]
 }
 
+/// How many there are.
+const ODD_RECORDS: i64 = 4;
+/// What is found of their headers in the dead letters.
+const ODD_HEADERS: [(&str, &str); 5] = [
+    ("\u{fffd}\u{fffd}", "\u{fffd}("),
+    ("null", ""),
+    ("", ""),
+    ("twice", "a"),
+    ("twice", "\0\u{fffd}"),
+];
+
 /// What must come of the log.
 struct Expected {
     reference: Reference,
@@ -208,6 +219,11 @@ fn check_letters(topics: &[String; 3], expected: &[(i64, String, Sent)]) {
             assert_eq!(header(&record, "ltvstream-timestamp"), "2026-06-01T00:00:00Z");
             assert!(!header(&record, "ltvstream-message").is_empty());
             let offset: i64 = header(&record, "ltvstream-offset").parse().unwrap();
+            let own = record.headers.iter().filter(|(name, _)| !name.starts_with("ltvstream-"));
+            let own: Vec<(&str, &str)> = own.map(|(name, value)| (&**name, &**value)).collect();
+            // The first records have headers; whose names are no text, as well.
+            let expected = if offset < ODD_RECORDS { &ODD_HEADERS[..] } else { &[] };
+            assert_eq!(own, expected, "offset {offset}");
             (offset, header(&record, "ltvstream-reason"), (record.key, record.value))
         })
         .collect();
@@ -283,8 +299,11 @@ fn corrupt_avro_is_put_aside_with_its_reason_and_the_rest_is_exact() {
     };
     let expected = expected(&log, &codec, &independent);
     assert!(expected.letters.len() > 1_000 && expected.accepted > messages.len());
-    let more =
-        format!("event_format = \"avro-registry\"\nschema_registry_url = \"{}\"", registry.url);
+    // Records one by one here, and in batches above.
+    let more = format!(
+        "consumption = \"single\"\nevent_format = \"avro-registry\"\nschema_registry_url = \"{}\"",
+        registry.url
+    );
     let topics = run(&log, &odd, &expected, &more);
     check_published_ages(&topics[1], REGISTRY_FRAME_BYTES);
 }

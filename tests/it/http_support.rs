@@ -65,6 +65,7 @@ impl Ingest for DirectIngest {
                 timestamp: DIRECT_RECORDED_AT,
                 key: Some(b"\xff\xfe"),
                 value: Some(&bytes),
+                headers: None,
             };
             let refused = |error: ltvstream::codec::error::DecodeError| Refused {
                 code: error.reason().into_owned(),

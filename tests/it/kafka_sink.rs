@@ -3,7 +3,7 @@
 
 use ltvstream::domain::time::Timestamp;
 use ltvstream::kafka::{KafkaSettings, KafkaSink, Topics};
-use ltvstream::stream::{DeadLetter, NextOffset, Polled, Publication, Sink, SinkError};
+use ltvstream::stream::{DeadLetter, Header, NextOffset, Polled, Publication, Sink, SinkError};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 
 use crate::kafka_support::{Ledger, Member, committed_records, ready, run_until};
@@ -173,7 +173,12 @@ fn letter(key: Option<&[u8]>, value: Option<&[u8]>) -> DeadLetter {
         message: "gross_micros is given, currency is not".to_owned(),
         key: key.map(<[u8]>::to_vec),
         value: value.map(<[u8]>::to_vec),
+        headers: Vec::new(),
     }
+}
+
+fn header(name: &str, value: Option<&[u8]>) -> Header {
+    Header { name: name.to_owned(), value: value.map(<[u8]>::to_vec) }
 }
 
 fn headers(message: &OwnedMessage) -> Vec<(String, String)> {
@@ -216,7 +221,10 @@ fn the_largest_event_fits_into_a_dead_letter_and_a_larger_one_is_named_but_left_
     // Kafka's default limit of a record, less what the record's frame takes.
     let fits = noise(1_048_588 - 100);
     let exceeds = noise(2_000_000);
-    let dead_letters = vec![letter(None, Some(&fits)), letter(Some(b"k"), Some(&exceeds))];
+    let mut long_headers = letter(Some(b"k"), Some(b"v"));
+    long_headers.headers = vec![header("long", Some(&exceeds))];
+    let dead_letters =
+        vec![letter(None, Some(&fits)), letter(Some(b"k"), Some(&exceeds)), long_headers];
     sink.publish(&Publication { dead_letters, ..Publication::default() }).unwrap();
 
     let records = committed_records(&settings.dead_letters_topic);
@@ -224,4 +232,8 @@ fn the_largest_event_fits_into_a_dead_letter_and_a_larger_one_is_named_but_left_
     assert_eq!((records[1].key(), records[1].payload()), (Some(&b"k"[..]), None));
     let last = headers(&records[1]).pop().unwrap();
     assert_eq!(last, ("ltvstream-value-omitted-bytes".to_owned(), "2000000".to_owned()));
+    assert_eq!((records[2].key(), records[2].payload()), (Some(&b"k"[..]), Some(&b"v"[..])));
+    let last = headers(&records[2]).pop().unwrap();
+    // Name, value, and what the lengths of both take at most.
+    assert_eq!(last, ("ltvstream-headers-omitted-bytes".to_owned(), "2000014".to_owned()));
 }

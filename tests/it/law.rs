@@ -102,6 +102,7 @@ impl Run {
                 timestamp: Timestamp(RECORD_TIMESTAMP_US),
                 key: None,
                 value: Some(text),
+                headers: None,
             };
             Arrival { record, decoded: Ok(event) }
         };
