@@ -237,3 +237,48 @@ fn the_largest_event_fits_into_a_dead_letter_and_a_larger_one_is_named_but_left_
     // Name, value, and what the lengths of both take at most.
     assert_eq!(last, ("ltvstream-headers-omitted-bytes".to_owned(), "2000014".to_owned()));
 }
+
+/// Columns: key, value, and the headers as `name=value`, all but names in hexadecimal; `-` is null.
+const GOLDEN: &str = include_str!("../golden/dead_letter.v1.txt");
+
+fn golden_line(record: &OwnedMessage) -> String {
+    let column = |bytes: Option<&[u8]>| bytes.map_or("-".to_owned(), hex::encode);
+    let headers = record.headers().unwrap().iter();
+    let headers = headers.map(|header| format!("{}={}", header.key, column(header.value)));
+    let headers = headers.collect::<Vec<_>>().join(",");
+    format!("{} {} {headers}", column(record.key()), column(record.payload()))
+}
+
+#[test]
+fn dead_letters_are_those_of_the_golden_file_and_of_their_schema() {
+    let (settings, topics) = ready("golden", 1);
+    let (_member, mut sink) = publisher(&settings, &topics);
+    let mut with_headers = letter(Some(b"default/c"), Some(b"{}"));
+    with_headers.headers = vec![
+        header("traceparent", Some(b"00-01")),
+        header("twice", Some(b"\x00\xff")),
+        header("twice", None),
+        header("", Some(b"")),
+        header("\u{fffd}", Some(b"n")),
+        header("ltvstream-reason", Some(b"forged")),
+    ];
+    let dead_letters = vec![with_headers, letter(None, None), letter(Some(b""), Some(b"\xff"))];
+    sink.publish(&Publication { dead_letters, ..Publication::default() }).unwrap();
+
+    let records = committed_records(&settings.dead_letters_topic);
+    let found: Vec<String> = records.iter().map(golden_line).collect();
+    let expected: Vec<&str> = GOLDEN.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(found, expected);
+    let schema = serde_json::from_str(include_str!("../../schemas/dead_letter.v1.json")).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for record in &records {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = record.headers().unwrap().iter();
+        let object: serde_json::Map<String, serde_json::Value> =
+            headers.map(|header| (header.key.to_owned(), header.value.map(text).into())).collect();
+        let mut object = serde_json::Value::Object(object);
+        validator.validate(&object).unwrap();
+        object["ltvstream-offset"] = "-1".into();
+        assert!(!validator.is_valid(&object));
+    }
+}
