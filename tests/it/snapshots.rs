@@ -79,7 +79,9 @@ impl Site {
         assert_eq!(served.terminate(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
         let newest = newest(&format!("{}-snapshots", self.topic), 1);
         assert!(PLAN.compare(&newest, &self.reference) > 200);
-        let epochs: Vec<i64> = newest.values().map(|found| found.version.log_epoch).collect();
+        // A cohort that others' late installs have emptied is none of a state that is opened again.
+        let held = newest.values().filter(|found| found.customers > 0);
+        let epochs: Vec<i64> = held.map(|found| found.version.log_epoch).collect();
         assert_eq!(epochs.iter().min(), epochs.iter().max(), "every cohort is published again");
         epochs[0]
     }
