@@ -21,6 +21,7 @@ const PLAN: Plan<'static> = Plan {
     app: "default",
     widths: &[Width::Quarter, Width::Year],
     segments: &["country", "store"],
+    killed: false,
 };
 
 /// A business whose events are in a topic, and the service over it.
