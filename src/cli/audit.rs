@@ -69,10 +69,9 @@ fn text(partition: Partition, audit: &Audit) -> String {
          {facts} facts: {verdict}\n"
     );
     for difference in differences.iter().take(PRINTED_MAX) {
-        text.push_str(&format!(
-            "  {}\n    live       {:?}\n    recomputed {:?}\n",
-            difference.description, difference.live, difference.recomputed
-        ));
+        for line in difference.to_string().lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
     }
     if differences.len() > PRINTED_MAX {
         text.push_str(&format!("  and {} more\n", differences.len() - PRINTED_MAX));

@@ -1,25 +1,46 @@
-//! Recomputes a shard's facts from its ledgers and compares them with the live ones.
+//! Recomputes a shard from its ledgers and compares it with the live one: facts, suspended events
+//! and the number of customers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
+use crate::engine::customer::suspended;
 use crate::engine::facts::{FactKey, Sums};
 use crate::engine::fold::delta::FactDelta;
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::Ledger;
-use crate::engine::shard::split_customer_key;
+use crate::engine::shard::{CustomerKey, SuspendedEvents, split_customer_key};
 use crate::state::ledgers::each_ledger;
 use crate::state::{LiveShard, StateError, describe_key};
 use crate::store::StoreError;
 
-/// A fact that the ledgers do not explain.
+/// What the ledgers do not explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    pub key: FactKey,
-    /// The key in words.
-    pub description: String,
-    pub live: Sums,
-    pub recomputed: Sums,
+pub enum Difference {
+    /// A fact, with its key in words.
+    Fact { key: FactKey, description: String, live: Sums, recomputed: Sums },
+    /// The suspended events of a customer.
+    Suspended { customer: String, live: SuspendedEvents, recomputed: SuspendedEvents },
+    /// The number of customers.
+    Customers { live: u64, recomputed: u64 },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, live, recomputed): (_, &dyn fmt::Debug, &dyn fmt::Debug) = match self {
+            Self::Fact { description, live, recomputed, .. } => {
+                (description.clone(), live, recomputed)
+            }
+            Self::Suspended { customer, live, recomputed } => {
+                (format!("suspended events of {customer}"), live, recomputed)
+            }
+            Self::Customers { live, recomputed } => {
+                ("number of customers".to_owned(), live, recomputed)
+            }
+        };
+        write!(f, "{what}\n  live       {live:?}\n  recomputed {recomputed:?}")
+    }
 }
 
 /// What an audit of a shard found.
@@ -28,55 +49,88 @@ pub struct Audit {
     pub customers: u64,
     pub events: u64,
     pub facts: u64,
-    /// In key order.
+    /// Facts in key order, then suspended events by customer, then the number of customers.
     pub differences: Vec<Difference>,
+}
+
+/// What the ledgers say.
+#[derive(Default)]
+struct Recomputed {
+    customers: u64,
+    events: u64,
+    facts: BTreeMap<FactKey, Sums>,
+    suspended: BTreeMap<CustomerKey, SuspendedEvents>,
 }
 
 impl LiveShard {
     /// Recomputes every ledger of the store from its beginning and compares the sum, with what
-    /// forgotten customers left behind, to the live facts.
+    /// forgotten customers left behind, to the live facts; and what is suspended, and how many
+    /// customers there are.
     ///
     /// Needs a shard without uncommitted changes; memory grows with the number of facts.
     pub fn audit(&mut self) -> Result<Audit, StateError> {
-        let mut recomputed: BTreeMap<FactKey, Sums> = BTreeMap::new();
+        let mut recomputed = self.recompute_all()?;
         for fact in self.shard.given().iter() {
-            *recomputed.entry(fact.key).or_default() += fact.sums;
+            *recomputed.facts.entry(fact.key).or_default() += fact.sums;
         }
-        let mut audit = Audit::default();
-        self.recompute_all(&mut |delta, events| {
-            audit.customers += 1;
-            audit.events += events;
-            for (key, sums) in delta.drain(..) {
-                *recomputed.entry(key).or_default() += sums;
-            }
-        })?;
-        recomputed.retain(|_, sums| !sums.is_zero());
+        recomputed.facts.retain(|_, sums| !sums.is_zero());
         let live: BTreeMap<FactKey, Sums> =
             self.shard.facts.iter().map(|fact| (fact.key, fact.sums)).collect();
-        audit.facts = u64::try_from(live.len()).unwrap_or(u64::MAX);
-        let keys: std::collections::BTreeSet<FactKey> =
-            live.keys().chain(recomputed.keys()).copied().collect();
-        for key in keys {
-            let live = live.get(&key).copied().unwrap_or_default();
-            let recomputed = recomputed.get(&key).copied().unwrap_or_default();
-            if live != recomputed {
-                let description = self.shard.describe(&key);
-                audit.differences.push(Difference { key, description, live, recomputed });
-            }
+        let mut differences = self.of_facts(&live, &recomputed.facts);
+        differences.extend(self.of_suspended(&recomputed.suspended));
+        let (live_customers, customers) = (self.shard.customer_count(), recomputed.customers);
+        if live_customers != customers {
+            differences.push(Difference::Customers { live: live_customers, recomputed: customers });
         }
-        Ok(audit)
+        let facts = u64::try_from(live.len()).unwrap_or(u64::MAX);
+        Ok(Audit { customers, events: recomputed.events, facts, differences })
     }
 
-    /// Walks every stored ledger from an empty fold and hands its facts to `visit`, with the
-    /// number of events.
-    fn recompute_all(
-        &mut self,
-        visit: &mut dyn FnMut(&mut FactDelta, u64),
-    ) -> Result<(), StateError> {
+    fn of_facts(
+        &self,
+        live: &BTreeMap<FactKey, Sums>,
+        recomputed: &BTreeMap<FactKey, Sums>,
+    ) -> Vec<Difference> {
+        let keys: BTreeSet<FactKey> = live.keys().chain(recomputed.keys()).copied().collect();
+        let differs = |key: FactKey| {
+            let sums = |of: &BTreeMap<FactKey, Sums>| of.get(&key).copied().unwrap_or_default();
+            let (live, recomputed) = (sums(live), sums(recomputed));
+            let description = self.shard.describe(&key);
+            (live != recomputed).then_some(Difference::Fact { key, description, live, recomputed })
+        };
+        keys.into_iter().filter_map(differs).collect()
+    }
+
+    fn of_suspended(&self, recomputed: &BTreeMap<CustomerKey, SuspendedEvents>) -> Vec<Difference> {
+        let live = self.shard.suspended();
+        let customers: BTreeSet<&CustomerKey> = live.keys().chain(recomputed.keys()).collect();
+        let differs = |customer: &CustomerKey| {
+            let events = |of: &BTreeMap<CustomerKey, SuspendedEvents>| {
+                of.get(customer).cloned().unwrap_or_default()
+            };
+            let (live, recomputed) = (events(live), events(recomputed));
+            let customer = self.describe_customer(customer);
+            (live != recomputed).then_some(Difference::Suspended { customer, live, recomputed })
+        };
+        customers.into_iter().filter_map(differs).collect()
+    }
+
+    fn describe_customer(&self, key: &CustomerKey) -> String {
+        match split_customer_key(key) {
+            Some((app, id)) => {
+                format!("app \"{}\", customer \"{id}\"", self.shard.dictionary.app_id(app))
+            }
+            None => describe_key(key),
+        }
+    }
+
+    /// Walks every stored ledger from an empty fold.
+    fn recompute_all(&mut self) -> Result<Recomputed, StateError> {
         let rules = Arc::clone(self.rules());
         let gate = Arc::clone(&self.commit_gate);
         let _gate = gate.lock();
         let store = Arc::clone(&self.store);
+        let mut recomputed = Recomputed::default();
         let mut delta = FactDelta::new();
         each_ledger(&*store, |customer, chunks| {
             let unknown = || StoreError::Corrupt {
@@ -88,11 +142,20 @@ impl LiveShard {
             let (app, _) = split_customer_key(customer).ok_or_else(unknown)?;
             let rules = rules.apps.get(dictionary.app_id(app)).ok_or_else(unknown)?;
             let events: Vec<_> = chunks.into_iter().flat_map(|(_, events)| events).collect();
-            let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-            facts(&Ledger::new(events), &mut Scribe { app, rules, dictionary, delta: &mut delta });
-            visit(&mut delta, count);
-            delta.clear();
+            recomputed.customers += 1;
+            recomputed.events += u64::try_from(events.len()).unwrap_or(u64::MAX);
+            let ledger = Ledger::new(events);
+            let (_, standings) =
+                facts(&ledger, &mut Scribe { app, rules, dictionary, delta: &mut delta });
+            for (key, sums) in delta.drain(..) {
+                *recomputed.facts.entry(key).or_default() += sums;
+            }
+            let waiting = suspended(&ledger, &standings);
+            if !waiting.is_empty() {
+                recomputed.suspended.insert(customer.into(), waiting);
+            }
             Ok(())
-        })
+        })?;
+        Ok(recomputed)
     }
 }

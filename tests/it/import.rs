@@ -167,3 +167,44 @@ fn a_key_of_another_app_ends_with_2_and_the_error_names_both() {
         assert!(out.starts_with("accepted 0 "), "{out}");
     }
 }
+
+#[test]
+fn refused_rows_are_written_with_their_reason_and_taken_once_they_are_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = served(dir.path());
+    let negative = payment(3, "USD").replace("1000000", "-1");
+    let lines = [payment(1, "USD"), payment(2, "EUR"), negative.clone(), "{".to_owned()];
+    fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
+    let import =
+        |more: &[&str]| run_in(dir.path(), &[&["import", "--to", &service.url], more].concat());
+    let (code, out, err) = import(&["events.ndjson"]);
+    assert_eq!((code, err.as_str()), (Some(1), ""));
+    assert!(out.contains("accepted 1 (0 suspended), repeated 0, refused 3,"), "{out}");
+    let mut rows = rejects(&dir.path().join("events.ndjson.rejects.ndjson"));
+    rows.sort_by_key(|row| row["line"].as_u64());
+    let cells = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(cells("line"), [2, 3, 4]);
+    assert_eq!(cells("code"), ["missing_rate", "invalid_gross_micros", "malformed_json"]);
+    let field = |name: &str| Value::from(name);
+    assert_eq!(cells("field"), [field("reporting_rate"), field("gross_micros"), Value::Null]);
+    assert!(rows.iter().all(|row| !row["message"].as_str().unwrap().is_empty()), "{rows:?}");
+    let raw = cells("raw");
+    let as_json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(as_json(raw[0].as_str().unwrap())["currency"], "EUR");
+    assert_eq!((&raw[1], &raw[2]), (&Value::from(negative), &Value::from("{")));
+
+    let repaired = raw[..2].iter().map(|raw| raw.as_str().unwrap());
+    let repaired: Vec<String> =
+        repaired.map(|raw| raw.replace("EUR", "USD").replace("-1", "1000000")).collect();
+    fs::write(dir.path().join("repaired.ndjson"), repaired.join("\n")).unwrap();
+    let (code, out, _) = import(&["repaired.ndjson"]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.starts_with("accepted 2 (0 suspended), repeated 0, refused 0,"), "{out}");
+    assert!(!dir.path().join("repaired.ndjson.rejects.ndjson").exists());
+
+    let (code, out, _) = import(&["events.ndjson", "--allow-refused"]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("accepted 0 (0 suspended), repeated 1, refused 3,"), "{out}");
+    let revenue = service.get("/v1/apps/default/revenue?width=year").unwrap();
+    assert_eq!(revenue["total"]["revenue"], "3.00");
+}
