@@ -56,7 +56,7 @@ fn a_question_is_answered_as_table_csv_and_json() {
     import(dir.path(), &[payment(1, "USD"), payment(2, "USD"), again], &["--to", &service.url]);
     let query = |more: &[&str]| {
         let question = ["query", "ltv", "width=month", "age=days", "ages=0,30"];
-        run_in(dir.path(), &[&question, &["--url", &service.url], more].concat())
+        run_in(dir.path(), &[&question[..], &["--url", &service.url], more].concat())
     };
     let (code, table, err) = query(&[]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
@@ -97,7 +97,8 @@ fn dead_letters_are_listed_by_the_service_and_from_its_state() {
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert_eq!(reasons(&json), expected);
     let (_, table, _) = list(&["--url", &service.url]);
-    assert_eq!(table.matches("missing_rate").count(), 2, "{table}");
+    let rows = table.lines().filter(|line| line.contains("missing_rate"));
+    assert_eq!(rows.count(), 2, "{table}");
 
     assert_eq!(service.terminate(), Some(0));
     let (code, json, err) = list(&["--data-dir", "data", "--format", "json"]);
@@ -151,9 +152,11 @@ fn plant(data: &Path) {
             Ok(())
         })
         .unwrap();
-    let [(key, events)] = &mut suspended[..] else { panic!("one customer's, not {suspended:?}") };
+    let [(key, events)] = &mut suspended[..] else {
+        panic!("the events of one customer are suspended");
+    };
     events[0].0 = "other".into();
-    batch.put(Table::Suspended, &key, encode_suspended(key, events));
+    batch.put(Table::Suspended, &*key, encode_suspended(key, events));
     store.commit(batch, Durability::Machine).unwrap();
     store.close().unwrap();
 }
@@ -176,7 +179,7 @@ fn an_audit_of_a_state_that_does_not_follow_from_its_ledgers_ends_with_1_and_nam
     assert_eq!((code, err.as_str()), (Some(1), ""));
     let lines: Vec<&str> = out.lines().collect();
     assert!(lines[0].ends_with(" facts: 3 differences"), "{out}");
-    assert!(lines[1].starts_with("  default|UTC|"), "{out}");
+    assert!(lines[1].starts_with("  default|"), "{out}");
     let of =
         |line: &str| line.rsplit_once("count: ").unwrap().1.split(',').next().unwrap().to_owned();
     let (live, recomputed): (i64, i64) =
