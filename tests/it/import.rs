@@ -184,7 +184,7 @@ fn refused_rows_are_written_with_their_reason_and_taken_once_they_are_repaired()
     rows.sort_by_key(|row| row["line"].as_u64());
     let cells = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
     assert_eq!(cells("line"), [2, 3, 4]);
-    assert_eq!(cells("code"), ["missing_rate", "invalid_gross_micros", "malformed_json"]);
+    assert_eq!(cells("code"), ["missing_rate", "invalid_gross_micros", "truncated"]);
     let field = |name: &str| Value::from(name);
     assert_eq!(cells("field"), [field("reporting_rate"), field("gross_micros"), Value::Null]);
     assert!(rows.iter().all(|row| !row["message"].as_str().unwrap().is_empty()), "{rows:?}");
