@@ -72,7 +72,7 @@ async fn a_line_that_is_not_json_is_refused_alone() {
     let good = zenovay();
     let (first, rest) = good.split_once('\n').unwrap();
     let broken = "{\"event_id\":\"A/9\", oops}";
-    let answer = service.post(NDJSON, format!("{broken}\n{first}\n\u{1}\n{rest}\n{{\"a\":")).await;
+    let answer = service.post(NDJSON, format!("{broken}\n{first}\n\u{1}\n{rest}{{\"a\":")).await;
     assert_eq!(answer.status, 202);
     assert_eq!(counts(&answer), [7, 0, 0, 3].map(|count| json!(count)));
     let errors = answer.json()["errors"].as_array().unwrap().clone();
