@@ -56,6 +56,8 @@
 //!
 //! Headers are read by `headers.rs`, and only of records that are refused.
 
+pub(in crate::kafka) mod headers;
+
 use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -72,7 +74,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use crate::domain::time::Timestamp;
 use crate::kafka::assignment::GroupConsumer;
-use crate::kafka::headers::LibraryMessage;
+use crate::kafka::batch::headers::LibraryMessage;
 use crate::stream::{Partition, Record};
 
 /// Messages of one call.

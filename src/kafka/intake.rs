@@ -18,7 +18,7 @@ use crate::config::Consumption;
 use crate::domain::time::Timestamp;
 use crate::kafka::assignment::GroupConsumer;
 use crate::kafka::batch::BatchQueue;
-use crate::kafka::headers::LibraryMessage;
+use crate::kafka::batch::headers::LibraryMessage;
 use crate::kafka::positions::Positions;
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::stream::{Partition, Record};

@@ -15,7 +15,6 @@ mod batch;
 mod client;
 mod fingerprints;
 mod forward;
-mod headers;
 mod intake;
 mod newest;
 mod positions;

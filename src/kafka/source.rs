@@ -5,7 +5,7 @@
 //! * Offsets of a partition only grow; a record comes at most once per start.
 //! * No record is skipped in silence: an offset outside the log and a failed checksum are errors.
 //!
-//! Headers are read only of records that are refused (`headers.rs`).
+//! Headers are read only of records that are refused (`batch/headers.rs`).
 //!
 //! Not here: what the offsets are (`pipeline.rs`), and committing them to the group, which is
 //! the sink's, in its transactions.
