@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::sealed;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Day, Timestamp};
+use crate::engine::curves::EmptiedCohort;
+use crate::engine::dictionary::AppIx;
 use crate::engine::ledger::LedgerEvent;
 use crate::engine::packed::unpack;
 use crate::engine::shard::SuspendedEvents;
@@ -253,6 +255,8 @@ pub struct Anchor {
 pub const POSITION_KEY: &[u8] = b"position";
 /// Key of the rules in the meta table.
 pub const RULES_KEY: &[u8] = b"rules";
+/// Key of the row of emptied cohorts.
+pub const EMPTIED_KEY: &[u8] = b"emptied";
 
 /// The value of the position's row.
 pub fn encode_position(position: &Position) -> Vec<u8> {
@@ -274,11 +278,56 @@ pub fn decode_rules(bytes: &[u8]) -> Result<BTreeMap<String, String>, StoredErro
     decode(RULES_KEY, bytes)
 }
 
+/// App, name of the anchor, name of the segment's field with the number of its value, and day.
+type StoredEmptied = (u16, String, Option<(String, u32)>, i32);
+
+/// The value of the row of emptied cohorts.
+pub fn encode_emptied(emptied: &[EmptiedCohort]) -> Vec<u8> {
+    let stored = |cohort: &EmptiedCohort| -> StoredEmptied {
+        let segment = cohort.segment.as_ref();
+        let segment = segment.map(|(field, value)| (field.to_string(), *value));
+        (cohort.app.0, cohort.anchor.name().to_owned(), segment, cohort.day.0)
+    };
+    encode(EMPTIED_KEY, &emptied.iter().map(stored).collect::<Vec<_>>())
+}
+
+/// Emptied cohorts from their row.
+pub fn decode_emptied(bytes: &[u8]) -> Result<Vec<EmptiedCohort>, StoredError> {
+    let stored: Vec<StoredEmptied> = decode(EMPTIED_KEY, bytes)?;
+    let cohort = |(app, anchor, segment, day): StoredEmptied| {
+        let anchor = anchor.parse().map_err(|()| StoredError::Malformed("anchor"))?;
+        let segment = match segment {
+            None => None,
+            Some((field, value)) => {
+                let field = field.parse().map_err(|_| StoredError::Malformed("field"))?;
+                Some((field, value))
+            }
+        };
+        Ok(EmptiedCohort { app: AppIx(app), anchor, segment, day: Day(day) })
+    };
+    stored.into_iter().map(cohort).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::cohort::Anchor;
     use crate::domain::event::EventKind;
     use crate::engine::packed::pack;
+
+    #[test]
+    fn emptied_cohorts_come_back_as_they_were() {
+        let of_segment = |field: &str| EmptiedCohort {
+            app: AppIx(3),
+            anchor: Anchor::Install,
+            segment: Some((field.parse().unwrap(), 70_000)),
+            day: Day(-4),
+        };
+        let whole =
+            EmptiedCohort { anchor: Anchor::FirstPurchase, segment: None, ..of_segment("country") };
+        let emptied = vec![whole, of_segment("country"), of_segment("attributes.ab_test")];
+        assert_eq!(decode_emptied(&encode_emptied(&emptied)).unwrap(), emptied);
+    }
 
     #[test]
     fn a_chunk_comes_back_as_it_was_and_damage_is_noticed() {
@@ -341,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_as_it_was() {
-        let anchor = Anchor { offset: 4, timestamp: 5, hash: 6 };
+        let anchor = super::Anchor { offset: 4, timestamp: 5, hash: 6 };
         let position = Position {
             next_offset: 5,
             refused: BTreeMap::from([("conflict".to_owned(), 2)]),

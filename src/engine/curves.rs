@@ -7,10 +7,11 @@
 //! * The cells are the sum of the facts added, whatever the order.
 //! * What they answer equals what the facts answer (`metrics_api/naive.rs`).
 //! * A cohort whose cells changed is in [`CohortCurves::take_changed`].
+//! * An empty cohort is in [`CohortCurves::take_emptied`].
 //!
 //! Not here: ages, widths and completeness (`metrics_api`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
@@ -122,6 +123,17 @@ pub struct Cohort {
     /// The segments that have a cohort on this day; filled where this one has no segment.
     pub segments: Vec<SegmentIx>,
     change: Change,
+    /// Changed since the last [`CohortCurves::take_emptied`].
+    is_fresh: bool,
+}
+
+impl Cohort {
+    /// Whether every fact of it was taken back.
+    fn is_empty(&self) -> bool {
+        self.heads.iter().all(|(_, heads)| heads == Heads::default())
+            && self.payments.iter().all(|(_, sums)| sums.is_zero())
+            && self.refunds.iter().all(|(_, sums)| sums.is_zero())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -140,6 +152,17 @@ pub struct ChangedCohort {
     pub customers_changed: bool,
 }
 
+/// A cohort of which every fact was taken back, so that none tells of it any more. What was published
+/// of it stays until its emptiness is published as well.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EmptiedCohort {
+    pub app: AppIx,
+    pub anchor: Anchor,
+    /// The fields that have segments may be others later, so the field is named.
+    pub segment: Option<(Field, TextId)>,
+    pub day: Day,
+}
+
 /// An app's fields in the numbers of the dictionary.
 struct AppFields {
     fields: Vec<Field>,
@@ -154,6 +177,10 @@ pub struct CohortCurves {
     cohorts: Vec<Cohort>,
     index: HashMap<CohortKey, u32>,
     changed: Vec<u32>,
+    /// Those changed since the last [`CohortCurves::take_emptied`].
+    fresh: Vec<u32>,
+    /// The empty ones of the first zone.
+    emptied: BTreeSet<u32>,
     /// By day of the refund: refunds that are in no cohort.
     unplaced: HashMap<(AppIx, u8), Series<Day, Sums>>,
     /// Used by `segments_of` only, kept to spare an allocation per fact.
@@ -170,6 +197,8 @@ impl CohortCurves {
             cohorts: Vec::new(),
             index: HashMap::new(),
             changed: Vec::new(),
+            fresh: Vec::new(),
+            emptied: BTreeSet::new(),
             unplaced: HashMap::new(),
             scratch: Vec::new(),
         }
@@ -252,8 +281,14 @@ impl CohortCurves {
                 change = Change::Customers;
             }
         }
-        if cohort.change == Change::None && cohort_key.zone == 0 {
-            self.changed.push(place);
+        if cohort_key.zone == 0 {
+            if cohort.change == Change::None {
+                self.changed.push(place);
+            }
+            if !cohort.is_fresh {
+                self.fresh.push(place);
+            }
+            cohort.is_fresh = true;
         }
         cohort.change = cohort.change.max(change);
     }
@@ -343,6 +378,62 @@ impl CohortCurves {
         changed
     }
 
+    /// All emptied cohorts, in order, if they are others than at the last call.
+    pub fn take_emptied(&mut self, dictionary: &Dictionary) -> Option<Vec<EmptiedCohort>> {
+        let mut is_changed = false;
+        for place in self.fresh.drain(..) {
+            let cohort = &mut self.cohorts[place as usize];
+            cohort.is_fresh = false;
+            is_changed |= if cohort.is_empty() {
+                self.emptied.insert(place)
+            } else {
+                self.emptied.remove(&place)
+            };
+        }
+        is_changed.then(|| {
+            let keys = self.emptied.iter().map(|place| self.keys[*place as usize]);
+            let mut emptied: Vec<_> =
+                keys.filter_map(|key| self.emptied_of(key, dictionary)).collect();
+            emptied.sort_unstable();
+            emptied
+        })
+    }
+
+    fn emptied_of(&self, key: CohortKey, dictionary: &Dictionary) -> Option<EmptiedCohort> {
+        let field = |segment: SegmentIx| {
+            let fields = self.fields(dictionary.app_id(key.app));
+            Some((fields.get(usize::from(segment.field))?.clone(), segment.value))
+        };
+        let segment = match key.segment {
+            Some(segment) => Some(field(segment)?),
+            None => None,
+        };
+        Some(EmptiedCohort { app: key.app, anchor: key.anchor, segment, day: key.day })
+    }
+
+    /// Takes in what was emptied before, in order, after all facts. A segment of a field that has
+    /// none now is left out.
+    pub fn restore_emptied(&mut self, emptied: Vec<EmptiedCohort>, dictionary: &Dictionary) {
+        for EmptiedCohort { app, anchor, segment, day } in emptied {
+            let fields = self.fields(dictionary.app_id(app));
+            let of_segment = |(named, value)| {
+                let field = fields.iter().position(|field| *field == named)?;
+                Some(SegmentIx { field: u16::try_from(field).ok()?, value })
+            };
+            let segment = match segment.map(of_segment) {
+                Some(None) => continue,
+                segment => segment.flatten(),
+            };
+            let place = self.place(CohortKey { app, zone: 0, anchor, segment, day });
+            self.emptied.insert(place);
+            let cohort = &mut self.cohorts[place as usize];
+            if cohort.change == Change::None {
+                self.changed.push(place);
+                cohort.change = Change::Money;
+            }
+        }
+    }
+
     /// How many cohorts there are.
     pub fn len(&self) -> usize {
         self.cohorts.len()
@@ -374,49 +465,4 @@ impl CohortCurves {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn curves() -> CohortCurves {
-        CohortCurves::new(CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() })
-    }
-
-    fn payment(zone: u8, day: i32) -> FactKey {
-        let mut key = FactKey::new(AppIx(0), zone, FactKind::Payment, Day(day), 0);
-        (key.first_day, key.install_day) = (Day(10), Day(9));
-        key
-    }
-
-    #[test]
-    fn cells_come_in_order_of_days_whatever_the_order_of_events() {
-        let dictionary = Dictionary::default();
-        let mut curves = curves();
-        for day in [12, 10, 11, 12] {
-            curves.add(&payment(0, day), Sums::count(1), &dictionary);
-        }
-        let anchor = Anchor::FirstPurchase;
-        let key = CohortKey { app: AppIx(0), zone: 0, anchor, segment: None, day: Day(10) };
-        let counts: Vec<(i32, i64)> = curves
-            .cohort(&key)
-            .unwrap()
-            .payments
-            .iter()
-            .map(|(day, sums)| (day.0, sums.count))
-            .collect();
-        assert_eq!(counts, [(10, 1), (11, 1), (12, 2)]);
-    }
-
-    #[test]
-    fn a_change_is_told_once_and_of_the_first_zone_only() {
-        let dictionary = Dictionary::default();
-        let mut curves = curves();
-        curves.add(&payment(0, 12), Sums::count(1), &dictionary);
-        curves.add(&payment(0, 13), Sums::count(1), &dictionary);
-        curves.add(&payment(1, 13), Sums::count(1), &dictionary);
-        let anchors: Vec<Anchor> =
-            curves.take_changed().iter().map(|changed| changed.key.anchor).collect();
-        assert_eq!(anchors, [Anchor::FirstPurchase, Anchor::Install]);
-        assert_eq!(curves.take_changed(), []);
-        assert!(!curves.keeps(1));
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ use crate::domain::event::{BillingEvent, Environment, EventKind};
 use crate::domain::rules::{AppRules, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::admission::{app_rules, in_reporting_currency};
-use crate::engine::curves::{CohortCurves, CurvesConfig};
+use crate::engine::curves::{CohortCurves, CurvesConfig, EmptiedCohort};
 use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
@@ -99,6 +99,8 @@ pub struct Changes {
     pub suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     /// Hash of a forgotten customer and of the event that asked for it.
     pub forgotten: Vec<(u128, u128)>,
+    /// All cohorts that are empty now, if they are others than before.
+    pub emptied: Option<Vec<EmptiedCohort>>,
 }
 
 /// The new events of a customer, to be stored as one more chunk of its history.
@@ -482,6 +484,7 @@ impl Shard {
         changes.facts = self.facts.take_changed_pages();
         changes.given = self.given.take_changed_pages();
         changes.entries = self.dictionary.take_fresh();
+        changes.emptied = self.curves.take_emptied(&self.dictionary);
         changes
     }
 
@@ -531,6 +534,7 @@ impl Shard {
         for fact in stored.facts.iter() {
             self.curves.add(&fact.key, fact.sums, &self.dictionary);
         }
+        self.curves.restore_emptied(stored.emptied, &self.dictionary);
         (self.facts, self.given) = (stored.facts, stored.given);
         self.forgotten = stored.forgotten.into_iter().collect();
         self.suspended = stored.suspended.into_iter().collect();
@@ -626,6 +630,8 @@ pub struct Stored {
     pub given: FactTable,
     pub forgotten: Vec<(u128, u128)>,
     pub suspended: Vec<(CustomerKey, SuspendedEvents)>,
+    /// In order.
+    pub emptied: Vec<EmptiedCohort>,
     pub newest_event_at: Option<Timestamp>,
     pub customer_count: u64,
 }

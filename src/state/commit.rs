@@ -7,8 +7,8 @@ use parking_lot::RawMutex;
 
 use crate::codec::fact_pages::{encode_page, page_key};
 use crate::codec::stored::{
-    Anchor, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk, encode_dead_letter,
-    encode_forgotten, encode_position, encode_suspended,
+    Anchor, EMPTIED_KEY, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk,
+    encode_dead_letter, encode_emptied, encode_forgotten, encode_position, encode_suspended,
 };
 use crate::codec::stored_entry::encode_entries;
 use crate::engine::facts::FactPage;
@@ -143,6 +143,9 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
     for forgotten in changes.forgotten {
         let (key, value) = encode_forgotten(forgotten);
         batch.put(Table::Forgotten, key, value);
+    }
+    if let Some(emptied) = changes.emptied {
+        batch.put(Table::Meta, EMPTIED_KEY, encode_emptied(&emptied));
     }
 }
 

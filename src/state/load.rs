@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use crate::codec::fact_pages::PageReader;
 use crate::codec::stored::{
-    POSITION_KEY, Position, RULES_KEY, StoredError, decode_forgotten, decode_position,
-    decode_rules, decode_suspended, encode_rules,
+    EMPTIED_KEY, POSITION_KEY, Position, RULES_KEY, StoredError, decode_emptied, decode_forgotten,
+    decode_position, decode_rules, decode_suspended, encode_rules,
 };
 use crate::codec::stored_entry::decode_entries;
 use crate::domain::rules::{FUTURE_LIMIT_NAME, Rules};
@@ -105,6 +105,10 @@ fn read_stored(store: &dyn Store, position: &Position) -> Result<Stored, StateEr
     read(store, Table::Forgotten, decode_forgotten, &mut stored.forgotten)?;
     let with_key = |key: &[u8], value: &[u8]| Ok((Box::from(key), decode_suspended(key, value)?));
     read(store, Table::Suspended, with_key, &mut stored.suspended)?;
+    if let Some(bytes) = store.get(Table::Meta, EMPTIED_KEY)? {
+        stored.emptied =
+            decode_emptied(&bytes).map_err(|error| corrupt("meta", EMPTIED_KEY, &error))?;
+    }
     Ok(stored)
 }
 

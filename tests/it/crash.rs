@@ -188,7 +188,7 @@ fn check_facts(config: &str, reference: &Reference) {
 
 fn check_snapshots(topics: &Topics, reference: &Reference) {
     let newest = newest(&topics.snapshots, SNAPSHOTS_PARTITIONS);
-    let plan = Plan { app: "default", widths: &Width::ALL, segments: &["country"], killed: true };
+    let plan = Plan { app: "default", widths: &Width::ALL, segments: &["country"] };
     let compared = plan.compare(&newest, reference);
     assert!(compared > 10_000, "only {compared} ages were compared");
     let some = |what: &dyn Fn(&SnapshotRecord) -> bool| newest.values().any(what);

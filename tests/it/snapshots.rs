@@ -21,7 +21,6 @@ const PLAN: Plan<'static> = Plan {
     app: "default",
     widths: &[Width::Quarter, Width::Year],
     segments: &["country", "store"],
-    killed: false,
 };
 
 /// A business whose events are in a topic, and the service over it.
@@ -80,7 +79,7 @@ impl Site {
         assert_eq!(served.terminate(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
         let newest = newest(&format!("{}-snapshots", self.topic), 1);
         assert!(PLAN.compare(&newest, &self.reference) > 200);
-        // A cohort that others' late installs have emptied is none of a state that is opened again.
+        // A cohort that others' late installs have emptied is none that every state has met.
         let held = newest.values().filter(|found| found.customers > 0);
         let epochs: Vec<i64> = held.map(|found| found.version.log_epoch).collect();
         assert_eq!(epochs.iter().min(), epochs.iter().max(), "every cohort is published again");

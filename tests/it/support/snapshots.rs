@@ -46,9 +46,6 @@ pub struct Plan<'a> {
     pub app: &'a str,
     pub widths: &'a [Width],
     pub segments: &'a [&'a str],
-    /// Whether the process was killed: what is published of a cohort that became empty shortly
-    /// before may be of before (README, limits).
-    pub killed: bool,
 }
 
 impl Plan<'_> {
@@ -83,10 +80,7 @@ impl Plan<'_> {
                     seen.insert(key);
                     assert!(self.is_planned(snapshot), "{snapshot:?}");
                     let empty = Default::default();
-                    match expected.get(&place) {
-                        None if self.killed => {}
-                        cohort => compared += check(snapshot, cohort.unwrap_or(&empty)),
-                    }
+                    compared += check(snapshot, expected.get(&place).unwrap_or(&empty));
                 }
                 let found = |(segment, start): &(Option<Segment>, NaiveDate)| {
                     published.values().any(|snapshot| {
