@@ -26,7 +26,9 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::reference::{AppSettings, Reference, Verdict};
 use crate::support::facts::stored;
-use crate::support::kafka::{TestRecord, Writer, brokers, create_topic, ends, read_all};
+use crate::support::kafka::{
+    TestRecord, Writer, brokers, create_topic, ends, read_all, write_settings,
+};
 use crate::support::process::Served;
 use crate::support::raw_produce::{RawRecord, append};
 use crate::support::registry::Registry;
@@ -149,19 +151,8 @@ fn expected(log: &[Sent], codec: &EventCodec, independent: Independent<'_>) -> E
 }
 
 fn configuration(dir: &Path, topics: &[String; 3], more: &str) -> String {
-    let [events, snapshots, dead_letters] = topics;
-    let (data, brokers) = (dir.join("data"), brokers());
-    let text = format!(
+    let more = format!(
         r#"
-[service]
-listen = "127.0.0.1:0"
-data_dir = "{data}"
-[kafka]
-bootstrap_servers = "{brokers}"
-group_id = "{events}"
-events_topic = "{events}"
-snapshots_topic = "{snapshots}"
-dead_letters_topic = "{dead_letters}"
 {more}
 [snapshots]
 interval_ms = 100
@@ -170,12 +161,9 @@ ages_periods = {AGES_PERIODS:?}
 [[apps]]
 id = "default"
 reporting_currency = "USD"
-"#,
-        data = data.display(),
+"#
     );
-    let path = dir.join("ltvstream.toml");
-    std::fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
+    write_settings(dir, &brokers(), topics, &more)
 }
 
 /// Writes the log, lets the service read it, and compares all that comes out.

@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::reference::{AppSettings, Reference};
 use crate::support::facts::stored;
-use crate::support::kafka::{Writer, create_topic, ends, read_all};
+use crate::support::kafka::{Writer, brokers, create_topic, ends, read_all, write_settings};
 use crate::support::process::Served;
 use crate::support::snapshots::{Plan, newest};
 use crate::support::unique;
@@ -63,24 +63,9 @@ fn partition_of(json: &str) -> i32 {
     i32::from(customer.bytes().fold(0u8, u8::wrapping_add) % 2)
 }
 
-struct Topics {
-    events: String,
-    snapshots: String,
-    dead_letters: String,
-}
-
-fn configuration(dir: &Path, topics: &Topics) -> String {
-    let text = format!(
+fn configuration(dir: &Path, topics: &[String; 3]) -> String {
+    let more = format!(
         r#"
-[service]
-listen = "127.0.0.1:0"
-data_dir = "{data}"
-[kafka]
-bootstrap_servers = "{brokers}"
-group_id = "{group}"
-events_topic = "{events}"
-snapshots_topic = "{snapshots}"
-dead_letters_topic = "{dead_letters}"
 snapshots_partitions = {SNAPSHOTS_PARTITIONS}
 event_format = "json"
 [kafka.properties]
@@ -95,17 +80,9 @@ id = "default"
 reporting_currency = "USD"
 snapshot_widths = ["day", "week", "month", "quarter", "year"]
 snapshot_segments = ["country"]
-"#,
-        data = dir.join("data").display(),
-        brokers = crate::support::kafka::brokers(),
-        group = topics.events,
-        events = topics.events,
-        snapshots = topics.snapshots,
-        dead_letters = topics.dead_letters,
+"#
     );
-    let path = dir.join("ltvstream.toml");
-    std::fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
+    write_settings(dir, &brokers(), topics, &more)
 }
 
 #[test]
@@ -113,12 +90,9 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
     let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(3);
     println!("CRASH_SEED={seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let topics = Topics {
-        events: unique("crash-events"),
-        snapshots: unique("crash-snapshots"),
-        dead_letters: unique("crash-dlq"),
-    };
-    create_topic(&topics.events, PARTITIONS, "delete");
+    let topics = ["events", "snapshots", "dlq"].map(|name| unique(&format!("crash-{name}")));
+    let [events, snapshots, dead_letters] = &topics;
+    create_topic(events, PARTITIONS, "delete");
     let dir = tempfile::tempdir().unwrap();
     let config = configuration(dir.path(), &topics);
     let log = dir.path().join("log");
@@ -129,7 +103,7 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
         zones: vec!["UTC".to_owned()],
         ..AppSettings::default()
     }]);
-    let writer = Writer::new(&topics.events);
+    let writer = Writer::new(events);
     let share = records.len().div_ceil(KILLS as usize);
     let mut corrupt: Vec<Vec<u8>> = Vec::new();
     let mut reading = 0;
@@ -168,7 +142,7 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
     // On a slow machine more of them hit the start.
     assert!(reading >= 10, "only {reading} kills hit while it was reading");
     writer.flush();
-    let ends = ends(&topics.events, PARTITIONS);
+    let ends = ends(events, PARTITIONS);
     let served = Served::start(&["--config", &config], &log);
     served.wait_for(QUESTION, |answer| {
         let next = |partition: usize| answer["as_of"][partition.to_string()].as_i64();
@@ -176,8 +150,8 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
     });
     assert_eq!(served.terminate(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
     check_facts(&config, &reference);
-    check_snapshots(&topics, &reference);
-    check_dead_letters(&topics, corrupt);
+    check_snapshots(snapshots, &reference);
+    check_dead_letters(dead_letters, corrupt);
 }
 
 fn check_facts(config: &str, reference: &Reference) {
@@ -186,8 +160,8 @@ fn check_facts(config: &str, reference: &Reference) {
     assert!(facts == expected, "facts differ from the reference after the kills");
 }
 
-fn check_snapshots(topics: &Topics, reference: &Reference) {
-    let newest = newest(&topics.snapshots, SNAPSHOTS_PARTITIONS);
+fn check_snapshots(topic: &str, reference: &Reference) {
+    let newest = newest(topic, SNAPSHOTS_PARTITIONS);
     let plan = Plan { app: "default", widths: &Width::ALL, segments: &["country"] };
     let compared = plan.compare(&newest, reference);
     assert!(compared > 10_000, "only {compared} ages were compared");
@@ -196,11 +170,9 @@ fn check_snapshots(topics: &Topics, reference: &Reference) {
     assert!(some(&|snapshot| snapshot.segment.is_some()), "no segment was compared");
 }
 
-fn check_dead_letters(topics: &Topics, mut corrupt: Vec<Vec<u8>>) {
-    let mut found: Vec<Vec<u8>> = read_all(&topics.dead_letters, 1)
-        .into_iter()
-        .map(|record| record.value.unwrap_or_default())
-        .collect();
+fn check_dead_letters(topic: &str, mut corrupt: Vec<Vec<u8>>) {
+    let mut found: Vec<Vec<u8>> =
+        read_all(topic, 1).into_iter().map(|record| record.value.unwrap_or_default()).collect();
     found.sort();
     corrupt.sort();
     assert!(corrupt.len() > 50);

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use ltvstream::kafka::{ForwardError, Forwarder};
+use ltvstream::kafka::{ForwardError, Forwarder, KafkaSettings};
 use ltvstream::stream::NextOffset;
 
 use serde_json::{Value, json};
 
 use crate::kafka_support::{LIMIT, Ledger, Member, ready, run_until};
-use crate::support::kafka::ends;
+use crate::support::kafka::{ends, write_settings};
 use crate::support::process::Served;
 
 #[test]
@@ -94,31 +94,11 @@ fn a_full_queue_pushes_back() {
 fn what_any_state_would_refuse_is_told_to_the_sender_and_not_written() {
     let (settings, _) = ready("judged", 1);
     let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("config.toml");
-    let text = format!(
-        r#"
-[service]
-listen = "127.0.0.1:0"
-data_dir = "{}"
-[kafka]
-bootstrap_servers = "{}"
-group_id = "{}"
-events_topic = "{}"
-snapshots_topic = "{}"
-dead_letters_topic = "{}"
-event_format = "json"
-[[apps]]
-id = "acme"
-"#,
-        dir.path().join("data").display(),
-        settings.bootstrap_servers,
-        settings.group_id,
-        settings.events_topic,
-        settings.snapshots_topic,
-        settings.dead_letters_topic,
-    );
-    std::fs::write(&config, text).unwrap();
-    let served = Served::start(&["--config", &config.to_string_lossy()], &dir.path().join("log"));
+    let KafkaSettings { events_topic, snapshots_topic, dead_letters_topic, .. } = settings.clone();
+    let topics = [events_topic, snapshots_topic, dead_letters_topic];
+    let more = "event_format = \"json\"\n[[apps]]\nid = \"acme\"\n";
+    let config = write_settings(dir.path(), &settings.bootstrap_servers, &topics, more);
+    let served = Served::start(&["--config", &config], &dir.path().join("log"));
     let event = |id: &str, app: &str, at: &str, currency: &str| {
         json!({"event_id": id, "app_id": app, "customer_id": "c", "kind": "purchase",
                "occurred_at": at, "gross_micros": 10, "currency": currency})

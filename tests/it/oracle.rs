@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::kafka::{create_topic, ends};
+use crate::support::kafka::{brokers, create_topic, ends, topics_of, write_settings};
 use crate::support::process::{Served, ltvstream};
 use crate::support::{data, unique};
 
@@ -274,23 +274,8 @@ fn through_kafka_the_figures_are_those_of_the_oracle() {
     let dir = tempfile::tempdir().unwrap();
     let events = unique("oracle-events");
     create_topic(&events, 3, "delete");
-    let text = format!(
-        r#"
-[service]
-listen = "127.0.0.1:0"
-data_dir = "{}"
-[kafka]
-bootstrap_servers = "{}"
-group_id = "{events}"
-events_topic = "{events}"
-snapshots_topic = "{events}-snapshots"
-dead_letters_topic = "{events}-dlq"
-event_format = "avro-single-object"
-{APPS}"#,
-        dir.path().join("data").display(),
-        crate::support::kafka::brokers(),
-    );
-    let config = write(dir.path().join("config.toml"), &text);
+    let more = format!("event_format = \"avro-single-object\"\n{APPS}");
+    let config = write_settings(dir.path(), &brokers(), &topics_of(&events), &more);
     for dataset in &DATASETS {
         import(dataset, &["--config", &config, "--kafka"]);
     }

@@ -8,7 +8,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 
-use crate::support::kafka::{brokers, read_all};
+use crate::support::kafka::{brokers, read_all, topics_of, write_settings};
 use crate::support::process::{Served, ltvstream};
 use crate::support::unique;
 
@@ -21,17 +21,8 @@ fn variable(name: &str) -> String {
 }
 
 fn configuration(dir: &Path, topic: &str, password: &str, authority: &str) -> String {
-    let text = format!(
+    let more = format!(
         r#"
-[service]
-listen = "127.0.0.1:0"
-data_dir = "{data}"
-[kafka]
-bootstrap_servers = "{brokers}"
-group_id = "{topic}"
-events_topic = "{topic}"
-snapshots_topic = "{topic}-snapshots"
-dead_letters_topic = "{topic}-dlq"
 event_format = "json"
 events_partitions = 1
 [kafka.properties]
@@ -45,13 +36,9 @@ interval_ms = 50
 [[apps]]
 id = "default"
 reporting_currency = "USD"
-"#,
-        data = dir.join("data").display(),
-        brokers = variable("LTVSTREAM_TEST_KAFKA_SECURED"),
+"#
     );
-    let path = dir.join(format!("{}.toml", unique("config")));
-    std::fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
+    write_settings(dir, &variable("LTVSTREAM_TEST_KAFKA_SECURED"), &topics_of(topic), &more)
 }
 
 fn committed(group: &str, topic: &str) -> Option<i64> {

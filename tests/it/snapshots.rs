@@ -9,7 +9,7 @@ use ltvstream::domain::time::Width;
 use ltvstream::generator::{Generator, GeneratorSettings};
 
 use crate::reference::{AppSettings, Reference};
-use crate::support::kafka::{Writer, brokers, create_topic, ends};
+use crate::support::kafka::{Writer, brokers, create_topic, ends, topics_of, write_settings};
 use crate::support::process::Served;
 use crate::support::snapshots::{Plan, newest};
 use crate::support::unique;
@@ -88,17 +88,7 @@ impl Site {
 }
 
 fn configuration(dir: &Path, topic: &str) -> String {
-    let text = format!(
-        r#"
-[service]
-listen = "127.0.0.1:0"
-data_dir = "{data}"
-[kafka]
-bootstrap_servers = "{brokers}"
-group_id = "{topic}"
-events_topic = "{topic}"
-snapshots_topic = "{topic}-snapshots"
-dead_letters_topic = "{topic}-dlq"
+    let more = r#"
 event_format = "json"
 [kafka.properties]
 "group.instance.id" = "snapshots"
@@ -108,13 +98,8 @@ id = "default"
 reporting_currency = "USD"
 snapshot_widths = ["quarter", "year"]
 snapshot_segments = ["country", "store"]
-"#,
-        data = dir.join("data").display(),
-        brokers = brokers(),
-    );
-    let path = dir.join("ltvstream.toml");
-    std::fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
+"#;
+    write_settings(dir, &brokers(), &topics_of(topic), more)
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::kafka::{brokers, create_topic};
+use crate::support::kafka::{brokers, create_topic, topics_of, write_settings};
 use crate::support::process::{Served, ltvstream};
 use crate::support::unique;
 
@@ -16,29 +16,16 @@ fn words(output: &Output) -> String {
 }
 
 fn configuration(dir: &Path, topic: &str, app: &str) -> String {
-    let text = format!(
+    let more = format!(
         r#"
-[service]
-listen = "127.0.0.1:0"
-data_dir = "{data}"
-[kafka]
-bootstrap_servers = "{brokers}"
-group_id = "{topic}"
-events_topic = "{topic}"
-snapshots_topic = "{topic}-snapshots"
-dead_letters_topic = "{topic}-dlq"
 event_format = "json"
 [[apps]]
 id = "default"
 reporting_currency = "USD"
 {app}
-"#,
-        data = dir.join("data").display(),
-        brokers = brokers(),
+"#
     );
-    let path = dir.join(format!("{}.toml", unique("config")));
-    std::fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
+    write_settings(dir, &brokers(), &topics_of(topic), &more)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Topics of a real broker, written and read without the service's own code.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -12,11 +13,42 @@ use rdkafka::message::Headers as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::support::unique;
+
 /// Address of the broker under test.
 pub fn brokers() -> String {
     std::env::var("LTVSTREAM_TEST_KAFKA").expect(
         "this test needs an Apache Kafka: `./ltv test` starts one, or set LTVSTREAM_TEST_KAFKA",
     )
+}
+
+/// Writes the settings of a service whose state is in `data` below `dir`, over these topics: events,
+/// snapshots and dead letters. The group has the name of the first. `more` begins within `[kafka]`.
+/// Returns the path of the file.
+pub fn write_settings(dir: &Path, brokers: &str, topics: &[String; 3], more: &str) -> String {
+    let (data, [events, snapshots, dead_letters]) = (dir.join("data"), topics);
+    let text = format!(
+        r#"
+[service]
+listen = "127.0.0.1:0"
+data_dir = "{data}"
+[kafka]
+bootstrap_servers = "{brokers}"
+group_id = "{events}"
+events_topic = "{events}"
+snapshots_topic = "{snapshots}"
+dead_letters_topic = "{dead_letters}"
+{more}"#,
+        data = data.display(),
+    );
+    let path = dir.join(format!("{}.toml", unique("config")));
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+/// The events topic, and topics for snapshots and dead letters named after it.
+pub fn topics_of(events: &str) -> [String; 3] {
+    [events.to_owned(), format!("{events}-snapshots"), format!("{events}-dlq")]
 }
 
 fn config() -> ClientConfig {
