@@ -134,6 +134,14 @@ impl Cohort {
             && self.payments.iter().all(|(_, sums)| sums.is_zero())
             && self.refunds.iter().all(|(_, sums)| sums.is_zero())
     }
+
+    /// Notes a change of the cohort at `place`, which is listed at the first.
+    fn note(&mut self, change: Change, place: u32, changed: &mut Vec<u32>) {
+        if self.change == Change::None {
+            changed.push(place);
+        }
+        self.change = self.change.max(change);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -211,10 +219,7 @@ impl CohortCurves {
             if key.zone != 0 {
                 continue;
             }
-            if cohort.change == Change::None {
-                self.changed.push(place);
-            }
-            cohort.change = Change::Customers;
+            cohort.note(Change::Customers, place, &mut self.changed);
         }
     }
 
@@ -282,15 +287,12 @@ impl CohortCurves {
             }
         }
         if cohort_key.zone == 0 {
-            if cohort.change == Change::None {
-                self.changed.push(place);
-            }
+            cohort.note(change, place, &mut self.changed);
             if !cohort.is_fresh {
                 self.fresh.push(place);
             }
             cohort.is_fresh = true;
         }
-        cohort.change = cohort.change.max(change);
     }
 
     fn place(&mut self, key: CohortKey) -> u32 {
@@ -348,6 +350,17 @@ impl CohortCurves {
         self.config.segments.get(app).map_or(&[], Vec::as_slice)
     }
 
+    /// The field that a segment of this app has a value of.
+    pub fn field(&self, app: &str, segment: SegmentIx) -> Option<&Field> {
+        self.fields(app).get(usize::from(segment.field))
+    }
+
+    /// The number of a field in segments of this app; `None` if it has none.
+    pub fn field_number(&self, app: &str, field: &Field) -> Option<u16> {
+        let place = self.fields(app).iter().position(|known| known == field)?;
+        u16::try_from(place).ok()
+    }
+
     /// The cells of one cohort.
     pub fn cohort(&self, key: &CohortKey) -> Option<&Cohort> {
         self.index.get(key).map(|place| &self.cohorts[*place as usize])
@@ -400,12 +413,11 @@ impl CohortCurves {
     }
 
     fn emptied_of(&self, key: CohortKey, dictionary: &Dictionary) -> Option<EmptiedCohort> {
-        let field = |segment: SegmentIx| {
-            let fields = self.fields(dictionary.app_id(key.app));
-            Some((fields.get(usize::from(segment.field))?.clone(), segment.value))
-        };
         let segment = match key.segment {
-            Some(segment) => Some(field(segment)?),
+            Some(segment) => {
+                let field = self.field(dictionary.app_id(key.app), segment)?;
+                Some((field.clone(), segment.value))
+            }
             None => None,
         };
         Some(EmptiedCohort { app: key.app, anchor: key.anchor, segment, day: key.day })
@@ -415,10 +427,9 @@ impl CohortCurves {
     /// none now is left out.
     pub fn restore_emptied(&mut self, emptied: Vec<EmptiedCohort>, dictionary: &Dictionary) {
         for EmptiedCohort { app, anchor, segment, day } in emptied {
-            let fields = self.fields(dictionary.app_id(app));
-            let of_segment = |(named, value)| {
-                let field = fields.iter().position(|field| *field == named)?;
-                Some(SegmentIx { field: u16::try_from(field).ok()?, value })
+            let app_id = dictionary.app_id(app);
+            let of_segment = |(field, value)| {
+                Some(SegmentIx { field: self.field_number(app_id, &field)?, value })
             };
             let segment = match segment.map(of_segment) {
                 Some(None) => continue,
@@ -426,11 +437,7 @@ impl CohortCurves {
             };
             let place = self.place(CohortKey { app, zone: 0, anchor, segment, day });
             self.emptied.insert(place);
-            let cohort = &mut self.cohorts[place as usize];
-            if cohort.change == Change::None {
-                self.changed.push(place);
-                cohort.change = Change::Money;
-            }
+            self.cohorts[place as usize].note(Change::Money, place, &mut self.changed);
         }
     }
 

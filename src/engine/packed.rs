@@ -210,13 +210,8 @@ impl PendingLog {
     }
 
     /// Bytes of all entries.
-    pub fn len(&self) -> usize {
+    pub fn byte_count(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// Whether no event waits.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
     }
 
     /// Bytes of memory held.

@@ -518,7 +518,7 @@ impl Shard {
 
     /// Bytes of the events accepted since the last commit.
     pub fn pending_bytes(&self) -> usize {
-        self.pending.len()
+        self.pending.byte_count()
     }
 
     /// Bytes of memory held by everything, roughly.

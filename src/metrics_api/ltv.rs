@@ -183,10 +183,7 @@ pub fn partial_of_curves(
     }
     let field = match &question.segment_by {
         None => None,
-        Some(field) => {
-            let place = curves.fields(&question.app).iter().position(|known| known == field)?;
-            Some(u16::try_from(place).ok()?)
-        }
+        Some(field) => Some(curves.field_number(&question.app, field)?),
     };
     let Some(app) = dictionary.find_app(&question.app) else {
         return Some(LtvPartial::default());

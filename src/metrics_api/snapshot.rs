@@ -59,12 +59,12 @@ pub fn touched(
         }
     }
     for (whole, width) in refilled {
-        let fields = curves.fields(dictionary.app_id(whole.app));
+        let app = dictionary.app_id(whole.app);
         for day in whole.day.0..=width.end(whole.day).0 {
             let key = CohortKey { day: Day(day), ..whole };
             let segments = curves.cohort(&key).map_or(&[][..], |cohort| &cohort.segments);
             for segment in segments {
-                let field = fields.get(usize::from(segment.field));
+                let field = curves.field(app, *segment);
                 if field.is_some_and(|field| !field.narrows_installs()) {
                     let key = CohortKey { segment: Some(*segment), ..key };
                     keys.insert(spell_out(curves, dictionary, &key, width));
@@ -83,7 +83,7 @@ fn spell_out(
 ) -> SnapshotKey {
     let app = dictionary.app_id(key.app);
     let segment = key.segment.and_then(|segment| {
-        let field = curves.fields(app).get(usize::from(segment.field))?.clone();
+        let field = curves.field(app, segment)?.clone();
         Some(Segment { field, value: dictionary.text(segment.value).to_owned() })
     });
     SnapshotKey {
@@ -164,9 +164,8 @@ fn segment_ix(
     app: &str,
     segment: &Segment,
 ) -> Option<SegmentIx> {
-    let field = curves.fields(app).iter().position(|field| *field == segment.field)?;
-    let value = dictionary.find_text(&segment.value)?;
-    Some(SegmentIx { field: u16::try_from(field).ok()?, value })
+    let field = curves.field_number(app, &segment.field)?;
+    Some(SegmentIx { field, value: dictionary.find_text(&segment.value)? })
 }
 
 struct SnapshotSums {
