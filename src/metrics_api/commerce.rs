@@ -12,6 +12,7 @@ use crate::domain::time::Day;
 use crate::engine::dictionary::{AppIx, Dictionary};
 use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
 use crate::metrics_api::commerce_periods::Period;
+use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ratio::Fraction;
 
 /// Micro-units in a unit of money.
@@ -142,10 +143,8 @@ pub struct CommercePartial {
     pub periods: Vec<CommerceSums>,
 }
 
-impl CommercePartial {
-    /// Both together: of shards, which share no customer.
-    #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
+impl Summed for CommercePartial {
+    fn merge(mut self, other: Self) -> Self {
         if self.periods.len() < other.periods.len() {
             self.periods.resize(other.periods.len(), CommerceSums::default());
         }
@@ -153,6 +152,10 @@ impl CommercePartial {
             *sums += more;
         }
         self
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.periods.capacity() * size_of::<CommerceSums>()
     }
 }
 

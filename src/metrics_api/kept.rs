@@ -3,7 +3,7 @@
 //!
 //! Always true
 //! * The answer is that of all facts: what a question takes from facts are sums, so that what some
-//!   facts say and what others say, merged, is what all of them say (`tests/it/law.rs`).
+//!   facts say and what others say, merged, is what all of them say (`tests/it/asked_again.rs`).
 
 use std::collections::VecDeque;
 
@@ -15,6 +15,8 @@ use crate::engine::recent::RecentRows;
 /// What is kept takes at most so many bytes for each sort of question; what was not asked for
 /// longest goes first.
 const KEPT_BYTES_MAX: usize = 16 << 20;
+/// And no more questions than this, however short their answers are.
+const KEPT_QUESTIONS_MAX: usize = 1_000;
 
 /// What a shard says of a question: sums over its facts.
 pub trait Summed: Clone {
@@ -83,7 +85,10 @@ impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
         let mut entries = self.entries.lock();
         entries.retain(|other| other.question != entry.question);
         entries.push_back(entry);
-        while entries.iter().map(|entry| entry.bytes).sum::<usize>() > KEPT_BYTES_MAX {
+        let bytes_of = |entries: &VecDeque<Entry<Q, P>>| -> usize {
+            entries.iter().map(|entry| entry.bytes).sum()
+        };
+        while entries.len() > KEPT_QUESTIONS_MAX || bytes_of(&entries) > KEPT_BYTES_MAX {
             entries.pop_front();
         }
     }
@@ -140,6 +145,10 @@ mod tests {
             let total = self.kept.ask(&bytes, &self.recent, || partial(&self.facts), partial);
             (total.0, self.looked_at.get())
         }
+
+        fn questions_kept(&self) -> usize {
+            self.kept.entries.lock().len()
+        }
     }
 
     #[test]
@@ -169,5 +178,16 @@ mod tests {
         assert_eq!(world.ask(KEPT_BYTES_MAX + 1).1, 10);
         assert_eq!(world.ask(third - 3).1, 10);
         assert_eq!((world.ask(third).1, world.ask(third - 1).1), (0, 10));
+    }
+
+    #[test]
+    fn questions_with_short_answers_are_not_kept_without_end() {
+        let mut world = World::default();
+        world.add(0..10);
+        for bytes in 0..KEPT_QUESTIONS_MAX + 5 {
+            world.ask(bytes);
+        }
+        assert_eq!(world.questions_kept(), KEPT_QUESTIONS_MAX);
+        assert_eq!((world.ask(5).1, world.ask(4).1), (0, 10));
     }
 }

@@ -84,6 +84,7 @@ impl LiveShard {
             kept_revenue: Default::default(),
             kept_cohorts: Default::default(),
             kept_mrr: Default::default(),
+            kept_commerce: Default::default(),
             store,
             commit_gate: Arc::new(Mutex::new(())),
             quarantine: Vec::new(),

@@ -33,6 +33,7 @@ use crate::engine::refusal::Refusal;
 use crate::engine::shard::{CustomerKey, History, Offer, Shard, Verdict, customer_key};
 use crate::engine::standing::{Standing, standings};
 use crate::metrics_api::cohorts::{self, CohortPartial, CohortQuestion};
+use crate::metrics_api::commerce::{self, CommercePartial, CommerceQuestion};
 use crate::metrics_api::kept::Kept;
 use crate::metrics_api::ltv::{self, LtvPartial};
 use crate::metrics_api::mrr::{self, MrrPartial, MrrQuestion};
@@ -118,6 +119,7 @@ pub struct LiveShard {
     kept_revenue: Kept<RevenueQuestion, RevenuePartial>,
     kept_cohorts: Kept<CohortQuestion, CohortPartial>,
     kept_mrr: Kept<MrrQuestion, MrrPartial>,
+    kept_commerce: Kept<CommerceQuestion, CommercePartial>,
     store: Arc<dyn Store>,
     /// Held while a commit is between memory and store, so that a reader of ledgers sees no gap.
     commit_gate: Arc<Mutex<()>>,
@@ -288,6 +290,13 @@ impl LiveShard {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
         let some = |facts: &FactTable| mrr::partial(facts, dictionary, question);
         self.kept_mrr.ask(question, recent, || some(facts), some)
+    }
+
+    /// What the facts say of orders by period.
+    pub fn commerce(&self, question: &CommerceQuestion) -> CommercePartial {
+        let Shard { facts, dictionary, recent, .. } = &self.shard;
+        let some = |facts: &FactTable| commerce::partial(facts, dictionary, question);
+        self.kept_commerce.ask(question, recent, || some(facts), some)
     }
 
     /// What a reader needs to read ledgers and stored rows without holding up the ingest.

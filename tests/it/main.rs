@@ -5,6 +5,7 @@ mod adapty_examples;
 mod adapty_identities;
 mod adapty_reference;
 mod architecture;
+mod asked_again;
 mod bench;
 mod businesses;
 mod chartmogul;

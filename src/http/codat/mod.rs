@@ -27,8 +27,8 @@ use crate::http::compat::{
 };
 use crate::http::freshness::blocking;
 use crate::http::state::HttpState;
-use crate::metrics_api::commerce::{CommercePartial, CommerceQuestion, partial};
-use crate::state::LiveShard;
+use crate::metrics_api::commerce::{CommercePartial, CommerceQuestion};
+use crate::metrics_api::kept::Summed;
 
 pub use body::{
     CodatComponent, CodatDimension, CodatFigure, CodatItem, CodatItemFigures, CodatMeasure,
@@ -195,10 +195,7 @@ async fn answer(
     let question = question(state, app, &asked);
     let held = state.clone();
     let (whole, freshness) = blocking(move || {
-        let of_shard = |LiveShard { shard, .. }: &LiveShard| {
-            partial(&shard.facts, &shard.dictionary, &question)
-        };
-        asking::merged(&held, of_shard, CommercePartial::merge)
+        asking::merged(&held, |shard| shard.commerce(&question), CommercePartial::merge)
     })
     .await?;
     let currency = app.rules.reporting_currency;
