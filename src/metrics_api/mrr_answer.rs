@@ -5,12 +5,14 @@
 //! is cut; a rate is rounded, halves away from zero; lifetime value is the *cut* ARPA over the
 //! *rounded* rate of the month, or over the unrounded mean of the months before, and cut.
 
+use std::cell::Cell;
+
 use num_bigint::BigInt;
 
 use crate::domain::money::div_half_away;
 use crate::domain::time::Day;
 use crate::metrics_api::mrr::{ChurnWindow, Flow, Movements, MrrPartial, MrrQuestion, Stretch};
-use crate::metrics_api::mrr_days::Days;
+use crate::metrics_api::mrr_days::{Days, TRAILING_MONTHS};
 
 /// Hundredths of a percent in 1.
 const WHOLE: i128 = 10_000;
@@ -54,19 +56,12 @@ pub fn answer(question: &MrrQuestion, partial: &MrrPartial) -> MrrAnswer {
         sum += partial.flows.get(place).copied().unwrap_or_default();
         sums.push(sum);
     }
-    let whole = Whole { question, days: &days, sums };
-    let of_month = |month: Stretch| {
-        let churned = whole.within(month).churned_of_month;
-        whole.figures(month, churned)
-    };
+    let whole = Whole { question, days: &days, sums, trailing: Cell::default() };
+    let intervals = days.intervals.iter();
     MrrAnswer {
-        entries: days
-            .intervals
-            .iter()
-            .map(|interval| whole.figures(*interval, whole.within(*interval).churned))
-            .collect(),
-        stocks: days.stocks.map(|stretch| whole.figures(stretch, 0)),
-        months: days.months.map(of_month),
+        entries: intervals.map(|interval| whole.figures(*interval, |flow| flow.churned)).collect(),
+        stocks: days.stocks.map(|stretch| whole.figures(stretch, |_| 0)),
+        months: days.months.map(|month| whole.figures(month, |flow| flow.churned_of_month)),
     }
 }
 
@@ -94,18 +89,41 @@ pub fn ltv_of_rate(arpa: i128, churn_rate: i128) -> i128 {
 /// Lifetime value by the mean of unrounded rates, each of them customers lost of customers there
 /// were; months that began with nobody do not count. 0 without churn.
 pub fn ltv_of_mean(arpa: i128, rates: &[(i128, i128)]) -> i128 {
-    let counting: Vec<_> = rates.iter().filter(|(_, customers)| *customers > 0).collect();
+    let counting = || rates.iter().copied().filter(|(_, customers)| *customers > 0);
+    let months = counting().count();
+    // Nearly always a machine's integers hold it all, which is twenty times faster.
+    if let Some(value) = mean_within_128_bits(arpa, counting(), months) {
+        return value;
+    }
     // sum(lost / customers) over the product of all customers.
     let (mut lost, mut product) = (BigInt::from(0), BigInt::from(1));
-    for (churned, customers) in counting.iter().copied() {
+    for (churned, customers) in counting() {
         lost = lost * customers + churned * &product;
-        product *= *customers;
+        product *= customers;
     }
     if lost <= BigInt::from(0) {
         return 0;
     }
-    let value = BigInt::from(arpa) * counting.len() * product / lost;
+    let value = BigInt::from(arpa) * months * product / lost;
     i128::try_from(value).unwrap_or(i128::MAX)
+}
+
+/// The same in integers of 128 bits; `None` where they do not hold a product on the way.
+fn mean_within_128_bits(
+    arpa: i128,
+    rates: impl Iterator<Item = (i128, i128)>,
+    months: usize,
+) -> Option<i128> {
+    let (mut lost, mut product) = (0i128, 1i128);
+    for (churned, customers) in rates {
+        lost = lost.checked_mul(customers)?.checked_add(churned.checked_mul(product)?)?;
+        product = product.checked_mul(customers)?;
+    }
+    if lost <= 0 {
+        return Some(0);
+    }
+    let value = arpa.checked_mul(i128::try_from(months).ok()?)?.checked_mul(product)?;
+    Some(value / lost)
 }
 
 /// All shards together.
@@ -114,7 +132,13 @@ struct Whole<'a> {
     days: &'a Days,
     /// Everything up to each mark.
     sums: Vec<Flow>,
+    /// The month that was asked about last, with the rates of the months before it: days of one
+    /// month follow each other.
+    trailing: Cell<Option<(Day, TrailingRates)>>,
 }
+
+/// Customers lost of customers there were, newest month first.
+type TrailingRates = [(i128, i128); TRAILING_MONTHS];
 
 impl Whole<'_> {
     /// Everything up to the end of a day that is a mark.
@@ -129,9 +153,13 @@ impl Whole<'_> {
         flow
     }
 
-    fn figures(&self, stretch: Stretch, churned: i64) -> MrrFigures {
+    /// `churned` is what counts as churn of the flow within the stretch.
+    fn figures(&self, stretch: Stretch, churned: impl Fn(&Flow) -> i64) -> MrrFigures {
         let (begin, end) = (self.through(stretch.before()), self.through(stretch.end));
-        let Flow { movements, first_payments, first_paid, .. } = self.within(stretch);
+        let mut within = end;
+        within -= begin;
+        let churned = churned(&within);
+        let Flow { movements, first_payments, first_paid, .. } = within;
         let (mrr, customers) = (end.movements.total(), i128::from(end.customers));
         let lost = movements.new_business - movements.total();
         let first_payments = i128::from(first_payments) * self.question.minor_micros();
@@ -161,7 +189,14 @@ impl Whole<'_> {
                 let (churned, customers) = churn(Days::month_to(day));
                 ltv_of_rate(arpa, rate(churned, customers))
             }
-            ChurnWindow::TrailingSix => ltv_of_mean(arpa, &Days::months_before(day).map(churn)),
+            ChurnWindow::TrailingSix => {
+                let month = Days::month_to(day).start;
+                let kept = self.trailing.get().filter(|(of, _)| *of == month);
+                let rates = kept.map(|(_, rates)| rates);
+                let rates = rates.unwrap_or_else(|| Days::months_before(day).map(churn));
+                self.trailing.set(Some((month, rates)));
+                ltv_of_mean(arpa, &rates)
+            }
         }
     }
 }

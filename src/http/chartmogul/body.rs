@@ -1,5 +1,6 @@
 //! Bodies of answers: whole smallest units, and rates in percent with up to two decimals.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
@@ -126,7 +127,7 @@ pub struct ChartMogulMetrics {
 }
 
 /// Numbers by name.
-type Members = Vec<(String, Number)>;
+type Members = Vec<(Cow<'static, str>, Number)>;
 
 /// One interval: its last day, and figures by name, each with its change against the entry
 /// before.
@@ -152,7 +153,7 @@ impl Serialize for ChartMogulEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let date = std::iter::once(("date", Member::Date(&self.date)));
         let numbers = self.members.iter();
-        let numbers = numbers.map(|(name, number)| (name.as_str(), Member::Number(number)));
+        let numbers = numbers.map(|(name, number)| (name.as_ref(), Member::Number(number)));
         serializer.collect_map(date.chain(numbers))
     }
 }
@@ -209,23 +210,23 @@ pub fn answered(metric: Metric, answer: &MrrAnswer) -> ChartMogulMetrics {
 
 fn members(metric: Metric, figures: &MrrFigures, previous: &MrrFigures) -> Members {
     let mut members = Members::new();
-    let mut put = |name: String, number| members.push((name, number));
+    let mut put = |name: Cow<'static, str>, number| members.push((name, number));
     let change =
         |figure: Figure| hundredths(percentage_change((figure.of)(figures), (figure.of)(previous)));
     let Some(one) = metric.figure() else {
         for figure in ALL {
-            put(figure.name.to_owned(), printed(figure, figures));
-            put(format!("{}-{CHANGE}", figure.name), change(figure));
+            put(figure.name.into(), printed(figure, figures));
+            put(format!("{}-{CHANGE}", figure.name).into(), change(figure));
         }
         return members;
     };
-    put(one.name.to_owned(), printed(one, figures));
+    put(one.name.into(), printed(one, figures));
     if metric == Metric::Mrr {
         for movement in MOVEMENTS {
-            put(movement.name.to_owned(), printed(movement, figures));
+            put(movement.name.into(), printed(movement, figures));
         }
     }
-    put(CHANGE.to_owned(), change(one));
+    put(CHANGE.into(), change(one));
     members
 }
 
@@ -234,9 +235,9 @@ fn summary(metric: Metric, answer: &MrrAnswer) -> Members {
     let mut put = |figure: Figure, name: &dyn Fn(&str) -> String, change_name: String| {
         let [now, before] = if figure.is_monthly { &answer.months } else { &answer.stocks };
         let change = percentage_change((figure.of)(now), (figure.of)(before));
-        members.push((name("current"), printed(figure, now)));
-        members.push((name("previous"), printed(figure, before)));
-        members.push((change_name, hundredths(change)));
+        members.push((name("current").into(), printed(figure, now)));
+        members.push((name("previous").into(), printed(figure, before)));
+        members.push((change_name.into(), hundredths(change)));
     };
     match metric.figure() {
         Some(figure) => put(figure, &str::to_owned, CHANGE.to_owned()),

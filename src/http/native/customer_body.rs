@@ -14,7 +14,7 @@ use crate::engine::dictionary::Dictionary;
 use crate::engine::ledger::{LedgerCharge, LedgerEvent};
 use crate::engine::standing::Standing;
 use crate::http::freshness::Freshness;
-use crate::http::money::{Micros, decimal};
+use crate::http::money::{Micros, Units};
 use crate::stream::Partition;
 
 /// A customer.
@@ -105,12 +105,12 @@ impl From<&Worth> for WorthBody {
 /// Money in, money given back, and what is left.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct MoneyBody {
-    pub paid: String,
+    pub paid: Units,
     pub paid_micros: Micros,
-    pub refunded: String,
+    pub refunded: Units,
     pub refunded_micros: Micros,
     /// Paid less refunded.
-    pub revenue: String,
+    pub revenue: Units,
     pub revenue_micros: Micros,
 }
 
@@ -119,11 +119,11 @@ impl MoneyBody {
     pub fn new(paid: i128, refunded: i128) -> Self {
         let revenue = paid - refunded;
         Self {
-            paid: decimal(paid),
+            paid: Units(paid),
             paid_micros: Micros(paid),
-            refunded: decimal(refunded),
+            refunded: Units(refunded),
             refunded_micros: Micros(refunded),
-            revenue: decimal(revenue),
+            revenue: Units(revenue),
             revenue_micros: Micros(revenue),
         }
     }
@@ -147,11 +147,11 @@ pub struct ChainBody {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ChargeBody {
     pub currency: String,
-    pub gross: String,
+    pub gross: Units,
     pub gross_micros: i64,
-    pub proceeds: String,
+    pub proceeds: Units,
     pub proceeds_micros: i64,
-    pub net: String,
+    pub net: Units,
     pub net_micros: i64,
     /// The rate that the event brought with it.
     pub reporting_rate: Option<String>,
@@ -162,7 +162,7 @@ pub struct ChargeBody {
 
 impl From<&LedgerCharge> for ChargeBody {
     fn from(charge: &LedgerCharge) -> Self {
-        let units = |micros: i64| decimal(i128::from(micros));
+        let units = |micros: i64| Units(i128::from(micros));
         Self {
             currency: charge.currency.to_string(),
             gross: units(charge.paid.gross),

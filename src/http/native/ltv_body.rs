@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::domain::money::Currency;
 use crate::domain::time::{Day, Zone};
 use crate::http::freshness::Freshness;
-use crate::http::money::{Micros, decimal};
+use crate::http::money::{Micros, Units};
 use crate::metrics_api::ltv::{LtvAnswer, LtvCohort, LtvGroup, LtvPoint, Tally, Value};
 use crate::metrics_api::question::LtvQuestion;
 
@@ -128,17 +128,17 @@ pub struct ValueBody {
     pub heads: i64,
     /// Number of payments.
     pub payments: i64,
-    pub paid: String,
+    pub paid: Units,
     pub paid_micros: Micros,
     /// Number of refunds.
     pub refunds: i64,
-    pub refunded: String,
+    pub refunded: Units,
     pub refunded_micros: Micros,
     /// Paid less refunded.
-    pub revenue: String,
+    pub revenue: Units,
     pub revenue_micros: Micros,
     /// Revenue per head, rounded to six decimals; null without heads.
-    pub ltv: Option<String>,
+    pub ltv: Option<Units>,
     pub ltv_micros: Option<Micros>,
 }
 
@@ -149,14 +149,14 @@ impl From<&Value> for ValueBody {
         Self {
             heads: value.heads,
             payments: flow.payments.count,
-            paid: decimal(flow.payments.micros),
+            paid: Units(flow.payments.micros),
             paid_micros: Micros(flow.payments.micros),
             refunds: flow.refunds.count,
-            refunded: decimal(flow.refunds.micros),
+            refunded: Units(flow.refunds.micros),
             refunded_micros: Micros(flow.refunds.micros),
-            revenue: decimal(flow.revenue_micros()),
+            revenue: Units(flow.revenue_micros()),
             revenue_micros: Micros(flow.revenue_micros()),
-            ltv: ltv.map(decimal),
+            ltv: ltv.map(Units),
             ltv_micros: ltv.map(Micros),
         }
     }
@@ -166,7 +166,7 @@ impl From<&Value> for ValueBody {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TallyBody {
     pub count: i64,
-    pub amount: String,
+    pub amount: Units,
     pub amount_micros: Micros,
 }
 
@@ -174,7 +174,7 @@ impl From<Tally> for TallyBody {
     fn from(tally: Tally) -> Self {
         Self {
             count: tally.count,
-            amount: decimal(tally.micros),
+            amount: Units(tally.micros),
             amount_micros: Micros(tally.micros),
         }
     }

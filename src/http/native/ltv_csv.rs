@@ -1,6 +1,6 @@
 //! An LTV answer as CSV: one row per cohort and age, written cohort by cohort.
 
-use crate::http::money::decimal;
+use crate::http::money::Units;
 use crate::metrics_api::ltv::{LtvAnswer, LtvCohort, LtvGroup, LtvPoint};
 
 const COLUMNS: [&str; 20] = [
@@ -77,8 +77,9 @@ fn fields(
     cohort: &LtvCohort,
     point: Option<(u32, &LtvPoint)>,
 ) -> [String; COLUMNS.len()] {
+    let units = |micros| Units(micros).to_string();
     let ltv = |value: &crate::metrics_api::ltv::Value| {
-        value.per_head().rounded_micros().map(decimal).unwrap_or_default()
+        value.per_head().rounded_micros().map(units).unwrap_or_default()
     };
     let of_point = |text: &dyn Fn(&LtvPoint) -> String| {
         point.map(|(_, point)| text(point)).unwrap_or_default()
@@ -91,17 +92,17 @@ fn fields(
         cohort.sizes.customers.to_string(),
         cohort.sizes.payers.to_string(),
         cohort.sizes.installs.map(|installs| installs.to_string()).unwrap_or_default(),
-        decimal(cohort.to_date.flow.revenue_micros()),
+        units(cohort.to_date.flow.revenue_micros()),
         ltv(&cohort.to_date),
         point.map(|(age, _)| age.to_string()).unwrap_or_default(),
         of_point(&|point| point.complete.map(|complete| complete.to_string()).unwrap_or_default()),
         of_point(&|point| point.cohorts.to_string()),
         of_point(&|point| point.value.heads.to_string()),
         of_point(&|point| point.value.flow.payments.count.to_string()),
-        of_point(&|point| decimal(point.value.flow.payments.micros)),
+        of_point(&|point| units(point.value.flow.payments.micros)),
         of_point(&|point| point.value.flow.refunds.count.to_string()),
-        of_point(&|point| decimal(point.value.flow.refunds.micros)),
-        of_point(&|point| decimal(point.value.flow.revenue_micros())),
+        of_point(&|point| units(point.value.flow.refunds.micros)),
+        of_point(&|point| units(point.value.flow.revenue_micros())),
         of_point(&|point| ltv(&point.value)),
         String::new(),
     ]

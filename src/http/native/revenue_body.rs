@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::domain::money::Currency;
 use crate::domain::time::{Day, Zone};
 use crate::http::freshness::Freshness;
-use crate::http::money::decimal;
+use crate::http::money::Units;
 use crate::http::native::customer_body::MoneyBody;
 use crate::http::native::ltv_csv::lines;
 use crate::metrics_api::question::Measure;
@@ -116,7 +116,7 @@ pub struct BucketBody {
     pub money: MoneyBody,
     /// Of the refunds, those that name no payment and lie before the customer's first.
     pub unplaced_refunds: i64,
-    pub unplaced_refunded: String,
+    pub unplaced_refunded: Units,
 }
 
 impl BucketBody {
@@ -131,7 +131,7 @@ impl BucketBody {
             refunds: sums.refunds.count,
             money: MoneyBody::new(measure.of(&sums.payments), measure.of(&sums.refunds)),
             unplaced_refunds: sums.unplaced.count,
-            unplaced_refunded: decimal(measure.of(&sums.unplaced)),
+            unplaced_refunded: Units(measure.of(&sums.unplaced)),
         }
     }
 }
@@ -220,12 +220,12 @@ fn fields(
         body.complete.to_string(),
         body.payers.map(|payers| payers.to_string()).unwrap_or_default(),
         body.payments.to_string(),
-        body.money.paid,
+        body.money.paid.to_string(),
         body.refunds.to_string(),
-        body.money.refunded,
-        body.money.revenue,
+        body.money.refunded.to_string(),
+        body.money.revenue.to_string(),
         body.unplaced_refunds.to_string(),
-        body.unplaced_refunded,
+        body.unplaced_refunded.to_string(),
         String::new(),
     ]
 }
