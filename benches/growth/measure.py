@@ -1,0 +1,66 @@
+"""Runs the benchmark's ladder for more and more events, and writes what it says.
+
+Started by `run`, which builds everything first.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import page
+from broker import ROOT, SYSTEM_CORE, Broker
+
+# With about 4.6 events of a customer, as in the generated business: 0.1, 1 and 5 million customers.
+EVENTS = [500_000, 1_000_000, 5_000_000, 24_000_000]
+
+
+def say(text):
+    print(f"growth: {text}", file=sys.stderr, flush=True)
+
+
+def numbers(text):
+    return [int(number.replace("_", "")) for number in text.split(",")]
+
+
+def ladder(ltvstream, kafka, dir, events):
+    """The figures of one run, in a process on the core that the broker leaves."""
+    environment = dict(
+        os.environ,
+        LTVSTREAM__KAFKA__BOOTSTRAP_SERVERS=kafka,
+        LTVSTREAM__SERVICE__DATA_DIR=str(dir),
+        LTVSTREAM__APPS='[{ id = "growth" }]',
+        TMPDIR=str(dir),
+    )
+    command = [ltvstream, "bench", "--part", "ladder", "--json", "--events", str(events)]
+    on_core = ["taskset", "--cpu-list", str(SYSTEM_CORE)]
+    done = subprocess.run(on_core + command, env=environment, check=True, stdout=subprocess.PIPE)
+    figures = json.loads(done.stdout)["ladder"]
+    total = figures["rungs"][-1]
+    say(
+        f"{events} events: {total['cpu_micros']:.2f} µs per event, "
+        f"opened again in {figures['open_again_seconds']:.1f} s"
+    )
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ltvstream", required=True)
+    parser.add_argument("--events", type=numbers, default=EVENTS)
+    parser.add_argument("--out", type=Path, default=ROOT / "benches")
+    arguments = parser.parse_args()
+    runs = []
+    for events in sorted(set(arguments.events)):
+        # A broker of its own each, so that no run finds the disk full of topics of those before.
+        with tempfile.TemporaryDirectory(prefix="ltvstream-growth.") as dir, Broker() as kafka:
+            figures = ladder(arguments.ltvstream, kafka, dir, events)
+        runs.append(page.Run(events, figures))
+    page.write(arguments.out, runs)
+
+
+if __name__ == "__main__":
+    main()
