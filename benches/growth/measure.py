@@ -13,8 +13,9 @@ from pathlib import Path
 
 import page
 from broker import ROOT, SYSTEM_CORE, Broker
+from processes import pinned
 
-# With about 4.6 events of a customer, as in the generated business: 0.1, 1 and 5 million customers.
+# With about 4.6 events of a customer, as in the generated business: 0.1, 0.2, 1 and 5 million of them.
 EVENTS = [500_000, 1_000_000, 5_000_000, 24_000_000]
 
 
@@ -35,9 +36,9 @@ def ladder(ltvstream, kafka, dir, events):
         LTVSTREAM__APPS='[{ id = "growth" }]',
         TMPDIR=str(dir),
     )
-    command = [ltvstream, "bench", "--part", "ladder", "--json", "--events", str(events)]
-    on_core = ["taskset", "--cpu-list", str(SYSTEM_CORE)]
-    done = subprocess.run(on_core + command, env=environment, check=True, stdout=subprocess.PIPE)
+    command = [ltvstream, "bench", "--part", "ladder", "--json", "--events", events]
+    command = pinned(SYSTEM_CORE, command)
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
     figures = json.loads(done.stdout)["ladder"]
     total = figures["rungs"][-1]
     say(

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-import matplotlib
-
-matplotlib.use("svg")
-from matplotlib import pyplot  # noqa: E402
-
-from report import machine  # noqa: E402
+import report
+from report import pyplot
 
 GIB = 1 << 30
 LARGE_EVENTS = 1_000_000_000
 LARGE_CUSTOMERS = 100_000_000
 CORES = 16
+# Each feeds its partitions by one thread; two cores are left to questions and RocksDB.
+PROCESSES = CORES - 2
+# Beside facts: customers in memory, and caches.
+OTHER_GIB = 32
 SECONDS_PER_DAY = 86_400
 
 
@@ -79,7 +79,7 @@ own. µs of CPU per event by stage; a stage is the difference of two runs, so a 
 {large(runs[-1])}
 ## Machine
 
-{machine()}
+{report.machine()}
 """
 
 
@@ -90,7 +90,7 @@ def large(run):
     facts_gib = facts * memory["bytes_per_fact"] / GIB
     customers_gib = LARGE_CUSTOMERS * memory["bytes_per_customer"] / GIB
     core_hours = LARGE_EVENTS * run.total / 1e6 / 3600
-    opening = LARGE_EVENTS / events * run.opened_seconds / CORES
+    opening = LARGE_EVENTS / events * run.opened_seconds / PROCESSES
     per_day = SECONDS_PER_DAY * 1e6 / run.total
     return f"""## {LARGE_EVENTS:,} events of {LARGE_CUSTOMERS:,} customers
 
@@ -102,9 +102,9 @@ A calculation from the run of {events:,} events ({run.total:.1f} µs, {memory['f
   facts are shared by customers of the same day and dimensions, and the more there are, the more share them. All
   customers at once would be {customers_gib:.0f} GiB, but only those are held that something happens to
   (`engine.memory_budget_bytes`); the others are in RocksDB.
-- **One machine of {CORES} cores**: a process feeds its partitions by one thread. So {CORES - 2} processes of one group, two cores
-  left to questions and RocksDB: {core_hours / (CORES - 2):.1f} hours for all events, and after a kill of all of them {opening:.0f} s until they are
-  open, on {facts_gib + 32:.0f} GiB of memory with 32 GiB for customers and caches.
+- **One machine of {CORES} cores**: a process feeds its partitions by one thread. So {PROCESSES} processes of one group, two cores
+  left to questions and RocksDB: {core_hours / PROCESSES:.1f} hours for all events, and after a kill of all of them {opening:.0f} s until they are
+  open, on {facts_gib + OTHER_GIB:.0f} GiB of memory with {OTHER_GIB} GiB for customers and caches.
 - **A consumer group**: partitions share no customer, so everything above divides by the number of machines; an
   answer is that of the partitions of the process asked.
 """
@@ -123,7 +123,4 @@ def plot(runs, path):
     axes.set_ylabel("µs of CPU per event")
     axes.legend(frameon=False, fontsize="small", bbox_to_anchor=(1, 1))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    # No date and no random ids: the same figures give the same file.
-    matplotlib.rcParams["svg.hashsalt"] = "ltvstream"
-    figure.savefig(path, metadata={"Date": None})
+    report.save(figure, path)

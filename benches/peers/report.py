@@ -87,6 +87,10 @@ def plot(comparison, path):
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set_xlabel("CPU seconds per million events, state exact and durable (less is better)")
     axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def save(figure, path):
     figure.tight_layout()
     # No date and no random ids: the same figures give the same file.
     matplotlib.rcParams["svg.hashsalt"] = "ltvstream"

@@ -140,9 +140,12 @@ impl std::ops::AddAssign for Flow {
     }
 }
 
-impl std::ops::SubAssign for Flow {
-    fn sub_assign(&mut self, other: Self) {
-        add(self, &other, -1);
+impl std::ops::Sub for Flow {
+    type Output = Self;
+
+    fn sub(mut self, other: Self) -> Self {
+        add(&mut self, &other, -1);
+        self
     }
 }
 

@@ -12,7 +12,7 @@ use num_bigint::BigInt;
 use crate::domain::money::div_half_away;
 use crate::domain::time::Day;
 use crate::metrics_api::mrr::{ChurnWindow, Flow, Movements, MrrPartial, MrrQuestion, Stretch};
-use crate::metrics_api::mrr_days::{Days, TRAILING_MONTHS};
+use crate::metrics_api::mrr_days::Days;
 
 /// Hundredths of a percent in 1.
 const WHOLE: i128 = 10_000;
@@ -86,44 +86,34 @@ pub fn ltv_of_rate(arpa: i128, churn_rate: i128) -> i128 {
     if churn_rate > 0 { arpa * WHOLE / churn_rate } else { 0 }
 }
 
-/// Lifetime value by the mean of unrounded rates, each of them customers lost of customers there
-/// were; months that began with nobody do not count. 0 without churn.
-pub fn ltv_of_mean(arpa: i128, rates: &[(i128, i128)]) -> i128 {
-    let counting = || rates.iter().copied().filter(|(_, customers)| *customers > 0);
-    let months = counting().count();
-    // Nearly always a machine's integers hold it all, which is twenty times faster.
-    if let Some(value) = mean_within_128_bits(arpa, counting(), months) {
-        return value;
-    }
-    // sum(lost / customers) over the product of all customers.
-    let (mut lost, mut product) = (BigInt::from(0), BigInt::from(1));
-    for (churned, customers) in counting() {
-        lost = lost * customers + churned * &product;
-        product *= customers;
-    }
-    if lost <= BigInt::from(0) {
-        return 0;
-    }
-    let value = BigInt::from(arpa) * months * product / lost;
-    i128::try_from(value).unwrap_or(i128::MAX)
+/// The mean of unrounded rates, as what ARPA is multiplied with and divided by; exact, and of a
+/// product of customers that no machine integer needs to hold.
+struct MeanRate {
+    multiplier: BigInt,
+    divisor: BigInt,
 }
 
-/// The same in integers of 128 bits; `None` where they do not hold a product on the way.
-fn mean_within_128_bits(
-    arpa: i128,
-    rates: impl Iterator<Item = (i128, i128)>,
-    months: usize,
-) -> Option<i128> {
-    let (mut lost, mut product) = (0i128, 1i128);
-    for (churned, customers) in rates {
-        lost = lost.checked_mul(customers)?.checked_add(churned.checked_mul(product)?)?;
-        product = product.checked_mul(customers)?;
+impl MeanRate {
+    /// Of rates that are each customers lost of customers there were; months that began with nobody
+    /// do not count.
+    fn of(rates: &[(i128, i128)]) -> Self {
+        let counting: Vec<_> = rates.iter().filter(|(_, customers)| *customers > 0).collect();
+        // sum(lost / customers) over the product of all customers.
+        let (mut lost, mut product) = (BigInt::from(0), BigInt::from(1));
+        for (churned, customers) in counting.iter().copied() {
+            lost = lost * customers + churned * &product;
+            product *= *customers;
+        }
+        Self { multiplier: product * counting.len(), divisor: lost }
     }
-    if lost <= 0 {
-        return Some(0);
+
+    /// Lifetime value, cut; 0 without churn.
+    fn ltv(&self, arpa: i128) -> i128 {
+        if self.divisor <= BigInt::from(0) {
+            return 0;
+        }
+        i128::try_from(arpa * &self.multiplier / &self.divisor).unwrap_or(i128::MAX)
     }
-    let value = arpa.checked_mul(i128::try_from(months).ok()?)?.checked_mul(product)?;
-    Some(value / lost)
 }
 
 /// All shards together.
@@ -132,13 +122,10 @@ struct Whole<'a> {
     days: &'a Days,
     /// Everything up to each mark.
     sums: Vec<Flow>,
-    /// The month that was asked about last, with the rates of the months before it: days of one
+    /// The month that was asked about last, with the rate of the months before it: days of one
     /// month follow each other.
-    trailing: Cell<Option<(Day, TrailingRates)>>,
+    trailing: Cell<Option<(Day, MeanRate)>>,
 }
-
-/// Customers lost of customers there were, newest month first.
-type TrailingRates = [(i128, i128); TRAILING_MONTHS];
 
 impl Whole<'_> {
     /// Everything up to the end of a day that is a mark.
@@ -148,16 +135,13 @@ impl Whole<'_> {
     }
 
     fn within(&self, stretch: Stretch) -> Flow {
-        let mut flow = self.through(stretch.end);
-        flow -= self.through(stretch.before());
-        flow
+        self.through(stretch.end) - self.through(stretch.before())
     }
 
     /// `churned` is what counts as churn of the flow within the stretch.
     fn figures(&self, stretch: Stretch, churned: impl Fn(&Flow) -> i64) -> MrrFigures {
         let (begin, end) = (self.through(stretch.before()), self.through(stretch.end));
-        let mut within = end;
-        within -= begin;
+        let within = end - begin;
         let churned = churned(&within);
         let Flow { movements, first_payments, first_paid, .. } = within;
         let (mrr, customers) = (end.movements.total(), i128::from(end.customers));
@@ -191,11 +175,13 @@ impl Whole<'_> {
             }
             ChurnWindow::TrailingSix => {
                 let month = Days::month_to(day).start;
-                let kept = self.trailing.get().filter(|(of, _)| *of == month);
-                let rates = kept.map(|(_, rates)| rates);
-                let rates = rates.unwrap_or_else(|| Days::months_before(day).map(churn));
-                self.trailing.set(Some((month, rates)));
-                ltv_of_mean(arpa, &rates)
+                let kept = self.trailing.take().filter(|(of, _)| *of == month);
+                let mean = kept.map(|(_, mean)| mean);
+                let mean =
+                    mean.unwrap_or_else(|| MeanRate::of(&Days::months_before(day).map(churn)));
+                let ltv = mean.ltv(arpa);
+                self.trailing.set(Some((month, mean)));
+                ltv
             }
         }
     }
@@ -246,6 +232,7 @@ mod tests {
 
     #[test]
     fn the_mean_of_rates_is_exact() {
+        let ltv_of_mean = |arpa, rates: &[(i128, i128)]| MeanRate::of(rates).ltv(arpa);
         let percent: Vec<(i128, i128)> = [4, 6, 5, 5, 3, 7].map(|rate| (rate, 100)).to_vec();
         assert_eq!(ltv_of_mean(10_000, &percent), 200_000);
         assert_eq!(ltv_of_mean(1250, &[(1, 10), (1, 11)]), 13_095);
