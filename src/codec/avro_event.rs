@@ -38,7 +38,7 @@ pub const BILLING_EVENT_V1: &str = include_str!("../../schemas/billing_event.v1.
 const RECORD_NAME: &str = "BillingEvent";
 
 /// A writer's schema, ready to read events with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct WriterSchema {
     steps: Vec<Step>,
     shapes: Shapes,
@@ -48,7 +48,7 @@ pub struct WriterSchema {
 }
 
 /// What to do with the next value of the writer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Step {
     action: Action,
     /// The bytes of this step and the next ones, the first lowest, if all of them are null.
@@ -57,7 +57,7 @@ struct Step {
     null_steps: u8,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Action {
     Read(Field, Source),
     Skip(ShapeId),

@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 512;
 pub(crate) type ShapeId = usize;
 
 /// How the bytes of a type are laid out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Shape {
     Null,
     Boolean,
@@ -35,7 +35,7 @@ enum Shape {
 }
 
 /// The shapes of a writer's schema; named types refer to each other by index, so they may recur.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Shapes {
     shapes: Vec<Shape>,
     /// By shape: every value of it takes no bytes at all.

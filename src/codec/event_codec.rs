@@ -12,7 +12,7 @@ use crate::domain::event::BillingEvent;
 pub const BILLING_EVENT_V1_FINGERPRINT: [u8; 8] = [0x35, 0xa4, 0x51, 0x68, 0x5b, 0x8b, 0x43, 0x9d];
 
 /// Decodes events of one format, by the schemas it knows so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct EventCodec {
     format: EventFormat,
     /// By registry id; schemas that can't be used are kept too, so that they are judged once.

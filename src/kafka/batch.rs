@@ -46,11 +46,12 @@
 //!
 //! The library has this call in C alone. What must hold:
 //!
-//! * The consumer outlives the queue and the messages: [`BatchQueue`] holds it, and its drop
-//!   destroys messages and queue first.
-//! * A message is destroyed exactly once, and nothing borrowed from it is used afterwards: `batch`
-//!   owns messages, they are taken out of it before they are destroyed, and records borrow the
-//!   [`BatchQueue`], so none is left when it is changed.
+//! * The consumer outlives the queue and the messages: [`BatchQueue`] and [`Messages`] hold it, and
+//!   both destroy what is the library's first.
+//! * A message is destroyed exactly once, and nothing borrowed from it is used afterwards: a
+//!   [`Message`] is its only owner, cannot be copied, and is borrowed by its records.
+//! * Messages and the queue are bound to no thread, and no two threads use one at a time: they can
+//!   be sent to another thread, but not shared.
 //! * Keys and values are valid for their length while the message lives: the library says so of
 //!   messages without an error. A null pointer is an absent key or value.
 //!
@@ -58,6 +59,7 @@
 
 pub(in crate::kafka) mod headers;
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -75,25 +77,92 @@ use rdkafka::types::RDKafkaRespErr;
 use crate::domain::time::Timestamp;
 use crate::kafka::assignment::GroupConsumer;
 use crate::kafka::batch::headers::LibraryMessage;
-use crate::stream::{Partition, Record};
+use crate::stream::{Partition, Record, RecordBatch};
 
 /// Messages of one call.
 const BATCH_MAX: usize = 1000;
+
+/// A message of the library; ours to destroy.
+pub(in crate::kafka) struct Message(NonNull<rd_kafka_message_t>);
+
+// SAFETY: the library's messages are bound to no thread.
+unsafe impl Send for Message {}
+
+impl Message {
+    fn get(&self) -> &rd_kafka_message_t {
+        // SAFETY: destroyed only when this is dropped.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Partition and offset of a record, or the error in its place.
+    pub(in crate::kafka) fn place(&self) -> Result<(Partition, i64), KafkaError> {
+        let message = self.get();
+        match message.err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok((message.partition, message.offset)),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                Err(KafkaError::PartitionEOF(message.partition))
+            }
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__FATAL => {
+                Err(KafkaError::MessageConsumptionFatal(message.err.into()))
+            }
+            error => Err(KafkaError::MessageConsumption(error.into())),
+        }
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: taken from the library, and nobody else destroys it.
+        unsafe { rd_kafka_message_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// Records of one partition where the library has put them.
+pub(in crate::kafka) struct Messages {
+    partition: Partition,
+    /// Without errors among them. Destroyed before the consumer is let go.
+    messages: Vec<Message>,
+    _consumer: Arc<GroupConsumer>,
+}
+
+impl Messages {
+    /// No record of a partition.
+    pub(in crate::kafka) fn new(partition: Partition, consumer: Arc<GroupConsumer>) -> Self {
+        Self { partition, messages: Vec::new(), _consumer: consumer }
+    }
+
+    /// Adds the next record of the partition.
+    pub(in crate::kafka) fn push(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+}
+
+impl RecordBatch for Messages {
+    fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn records(&self) -> Vec<Record<'_>> {
+        self.messages.iter().map(|message| record_of(message.get())).collect()
+    }
+}
 
 /// A private queue for the records of forwarded partitions, and what was taken from it.
 pub(in crate::kafka) struct BatchQueue {
     consumer: Arc<GroupConsumer>,
     queue: NonNull<rd_kafka_queue_t>,
-    /// Taken, in the order of their arrival; ours to destroy.
-    batch: Vec<NonNull<rd_kafka_message_t>>,
-    /// How many of `batch` were handed out.
-    handed_out: usize,
+    /// Taken and not handed out, in the order of their arrival.
+    waiting: VecDeque<Message>,
     /// Where the library writes messages; its content means nothing between calls.
     places: Vec<*mut rd_kafka_message_t>,
 }
 
-// SAFETY: the library's queues and messages are bound to no thread, and whatever changes them here
-// is behind `&mut self`.
+// SAFETY: the library's queues are bound to no thread, and whatever changes one here is behind
+// `&mut self`.
 unsafe impl Send for BatchQueue {}
 
 impl BatchQueue {
@@ -104,8 +173,7 @@ impl BatchQueue {
         Some(Self {
             consumer,
             queue: NonNull::new(queue)?,
-            batch: Vec::with_capacity(BATCH_MAX),
-            handed_out: 0,
+            waiting: VecDeque::with_capacity(BATCH_MAX),
             places: vec![std::ptr::null_mut(); BATCH_MAX],
         })
     }
@@ -127,34 +195,22 @@ impl BatchQueue {
 
     /// Drops what was taken of a partition and not handed out.
     pub(in crate::kafka) fn forget(&mut self, partition: Partition) {
-        let waiting = self.batch.split_off(self.handed_out);
-        for message in waiting {
-            // SAFETY: not destroyed yet; it goes either back into `batch` or away.
-            if unsafe { message.as_ref() }.partition == partition {
-                unsafe { rd_kafka_message_destroy(message.as_ptr()) };
-            } else {
-                self.batch.push(message);
-            }
-        }
+        self.waiting.retain(|message| message.get().partition != partition);
     }
 
-    /// Whether everything taken was handed out.
-    pub(in crate::kafka) fn is_empty(&self) -> bool {
-        self.handed_out == self.batch.len()
-    }
-
-    /// Takes what is there, at most `records_max`, and waits only for the first. To be called when
-    /// everything taken was handed out. True if there is something to hand out.
+    /// Takes what is there, at most `records_max`, unless something taken before is not handed out;
+    /// waits only for the first. True if there is something to hand out.
     pub(in crate::kafka) fn fill(&mut self, timeout: Duration, records_max: usize) -> bool {
-        self.clear();
         let most = records_max.min(BATCH_MAX);
-        self.take(Duration::ZERO, most);
-        // A call for many would wait until all of them are there or the time is over.
-        if self.batch.is_empty() && most > 0 && !timeout.is_zero() {
-            self.take(timeout, 1);
-            self.take(Duration::ZERO, most - self.batch.len());
+        if self.waiting.is_empty() {
+            self.take(Duration::ZERO, most);
         }
-        !self.batch.is_empty()
+        // A call for many would wait until all of them are there or the time is over.
+        if self.waiting.is_empty() && most > 0 && !timeout.is_zero() {
+            self.take(timeout, 1);
+            self.take(Duration::ZERO, most - self.waiting.len());
+        }
+        !self.waiting.is_empty()
     }
 
     fn take(&mut self, timeout: Duration, most: usize) {
@@ -167,55 +223,31 @@ impl BatchQueue {
         };
         // Negative only where the arguments are wrong.
         let taken = usize::try_from(taken).unwrap_or(0);
-        self.batch.extend(places.iter().take(taken).copied().filter_map(NonNull::new));
+        let messages = places.iter().take(taken).copied().filter_map(NonNull::new);
+        self.waiting.extend(messages.map(Message));
     }
 
-    /// What was taken and not handed out: records, and errors of partitions among them.
-    pub(in crate::kafka) fn waiting(&self) -> impl Iterator<Item = Result<Record<'_>, KafkaError>> {
-        let messages = self.batch.get(self.handed_out..).unwrap_or_default();
-        // SAFETY: destroyed only by calls that borrow `self` mutably; the records borrow it.
-        messages.iter().map(|message| record_of(unsafe { message.as_ref() }))
-    }
-
-    /// So many of what was waiting are handed out.
-    pub(in crate::kafka) fn hand_out(&mut self, count: usize) {
-        self.handed_out = self.batch.len().min(self.handed_out + count);
-    }
-
-    fn clear(&mut self) {
-        self.handed_out = 0;
-        for message in self.batch.drain(..) {
-            // SAFETY: taken from the library, and not in `batch` any more.
-            unsafe { rd_kafka_message_destroy(message.as_ptr()) };
-        }
+    /// Hands out the next of what was taken: a record, or an error of a partition.
+    pub(in crate::kafka) fn next(&mut self) -> Option<Message> {
+        self.waiting.pop_front()
     }
 }
 
 impl Drop for BatchQueue {
     fn drop(&mut self) {
-        self.clear();
+        self.waiting.clear();
         // SAFETY: ours since `new`; the consumer is dropped only after this.
         unsafe { rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
 }
 
-/// The record without a copy, or the error in its place.
-fn record_of(message: &rd_kafka_message_t) -> Result<Record<'_>, KafkaError> {
-    match message.err {
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-            return Err(KafkaError::PartitionEOF(message.partition));
-        }
-        RDKafkaRespErr::RD_KAFKA_RESP_ERR__FATAL => {
-            return Err(KafkaError::MessageConsumptionFatal(message.err.into()));
-        }
-        error => return Err(KafkaError::MessageConsumption(error.into())),
-    }
+/// The record without a copy; the message is no error.
+fn record_of(message: &rd_kafka_message_t) -> Record<'_> {
     let mut kind = rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     // SAFETY: the message is valid, and `kind` is there to be written.
     let millis = unsafe { rd_kafka_message_timestamp(message, &raw mut kind) };
     let is_dated = kind != rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-    Ok(Record {
+    Record {
         partition: message.partition,
         offset: message.offset,
         // As the safe way: one without a timestamp is dated just before 1970.
@@ -223,9 +255,9 @@ fn record_of(message: &rd_kafka_message_t) -> Result<Record<'_>, KafkaError> {
         // SAFETY: valid for their lengths while the message is, to which the record is bound.
         key: unsafe { bytes(message.key, message.key_len) },
         value: unsafe { bytes(message.payload, message.len) },
-        // SAFETY: in the library's memory, and whoever has the record borrows the queue.
+        // SAFETY: in the library's memory, and whoever has the record borrows the message.
         headers: Some(unsafe { LibraryMessage::at(message) }),
-    })
+    }
 }
 
 /// # Safety

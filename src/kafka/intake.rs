@@ -17,11 +17,11 @@ use tracing::warn;
 use crate::config::Consumption;
 use crate::domain::time::Timestamp;
 use crate::kafka::assignment::GroupConsumer;
-use crate::kafka::batch::BatchQueue;
 use crate::kafka::batch::headers::LibraryMessage;
+use crate::kafka::batch::{BatchQueue, Messages};
 use crate::kafka::positions::Positions;
 use crate::kafka::settings::{KafkaSettings, SetupError};
-use crate::stream::{Partition, Record};
+use crate::stream::{OwnedRecord, OwnedRecords, Partition, Record, RecordBatch, TakeOver};
 
 /// While records are waited for in batches, decisions of the group are looked for this often.
 const GROUP_INTERVAL: Duration = Duration::from_millis(20);
@@ -69,16 +69,16 @@ impl Intake {
         }
     }
 
-    /// Hands out what is there, and waits only for the first record. Decisions of the group go to
-    /// the consumer's context. Returns how many records were handed out.
+    /// Hands over what is there, and waits only for the first record. Decisions of the group go to
+    /// the consumer's context. Returns how many records were handed over.
     pub fn deliver(
         &mut self,
-        (consumer, positions): (&GroupConsumer, &mut Positions),
+        (consumer, positions): (&Arc<GroupConsumer>, &mut Positions),
         demand: Demand,
-        visit: &mut dyn FnMut(&[Record<'_>]),
+        take_over: &mut TakeOver<'_>,
     ) -> usize {
         match self {
-            Self::Single => deliver_singly((consumer, positions), demand, visit),
+            Self::Single => deliver_singly((&**consumer, positions), demand, take_over),
             Self::Batch { queue, topic } => {
                 let deadline = Instant::now() + demand.timeout;
                 loop {
@@ -87,14 +87,14 @@ impl Intake {
                         .iter()
                         .filter(|(_, position)| !position.begun)
                         .for_each(|(partition, _)| queue.forward(topic, *partition));
-                    attend((consumer, positions));
-                    let may_take = set_positions((consumer, positions), topic);
+                    attend((&**consumer, positions));
+                    let may_take = set_positions((&**consumer, positions), topic);
                     if !may_take || consumer.context().has_event() {
                         return 0;
                     }
                     let left = deadline.saturating_duration_since(Instant::now());
                     let demand = Demand { timeout: left.min(GROUP_INTERVAL), ..demand };
-                    let count = deliver_batches((consumer, positions), queue, demand, visit);
+                    let count = deliver_batches((consumer, positions), queue, demand, take_over);
                     if count > 0 || left <= GROUP_INTERVAL || !positions.may_deliver() {
                         return count;
                     }
@@ -107,21 +107,21 @@ impl Intake {
 fn deliver_singly(
     (consumer, positions): (&GroupConsumer, &mut Positions),
     demand: Demand,
-    visit: &mut dyn FnMut(&[Record<'_>]),
+    take_over: &mut TakeOver<'_>,
 ) -> usize {
     let deadline = Instant::now() + demand.timeout;
     let (mut count, mut is_over) = (0, false);
     while !is_over && count < demand.records_max && positions.may_deliver() {
         let most = SINGLE_MAX.min(demand.records_max - count);
-        let mut messages = Vec::with_capacity(most);
-        while !is_over && messages.len() < most && positions.may_deliver() {
-            let wait = match count + messages.len() {
+        let mut records = Vec::with_capacity(most);
+        while !is_over && records.len() < most && positions.may_deliver() {
+            let wait = match count + records.len() {
                 0 => deadline.saturating_duration_since(Instant::now()),
                 _ => Duration::ZERO,
             };
             match consumer.poll(wait) {
-                Some(Ok(message)) if positions.admit(&record_of(&message)) => {
-                    messages.push(message);
+                Some(Ok(message)) if positions.admit((message.partition(), message.offset())) => {
+                    records.push(OwnedRecord::of(&record_of(&message)));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => positions.note(consumer, &error),
@@ -129,9 +129,15 @@ fn deliver_singly(
                 None => is_over = true,
             }
         }
-        if !messages.is_empty() {
-            visit(&messages.iter().map(record_of).collect::<Vec<_>>());
-            count += messages.len();
+        count += records.len();
+        let mut records = records.into_iter().peekable();
+        while let Some(first) = records.next() {
+            let partition = first.partition;
+            let mut batch = vec![first];
+            while let Some(next) = records.next_if(|next| next.partition == partition) {
+                batch.push(next);
+            }
+            take_over(Box::new(OwnedRecords(batch)));
         }
     }
     count
@@ -194,34 +200,45 @@ fn is_not_started(error: &KafkaError) -> bool {
 }
 
 fn deliver_batches(
-    (consumer, positions): (&GroupConsumer, &mut Positions),
+    (consumer, positions): (&Arc<GroupConsumer>, &mut Positions),
     queue: &mut BatchQueue,
     demand: Demand,
-    visit: &mut dyn FnMut(&[Record<'_>]),
+    take_over: &mut TakeOver<'_>,
 ) -> usize {
     let mut count = 0;
     while count < demand.records_max && positions.may_deliver() {
         let wait = if count == 0 { demand.timeout } else { Duration::ZERO };
-        if queue.is_empty() && !queue.fill(wait, demand.records_max - count) {
+        if !queue.fill(wait, demand.records_max - count) {
             break;
         }
-        let (mut records, mut taken) = (Vec::new(), 0);
-        for next in queue.waiting().take(demand.records_max - count) {
-            taken += 1;
-            match next {
-                Ok(record) if positions.admit(&record) => records.push(record),
-                Ok(_) => {}
-                Err(error) => positions.note(consumer, &error),
+        let mut batch: Option<Messages> = None;
+        while count < demand.records_max
+            && positions.may_deliver()
+            && let Some(message) = queue.next()
+        {
+            let place = match message.place() {
+                Ok(place) => place,
+                Err(error) => {
+                    positions.note(consumer, &error);
+                    continue;
+                }
+            };
+            if !positions.admit(place) {
+                continue;
             }
-            if !positions.may_deliver() {
-                break;
+            let (partition, _) = place;
+            if batch.as_ref().is_some_and(|batch| batch.partition() != partition)
+                && let Some(whole) = batch.take()
+            {
+                take_over(Box::new(whole));
             }
+            let batch = batch.get_or_insert_with(|| Messages::new(partition, Arc::clone(consumer)));
+            batch.push(message);
+            count += 1;
         }
-        if !records.is_empty() {
-            visit(&records);
-            count += records.len();
+        if let Some(last) = batch {
+            take_over(Box::new(last));
         }
-        queue.hand_out(taken);
     }
     count
 }

@@ -7,7 +7,7 @@ use rdkafka::error::KafkaError;
 
 use crate::kafka::assignment::GroupConsumer;
 use crate::kafka::client::{is_offset_error, is_passing};
-use crate::stream::{NextOffset, Partition, Record};
+use crate::stream::{NextOffset, Partition};
 
 /// How far a partition was delivered.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +40,13 @@ pub(in crate::kafka) struct Positions {
 }
 
 impl Positions {
-    /// Advances the position; false if the record must not be handed out.
-    pub fn admit(&mut self, record: &Record<'_>) -> bool {
-        let Some(position) = self.delivering.get_mut(&record.partition) else { return false };
-        if !position.open || position.next.is_some_and(|next| record.offset < next) {
+    /// Advances the position; false if the record there must not be handed out.
+    pub fn admit(&mut self, (partition, offset): (Partition, i64)) -> bool {
+        let Some(position) = self.delivering.get_mut(&partition) else { return false };
+        if !position.open || position.next.is_some_and(|next| offset < next) {
             return false;
         }
-        position.next = Some(record.offset + 1);
+        position.next = Some(offset + 1);
         position.at_end = false;
         position.begun = true;
         true

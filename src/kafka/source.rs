@@ -26,7 +26,7 @@ use crate::kafka::intake::{Demand, Intake};
 use crate::kafka::positions::{Position, Positions};
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::kafka::topics::Topics;
-use crate::stream::{Fingerprint, NextOffset, Partition, Polled, Record, Source, SourceError};
+use crate::stream::{Fingerprint, NextOffset, Partition, Polled, Source, SourceError, TakeOver};
 
 /// How long a question to the brokers is repeated before it fails.
 pub(in crate::kafka) const PATIENCE: Duration = Duration::from_secs(30);
@@ -130,7 +130,7 @@ impl Source for KafkaSource {
         &mut self,
         timeout: Duration,
         records_max: usize,
-        visit: &mut dyn FnMut(&[Record<'_>]),
+        take_over: &mut TakeOver<'_>,
     ) -> Result<Polled, SourceError> {
         if let Some(event) = self.next_event() {
             return Ok(event);
@@ -142,8 +142,8 @@ impl Source for KafkaSource {
             self.find_out_of_range()?;
         }
         let demand = Demand { timeout, records_max };
-        let reader = (&*self.consumer, &mut self.positions);
-        let count = self.intake.deliver(reader, demand, visit);
+        let reader = (&self.consumer, &mut self.positions);
+        let count = self.intake.deliver(reader, demand, take_over);
         // What came with the records is told by the next call, before any further record.
         if count > 0 {
             return Ok(Polled::Records(count));

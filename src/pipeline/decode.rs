@@ -18,6 +18,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Decodes the values of records.
+#[derive(Clone)]
 pub struct Decoder {
     codec: EventCodec,
     registry: Option<Arc<SchemaRegistry>>,

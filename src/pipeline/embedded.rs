@@ -10,9 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
-use crate::pipeline::feed::Feed;
+use crate::pipeline::feed::{Feed, FeedParts, observe};
 use crate::pipeline::{PipelineError, ReadClock};
-use crate::state::Outcome;
+use crate::state::{Outcome, SharedShard};
 use crate::store::Durability;
 use crate::stream::{Ingest, IngestError, NextOffset, Partition, Receipt, Receipts, Record};
 
@@ -44,14 +44,14 @@ pub struct EmbeddedLog {
 impl EmbeddedLog {
     /// Starts the thread that takes submissions in, until `stop` is set.
     pub fn start(
-        feed: Feed,
-        clock: ReadClock,
-        stop: Arc<AtomicBool>,
+        parts: FeedParts,
+        shard: SharedShard,
+        (clock, stop): (ReadClock, Arc<AtomicBool>),
     ) -> std::io::Result<(Self, JoinHandle<Result<(), PipelineError>>)> {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("embedded-log".to_owned())
-            .spawn(move || run(feed, &receiver, &clock, &stop))?;
+            .spawn(move || run(&parts, shard, &receiver, (&clock, &stop)))?;
         Ok((Self { submissions: sender }, thread))
     }
 }
@@ -72,11 +72,12 @@ fn stopped() -> IngestError {
 }
 
 fn run(
-    mut feed: Feed,
+    parts: &FeedParts,
+    shard: SharedShard,
     submissions: &Receiver<Submission>,
-    clock: &ReadClock,
-    stop: &AtomicBool,
+    (clock, stop): (&ReadClock, &AtomicBool),
 ) -> Result<(), PipelineError> {
+    let mut feed = Feed::new(parts.clone(), shard);
     let mut observed_at = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         match submissions.recv_timeout(IDLE) {
@@ -86,7 +87,7 @@ fn run(
         }
         if observed_at.elapsed() >= OBSERVE_EVERY {
             observed_at = Instant::now();
-            feed.observe();
+            observe(&parts.shards, &parts.metrics);
         }
     }
     feed.commit(Durability::Machine)
@@ -114,8 +115,8 @@ fn take_group(
     }
     feed.commit(Durability::Machine)?;
     // The quarantine table holds what was refused; there is no topic to send it to.
-    feed.take_dead_letters();
-    let as_of: Vec<(Partition, NextOffset)> = feed.shards().as_of().into_iter().collect();
+    feed.shard().write().take_refused();
+    let as_of: Vec<(Partition, NextOffset)> = vec![(PARTITION, feed.shard().read().next_offset())];
     for (answer, receipts) in answers {
         // Whoever asked may have gone; the events are in all the same.
         let _ = answer.send(Ok(Receipts { receipts, as_of: as_of.clone() }));
@@ -128,8 +129,7 @@ fn take_events(
     timestamp: Timestamp,
     events: &[Vec<u8>],
 ) -> Result<Vec<Receipt>, PipelineError> {
-    let shard = feed.shards().get(PARTITION);
-    let next = shard.map(|shard| shard.read().next_offset()).unwrap_or_default();
+    let next = feed.shard().read().next_offset();
     let records = events.iter().zip(next.0..).map(|(event, offset)| Record {
         partition: PARTITION,
         offset,

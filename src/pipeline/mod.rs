@@ -1,10 +1,10 @@
-//! The loop: read, decode, apply, commit, publish.
+//! The loop: read, hand over, publish.
 //!
-//! One thread feeds all shards of the process; questions read them under a lock of their own, and
-//! publications go out beside it.
-//! Two orders matter and are kept here: nothing is committed before it is applied, and a
-//! publication names only offsets that are applied. Publications may run ahead of commits, since
-//! both are functions of the log alone.
+//! One thread reads the log for all shards of the process and hands records to their workers, which
+//! decode, apply and commit them (`workers.rs`). Questions read shards under a lock of their own, and
+//! publications go out beside the loop.
+//! Two orders matter: nothing is committed before it is applied, and a publication names only offsets
+//! that are applied. Publications may run ahead of commits, since both are functions of the log alone.
 //!
 //! Not here: what an event means (`engine`), how it is stored (`state`), what Kafka does (`kafka`).
 
@@ -14,6 +14,7 @@ pub mod feed;
 pub mod forward;
 pub mod outbox;
 pub mod publish;
+pub mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,12 +24,12 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::domain::time::Timestamp;
-use crate::pipeline::feed::{CommitPace, Feed};
+use crate::pipeline::feed::{CommitPace, FeedParts, observe};
 use crate::pipeline::outbox::{Outbox, Sent};
 use crate::pipeline::publish::Publisher;
-use crate::state::{LiveShard, StateError, at_a_time};
-use crate::store::Durability;
-use crate::stream::{NextOffset, Partition, Polled, Record, Sink, SinkError, Source, SourceError};
+use crate::pipeline::workers::Workers;
+use crate::state::{LiveShard, Shards, StateError, at_a_time};
+use crate::stream::{NextOffset, Partition, Polled, Sink, SinkError, Source, SourceError};
 
 /// How often the loop turns when there is nothing to read.
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
@@ -50,6 +51,9 @@ pub enum PipelineError {
     /// A shard can't be opened, applied to or committed.
     #[error("partition {partition}")]
     State { partition: Partition, source: StateError },
+    /// A shard's thread can't be started.
+    #[error("partition {partition}: its thread can't be started: {error}")]
+    Thread { partition: Partition, error: std::io::Error },
     /// The log can't be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -96,11 +100,13 @@ pub type ReadClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The loop over a log.
 pub struct Pipeline<S> {
+    /// Ended before the source, whose records they hold.
+    workers: Workers,
     source: S,
     outbox: Outbox,
-    feed: Feed,
     publisher: Publisher,
     open_shard: OpenShard,
+    progress: SharedProgress,
     settings: LoopSettings,
     published_at: Instant,
     /// `None`: due at once.
@@ -114,16 +120,17 @@ impl<S: Source> Pipeline<S> {
     /// A loop that has read nothing yet.
     pub fn new(
         (source, sink): (S, impl Sink + 'static),
-        (feed, publisher): (Feed, Publisher),
-        open_shard: OpenShard,
+        (parts, publisher): (FeedParts, Publisher),
+        (open_shard, progress): (OpenShard, SharedProgress),
         settings: LoopSettings,
     ) -> Self {
         Self {
+            workers: Workers::new(parts, settings.commit),
             source,
             outbox: Outbox::new(sink),
-            feed,
             publisher,
             open_shard,
+            progress,
             settings,
             published_at: Instant::now(),
             observed_at: None,
@@ -137,25 +144,26 @@ impl<S: Source> Pipeline<S> {
         while !stop.load(Ordering::Relaxed) {
             self.turn()?;
         }
-        self.commit()?;
+        self.workers.commit()?;
         self.publish_all()?;
         info!("drained: everything read is committed");
         Ok(())
     }
 
-    /// One turn: reads what is there, commits, and sends a publication on its way, when it is time.
+    /// One turn: hands over what is there, and sends a publication on its way when it is time.
     pub fn turn(&mut self) -> Result<(), PipelineError> {
-        let feed = &mut self.feed;
+        let (workers, is_behind) = (&mut self.workers, self.is_behind);
         let mut failure = None;
-        let mut visit = |records: &[Record<'_>]| {
+        let mut take_over = |batch| {
             if failure.is_none() {
-                failure = feed.take(records).err();
+                failure = workers.hand_over(batch, is_behind).err();
             }
         };
-        let polled = self.source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut visit)?;
+        let polled = self.source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut take_over)?;
         if let Some(failure) = failure {
             return Err(failure);
         }
+        self.workers.check()?;
         match polled {
             Polled::Records(count) => self.is_behind = count == POLL_RECORDS_MAX,
             Polled::Assigned(partitions) => self.assigned(&partitions)?,
@@ -163,12 +171,9 @@ impl<S: Source> Pipeline<S> {
             Polled::Lost(partitions) => {
                 warn!(?partitions, "partitions lost");
                 self.await_published()?;
-                self.drop_shards(&partitions);
+                self.drop_shards(&partitions)?;
                 self.source.release(&partitions)?;
             }
-        }
-        if self.feed.is_commit_due(&self.settings.commit, self.is_behind) {
-            self.commit()?;
         }
         if let Some(sent) = self.outbox.poll() {
             self.published(sent)?;
@@ -183,8 +188,8 @@ impl<S: Source> Pipeline<S> {
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), PipelineError> {
-        self.feed.commit(Durability::Process)
+    fn shards(&self) -> &Arc<Shards> {
+        &self.workers.parts().shards
     }
 
     /// Publishes what is to be published, and waits until it is out.
@@ -201,7 +206,7 @@ impl<S: Source> Pipeline<S> {
 
     /// Sends what is to be published on its way; nothing may be.
     fn publish(&mut self) -> Result<(), PipelineError> {
-        let shards = self.feed.shards().all();
+        let shards = self.shards().all();
         if self.is_published_unknown {
             let partitions: Vec<Partition> =
                 shards.iter().map(|shard| shard.read().partition).collect();
@@ -210,7 +215,7 @@ impl<S: Source> Pipeline<S> {
                 return Ok(());
             }
         }
-        let publication = self.publisher.gather(&shards, self.feed.take_dead_letters());
+        let publication = self.publisher.gather(&shards);
         self.published_at = Instant::now();
         if let Some(publication) = publication {
             self.outbox.send(publication);
@@ -228,7 +233,7 @@ impl<S: Source> Pipeline<S> {
             }
             Err(SinkError::Retry(reason)) => {
                 warn!(%reason, "publication failed, reading back what is published");
-                let shards = self.feed.shards().all();
+                let shards = self.shards().all();
                 let partitions: Vec<Partition> =
                     publication.next_offsets.iter().map(|(partition, _)| *partition).collect();
                 self.publisher.failed(publication, &shards);
@@ -287,7 +292,10 @@ impl<S: Source> Pipeline<S> {
         }
         self.outdo_published(&mut shards)?;
         // All at once: a question must not meet a part of them.
-        self.feed.shards().insert_all(shards);
+        self.shards().insert_all(shards);
+        for partition in partitions {
+            self.workers.start(*partition)?;
+        }
         self.source.start(&starts)?;
         // How far behind they are decides whether we are ready.
         self.observed_at = None;
@@ -306,7 +314,7 @@ impl<S: Source> Pipeline<S> {
             }
             Err(fenced) => return Err(PipelineError::Fenced(fenced)),
         };
-        let held = self.feed.shards().all();
+        let held = self.shards().all();
         let held = held.iter().map(|shard| shard.read().position.log_epoch);
         let epoch = shards.iter().map(|shard| shard.position.log_epoch).chain(held).max();
         let epoch = epoch.unwrap_or_default();
@@ -366,18 +374,21 @@ impl<S: Source> Pipeline<S> {
 
     fn revoked(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         info!(?partitions, "partitions revoked");
-        self.commit()?;
+        self.workers.commit()?;
         self.publish_all()?;
-        self.drop_shards(partitions);
+        self.drop_shards(partitions)?;
         self.source.release(partitions)?;
         Ok(())
     }
 
-    fn drop_shards(&mut self, partitions: &[Partition]) {
+    fn drop_shards(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         for partition in partitions {
-            self.feed.forget(*partition);
+            // Nothing may keep the store open: whoever comes next opens it again.
+            self.workers.stop(*partition)?;
+            self.shards().remove(*partition);
             self.publisher.forget(*partition);
         }
+        Ok(())
     }
 
     /// Brings the gauges up to date, once a second.
@@ -387,10 +398,22 @@ impl<S: Source> Pipeline<S> {
         }
         self.observed_at = Some(Instant::now());
         match self.source.lag() {
-            Ok(lag) => self.feed.note_lag(lag.into_iter().collect::<BTreeMap<_, _>>()),
+            Ok(lag) => self.note_lag(lag),
             Err(error) => warn!(%error, "can't ask for the log's end"),
         }
-        self.feed.observe();
+        let FeedParts { shards, metrics, .. } = self.workers.parts();
+        observe(shards, metrics);
+    }
+
+    /// Takes note of how far each partition is behind.
+    fn note_lag(&self, unread: Vec<(Partition, i64)>) {
+        let behind = |(partition, unread)| (partition, unread + self.workers.waiting(partition));
+        let lag: BTreeMap<Partition, i64> = unread.into_iter().map(behind).collect();
+        let metrics = &self.workers.parts().metrics;
+        for (partition, records) in &lag {
+            metrics.lag_records.with_label_values(&[&partition.to_string()]).set(*records);
+        }
+        self.progress.set(lag);
     }
 }
 

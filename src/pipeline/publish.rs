@@ -1,8 +1,7 @@
 //! Publications: the current snapshot of every changed cohort, with the offsets they hold.
 //!
 //! Always true
-//! * A publication names the offsets that its values contain: the thread that gathers it is the
-//!   one that feeds the shards.
+//! * A publication names the offsets that its values contain: no shard changes while it is gathered.
 //! * Nothing is published while a shard is behind what the log says is published: those versions
 //!   would be older.
 
@@ -10,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use tracing::error;
 
 use crate::codec::envelope::Framing;
@@ -146,20 +146,16 @@ impl Publisher {
 
     /// What is to be published now; `None` if nothing is, if a shard is still behind `o_pub`, or
     /// while partitions are elsewhere: sums over a part would replace sums over all.
-    pub fn gather(
-        &mut self,
-        shards: &[SharedShard],
-        dead_letters: Vec<DeadLetter>,
-    ) -> Option<Publication> {
-        self.dead_letters.extend(dead_letters);
-        self.drop_published_letters();
+    pub fn gather(&mut self, shards: &[SharedShard]) -> Option<Publication> {
+        let mut guards: Vec<_> = shards.iter().map(|shard| shard.write()).collect();
         let mut next_offsets = Vec::new();
-        for shard in shards {
-            let mut shard = shard.write();
-            let touched = self.touched(&mut shard);
+        for shard in &mut guards {
+            let touched = self.touched(shard);
             self.owed.extend(touched);
+            self.dead_letters.extend(shard.take_refused());
             next_offsets.push((shard.partition, shard.next_offset()));
         }
+        self.drop_published_letters();
         let of = |partition: &Partition| self.published(*partition);
         let is_behind = next_offsets.iter().any(|(partition, next)| *next < of(partition));
         let is_ahead = next_offsets.iter().any(|(partition, next)| *next > of(partition));
@@ -170,20 +166,21 @@ impl Publisher {
             return None;
         }
         let owed = std::mem::take(&mut self.owed);
-        let snapshots = self.snapshots(shards, owed, &next_offsets);
+        // Questions are answered meanwhile.
+        let guards: Vec<_> = guards.into_iter().map(RwLockWriteGuard::downgrade).collect();
+        let snapshots = self.snapshots(&guards, owed, &next_offsets);
         let dead_letters = std::mem::take(&mut self.dead_letters);
         Some(Publication { snapshots, dead_letters, next_offsets })
     }
 
     fn snapshots(
         &self,
-        shards: &[SharedShard],
+        shards: &[RwLockReadGuard<'_, LiveShard>],
         keys: BTreeSet<SnapshotKey>,
         next_offsets: &[(Partition, NextOffset)],
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let guards: Vec<_> = shards.iter().map(|shard| shard.read()).collect();
-        let newest_event_at = guards.iter().filter_map(|live| live.shard.newest_event_at()).max();
-        let log_epoch = guards.iter().map(|live| live.position.log_epoch).max().unwrap_or(0);
+        let newest_event_at = shards.iter().filter_map(|live| live.shard.newest_event_at()).max();
+        let log_epoch = shards.iter().map(|live| live.position.log_epoch).max().unwrap_or(0);
         let version = SnapshotVersion {
             log_epoch: i64::try_from(log_epoch).unwrap_or(i64::MAX),
             next_offsets: next_offsets.iter().map(|(p, next)| (*p, next.0)).collect(),
@@ -193,7 +190,7 @@ impl Publisher {
             let Some(plan) = self.plan.apps.get(&key.app) else { continue };
             let at = (&self.plan.ages, plan.zone.day(newest_event_at.unwrap_or_default()));
             let mut partial = SnapshotPartial::default();
-            for live in &guards {
+            for live in shards {
                 let shard = &live.shard;
                 let part = snapshot::partial(&shard.curves, &shard.dictionary, &key, at);
                 partial = partial.merge(&part);

@@ -23,7 +23,7 @@ use crate::http::{Clock, HttpParts, HttpState, Limits, Readiness};
 use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, ensure_topics};
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::embedded::{EmbeddedLog, PARTITION};
-use crate::pipeline::feed::{CommitPace, Feed};
+use crate::pipeline::feed::{CommitPace, FeedParts};
 use crate::pipeline::forward::{EventWriter, KafkaIngest};
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, PipelineError, Progress, ReadClock, SharedProgress};
@@ -80,13 +80,16 @@ impl Service {
         if options.rebuild {
             stores.rebuild_all(&config)?;
         }
-        shards.insert(stores.open_shard_of(EMBEDDED_LOG, PARTITION, &config)?);
-        let decoder = Decoder::new(EventCodec::new(EventFormat::Json)?, None);
-        let counted = (Arc::clone(&metrics), Arc::clone(&progress));
-        let feed = Feed::new(Arc::clone(&shards), decoder, counted, memory_budget(&config));
+        let shard = shards.insert(stores.open_shard_of(EMBEDDED_LOG, PARTITION, &config)?);
+        let parts = FeedParts {
+            shards: Arc::clone(&shards),
+            decoder: Decoder::new(EventCodec::new(EventFormat::Json)?, None),
+            metrics: Arc::clone(&metrics),
+            memory_budget_bytes: memory_budget(&config),
+        };
         let stop = Arc::new(AtomicBool::new(false));
         let clock = clock(options.now);
-        let (log, worker) = EmbeddedLog::start(feed, arrival(), Arc::clone(&stop))
+        let (log, worker) = EmbeddedLog::start(parts, shard, (arrival(), Arc::clone(&stop)))
             .context("can't start the embedded log")?;
         Ok(Self {
             config: Arc::new(config),
@@ -119,8 +122,12 @@ impl Service {
         let decoder = Decoder::new(event_codec(&config)?, registry.clone());
         let source = KafkaSource::new(&settings, &topics)?;
         let sink = KafkaSink::new(&settings, &topics, source.group())?;
-        let counted = (Arc::clone(&metrics), Arc::clone(&progress));
-        let feed = Feed::new(Arc::clone(&shards), decoder, counted, memory_budget(&config));
+        let parts = FeedParts {
+            shards: Arc::clone(&shards),
+            decoder,
+            metrics: Arc::clone(&metrics),
+            memory_budget_bytes: memory_budget(&config),
+        };
         let framing = snapshot_framing(registry.as_deref(), &config)?;
         let partitions = usize::try_from(topics.events_partitions).unwrap_or(usize::MAX);
         let publisher =
@@ -136,8 +143,8 @@ impl Service {
         };
         let mut pipeline = Pipeline::new(
             (source, sink),
-            (feed, publisher),
-            open_shard,
+            (parts, publisher),
+            (open_shard, Arc::clone(&progress)),
             LoopSettings {
                 commit: commit_pace(&config),
                 publish_interval: config.snapshots.interval,

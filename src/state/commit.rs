@@ -38,8 +38,6 @@ pub struct PreparedCommit {
 pub struct Written {
     pub next_offset: NextOffset,
     pub rows: usize,
-    /// Refused records of this commit, for the dead-letter topic.
-    pub dead_letters: Vec<DeadLetter>,
 }
 
 impl LiveShard {
@@ -104,11 +102,7 @@ impl PreparedCommit {
         batch.put(Table::Meta, POSITION_KEY, encode_position(&self.position));
         let rows = batch.len();
         self.store.commit(batch, durability)?;
-        Ok(Written {
-            next_offset: self.position.next_offset(),
-            rows,
-            dead_letters: self.quarantine,
-        })
+        Ok(Written { next_offset: self.position.next_offset(), rows })
     }
 }
 

@@ -88,6 +88,7 @@ impl LiveShard {
             store,
             commit_gate: Arc::new(Mutex::new(())),
             quarantine: Vec::new(),
+            refused: Vec::new(),
             last_anchor: None,
             unstored_rules: Some(encode_rules(&stored_rules)),
         })

@@ -123,7 +123,10 @@ pub struct LiveShard {
     store: Arc<dyn Store>,
     /// Held while a commit is between memory and store, so that a reader of ledgers sees no gap.
     commit_gate: Arc<Mutex<()>>,
+    /// Refused since the last commit.
     quarantine: Vec<DeadLetter>,
+    /// Refused since the last [`LiveShard::take_refused`].
+    refused: Vec<DeadLetter>,
     last_anchor: Option<Anchor>,
     /// The row of rules that the first commit stores: those in force, and those of apps that are
     /// not configured now. They do not change while a shard is open.
@@ -196,7 +199,15 @@ impl LiveShard {
 
     fn quarantine(&mut self, record: &Record<'_>, refused: &Refused) {
         *self.position.refused.entry(refused.code.clone()).or_default() += 1;
-        self.quarantine.push(DeadLetter::of(record, &refused.code, &refused.message));
+        let letter = DeadLetter::of(record, &refused.code, &refused.message);
+        self.refused.push(letter.clone());
+        self.quarantine.push(letter);
+    }
+
+    /// Records refused since the last call, in order of their offsets; none at the first call after
+    /// the shard was opened is older than that.
+    pub fn take_refused(&mut self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.refused)
     }
 
     /// The stored chunks of a customer, in order, each under its key.

@@ -29,6 +29,11 @@ impl Shards {
         self.by_partition.read().values().cloned().collect()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_partition.read().len()
+    }
+
     /// Puts a shard in place.
     pub fn insert(&self, shard: LiveShard) -> SharedShard {
         let partition = shard.partition;

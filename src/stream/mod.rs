@@ -71,10 +71,90 @@ pub struct Fingerprint {
     pub hash: u64,
 }
 
-/// What a call of [`Source::poll`] brought. Records themselves went to the visitor.
+/// Records of one partition, in order of their offsets, that may be taken to another thread.
+pub trait RecordBatch: Send {
+    /// The partition of all of them.
+    fn partition(&self) -> Partition;
+
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them.
+    fn records(&self) -> Vec<Record<'_>>;
+}
+
+/// A record with bytes of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedRecord {
+    pub partition: Partition,
+    pub offset: i64,
+    pub timestamp: Timestamp,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<Header>,
+}
+
+impl OwnedRecord {
+    /// A copy of a record.
+    pub fn of(record: &Record<'_>) -> Self {
+        Self {
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+            headers: record.headers.map(ReadHeaders::read).unwrap_or_default(),
+        }
+    }
+
+    fn borrow(&self) -> Record<'_> {
+        Record {
+            partition: self.partition,
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: Some(&self.headers),
+        }
+    }
+}
+
+impl ReadHeaders for Vec<Header> {
+    fn read(&self) -> Vec<Header> {
+        self.clone()
+    }
+}
+
+/// Copied records of one partition.
+#[derive(Debug, Clone, Default)]
+pub struct OwnedRecords(pub Vec<OwnedRecord>);
+
+impl RecordBatch for OwnedRecords {
+    fn partition(&self) -> Partition {
+        self.0.first().map_or(0, |first| first.partition)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn records(&self) -> Vec<Record<'_>> {
+        self.0.iter().map(OwnedRecord::borrow).collect()
+    }
+}
+
+/// Takes over records that a source has read.
+pub type TakeOver<'v> = dyn FnMut(Box<dyn RecordBatch>) + 'v;
+
+/// What a call of [`Source::poll`] brought. Records themselves were handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Polled {
-    /// So many records were handed to the visitor; 0 when the wait was over without one.
+    /// So many records were handed over; 0 when the wait was over without one.
     Records(usize),
     /// These partitions are ours now, but deliver nothing until [`Source::start`] says where.
     Assigned(Vec<Partition>),
@@ -100,13 +180,13 @@ pub enum SourceError {
 
 /// A log to read, partition by partition.
 pub trait Source {
-    /// Waits up to `timeout` for the first of at most `records_max` records and hands them to
-    /// `visit`, some at a time, in offset order within a partition.
+    /// Waits up to `timeout` for the first of at most `records_max` records and hands them over,
+    /// some at a time, in offset order within a partition.
     fn poll(
         &mut self,
         timeout: Duration,
         records_max: usize,
-        visit: &mut dyn FnMut(&[Record<'_>]),
+        take_over: &mut TakeOver<'_>,
     ) -> Result<Polled, SourceError>;
 
     /// Begins delivery of an assigned partition at an offset; `None` is the log's beginning.
@@ -149,16 +229,10 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// A record as it was, refused for this reason.
     pub fn of(record: &Record<'_>, reason: &str, message: &str) -> Self {
-        Self {
-            partition: record.partition,
-            offset: record.offset,
-            timestamp: record.timestamp,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            key: record.key.map(<[u8]>::to_vec),
-            value: record.value.map(<[u8]>::to_vec),
-            headers: record.headers.map(ReadHeaders::read).unwrap_or_default(),
-        }
+        let OwnedRecord { partition, offset, timestamp, key, value, headers } =
+            OwnedRecord::of(record);
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        Self { partition, offset, timestamp, reason, message, key, value, headers }
     }
 }
 

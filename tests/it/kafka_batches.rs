@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ltvstream::config::Consumption;
 use ltvstream::kafka::{KafkaSettings, KafkaSource, Topics};
-use ltvstream::stream::{Fingerprint, NextOffset, Partition, Record, Source, SourceError};
+use ltvstream::stream::{Fingerprint, NextOffset, Partition, RecordBatch, Source, SourceError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -99,15 +99,15 @@ impl Reader {
         while goals.iter().any(|(partition, goal)| self.next[partition] < *goal) {
             assert!(Instant::now() < deadline, "stuck at {:?} before {goals:?}", self.next);
             let next = &mut self.next;
-            let mut visit = |records: &[Record<'_>]| {
-                for record in records {
+            let mut take_over = |batch: Box<dyn RecordBatch>| {
+                for record in batch.records() {
                     let expected = next.get_mut(&record.partition).unwrap();
                     assert_eq!(record.offset, *expected, "partition {}", record.partition);
                     assert_eq!(record.value, Some(expected.to_string().as_bytes()));
                     *expected += 1;
                 }
             };
-            self.source.poll(Duration::from_millis(20), 100, &mut visit).unwrap();
+            self.source.poll(Duration::from_millis(20), 100, &mut take_over).unwrap();
         }
     }
 }
@@ -214,14 +214,14 @@ fn records_wait_while_the_offset_of_another_partition_is_answered(way: Consumpti
     while answered.len() < 2 || reader.next.values().any(|next| *next < 500) {
         assert!(Instant::now() < deadline, "stuck at {:?}, {answered:?}", reader.next);
         let next = &mut reader.next;
-        let mut visit = |records: &[Record<'_>]| {
-            for record in records {
+        let mut take_over = |batch: Box<dyn RecordBatch>| {
+            for record in batch.records() {
                 let expected = next.get_mut(&record.partition).unwrap();
                 assert_eq!(record.offset, *expected, "partition {}", record.partition);
                 *expected += 1;
             }
         };
-        match reader.source.poll(Duration::from_millis(20), 7, &mut visit) {
+        match reader.source.poll(Duration::from_millis(20), 7, &mut take_over) {
             Ok(_) => {}
             Err(SourceError::OutOfRange { partition, low: 0, high: 500, .. }) => {
                 answered.push(partition);
@@ -257,12 +257,12 @@ fn all_records(
     let deadline = Instant::now() + LIMIT;
     while source.lag().unwrap().iter().any(|(_, lag)| *lag > 0) {
         assert!(Instant::now() < deadline, "stuck");
-        let mut visit = |some: &[Record<'_>]| {
-            for record in some {
+        let mut take_over = |batch: Box<dyn RecordBatch>| {
+            for record in batch.records() {
                 records.entry(record.partition).or_default().push(record.fingerprint());
             }
         };
-        source.poll(Duration::from_millis(100), 700, &mut visit).unwrap();
+        source.poll(Duration::from_millis(100), 700, &mut take_over).unwrap();
     }
     records
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use ltvstream::config::Consumption;
 use ltvstream::kafka::{KafkaSettings, KafkaSource, Topics};
-use ltvstream::stream::{Fingerprint, NextOffset, Polled, Source, SourceError};
+use ltvstream::stream::{
+    Fingerprint, NextOffset, Polled, Record, RecordBatch, Source, SourceError,
+};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
@@ -148,10 +150,10 @@ fn an_offset_above_the_log_is_reported_with_the_bounds_of_the_log(way: Consumpti
     let mut seen = Vec::new();
     let deadline = Instant::now() + LIMIT;
     while seen.len() < 2 && Instant::now() < deadline {
-        let mut visit = |records: &[ltvstream::stream::Record<'_>]| {
-            seen.extend(records.iter().map(|record| (record.partition, record.offset)));
+        let mut take_over = |batch: Box<dyn RecordBatch>| {
+            seen.extend(batch.records().iter().map(|record| (record.partition, record.offset)));
         };
-        source.poll(Duration::from_millis(100), 10, &mut visit).unwrap();
+        source.poll(Duration::from_millis(100), 10, &mut take_over).unwrap();
     }
     seen.sort_unstable();
     assert_eq!(seen, [(0, 3), (1, 2)]);
@@ -222,10 +224,10 @@ fn fingerprints_read_again_equal_those_of_delivery(way: Consumption) {
     let mut delivered: Vec<Fingerprint> = Vec::new();
     let deadline = Instant::now() + LIMIT;
     while delivered.len() < 3 && Instant::now() < deadline {
-        let visit = &mut |records: &[ltvstream::stream::Record<'_>]| {
-            delivered.extend(records.iter().map(ltvstream::stream::Record::fingerprint));
+        let take_over = &mut |batch: Box<dyn RecordBatch>| {
+            delivered.extend(batch.records().iter().map(Record::fingerprint));
         };
-        source.poll(Duration::from_millis(100), 10, visit).unwrap();
+        source.poll(Duration::from_millis(100), 10, take_over).unwrap();
     }
     assert_ne!(delivered[0].hash, delivered[1].hash);
     // In any order; an aborted record, a marker and offsets outside the log are not there.

@@ -233,8 +233,8 @@ impl Member {
         let wait = Duration::from_millis(20);
         let polled = self
             .source
-            .poll(wait, 100, &mut |records| {
-                records.iter().for_each(|record| ledger.record(*record));
+            .poll(wait, 100, &mut |batch| {
+                batch.records().into_iter().for_each(|record| ledger.record(record));
             })
             .unwrap();
         match &polled {

@@ -4,6 +4,7 @@
 //! consumer group of its own. What a stage costs is the difference of two rungs. CPU time counts,
 //! of all threads of the process, since other programs share the machine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::generator::Generator;
 use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, Topics, ensure_topics};
 use crate::pipeline::decode::Decoder;
-use crate::pipeline::feed::Feed;
+use crate::pipeline::feed::{Feed, FeedParts};
 use crate::pipeline::forward::EventWriter;
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, Progress};
@@ -99,9 +100,9 @@ impl Bench {
         let (mut read, mut failure) = (0, None);
         let mut begun: Option<Begun> = None;
         while read < self.events {
-            let polled = source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut |records| {
+            let polled = source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut |batch| {
                 if failure.is_none() {
-                    failure = visit(records).err();
+                    failure = visit(&batch.records()).err();
                 }
             })?;
             if let Some(failure) = failure {
@@ -150,13 +151,16 @@ impl Bench {
         let mut config = self.config.clone();
         config.service.data_dir = config.service.data_dir.join(name);
         let stores = Stores::new(&config);
-        let shards = Arc::new(Shards::default());
+        let parts = feed_parts(&config)?;
+        let mut feeds = BTreeMap::new();
         for partition in 0..self.topics.events_partitions {
-            shards.insert(stores.open_shard(partition, &config)?);
+            let shard = parts.shards.insert(stores.open_shard(partition, &config)?);
+            feeds.insert(partition, Feed::new(parts.clone(), shard));
         }
-        let mut feed = feed(shards, memory_budget(&config))?;
         let pace = commit_pace(&config);
         self.read(name, |records| {
+            let partition = records.first().map_or(0, |first| first.partition);
+            let feed = feeds.get_mut(&partition).context("a record of an unknown partition")?;
             feed.take(records)?;
             if commits && feed.is_commit_due(&pace, true) {
                 feed.commit(Durability::Process)?;
@@ -169,14 +173,13 @@ impl Bench {
     fn whole(&mut self) -> anyhow::Result<(Rung, Memory)> {
         self.settings.group_id = format!("{}-publish", self.settings.events_topic);
         let config = self.config.clone();
-        let metrics = Arc::new(Metrics::new()?);
-        let shards = Arc::new(Shards::default());
+        let parts = feed_parts(&config)?;
+        let (metrics, shards) = (Arc::clone(&parts.metrics), Arc::clone(&parts.shards));
         let source = KafkaSource::new(&self.settings, &self.topics)?;
         let sink = KafkaSink::new(&self.settings, &self.topics, source.group())?;
         let framing = Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT);
         let partitions = usize::try_from(self.topics.events_partitions)?;
         let publisher = Publisher::new(SnapshotPlan::new(&config), framing, partitions, metrics);
-        let feed = feed(Arc::clone(&shards), memory_budget(&config))?;
         let stores = Stores::new(&config);
         let settings = LoopSettings {
             commit: commit_pace(&config),
@@ -187,7 +190,12 @@ impl Bench {
         let opening = config.clone();
         let open_shard =
             Box::new(move |partition: Partition| stores.open_shard(partition, &opening));
-        let mut pipeline = Pipeline::new((source, sink), (feed, publisher), open_shard, settings);
+        let mut pipeline = Pipeline::new(
+            (source, sink),
+            (parts, publisher),
+            (open_shard, Arc::new(Progress::default())),
+            settings,
+        );
         let stop = Arc::new(AtomicBool::new(false));
         let begun = Begun::now()?;
         while records(&shards) < self.events {
@@ -213,9 +221,13 @@ fn decoder() -> anyhow::Result<Decoder> {
     Ok(Decoder::new(EventCodec::new(EventFormat::AvroSingleObject)?, None))
 }
 
-fn feed(shards: Arc<Shards>, memory_budget_bytes: usize) -> anyhow::Result<Feed> {
-    let counted = (Arc::new(Metrics::new()?), Arc::new(Progress::default()));
-    Ok(Feed::new(shards, decoder()?, counted, memory_budget_bytes))
+fn feed_parts(config: &Config) -> anyhow::Result<FeedParts> {
+    Ok(FeedParts {
+        shards: Arc::new(Shards::default()),
+        decoder: decoder()?,
+        metrics: Arc::new(Metrics::new()?),
+        memory_budget_bytes: memory_budget(config),
+    })
 }
 
 fn records(shards: &Shards) -> u64 {
