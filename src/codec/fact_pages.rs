@@ -21,7 +21,9 @@ use crate::codec::sealed;
 use crate::codec::stored::{StoredError, VERSION, open};
 use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
-use crate::engine::facts::{Fact, FactKey, FactKind, FactPage, FactTable, Group, PAGE_ROWS, Sums};
+use crate::engine::facts::{
+    Fact, FactKey, FactKind, FactPage, FactTable, Group, PAGE_ROWS, RestoredFacts, Sums,
+};
 
 /// What is present, as bits.
 const IS_FACT: i64 = 1;
@@ -108,7 +110,7 @@ fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {
 /// Puts the stored pages of a table together, row by row in the order of their keys.
 #[derive(Default)]
 pub struct PageReader {
-    table: FactTable,
+    table: RestoredFacts,
     pages: u32,
     /// Of the page that is being read.
     group: Option<Group>,
@@ -169,7 +171,7 @@ impl PageReader {
 
     fn end_page(&mut self) {
         if let Some(group) = self.group.take() {
-            self.table.restore_page(group, &self.facts, (self.updates, self.updated_rows));
+            self.table.page(group, &self.facts, (self.updates, self.updated_rows));
         }
         self.facts.clear();
         self.updated_rows = 0;
@@ -178,7 +180,7 @@ impl PageReader {
     /// The table, when all rows have been taken in.
     pub fn finish(mut self) -> FactTable {
         self.end_page();
-        self.table
+        self.table.finish()
     }
 }
 

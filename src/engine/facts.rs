@@ -9,6 +9,7 @@
 
 mod changed;
 mod page;
+mod restore;
 mod table;
 
 use crate::domain::money::Amounts;
@@ -17,6 +18,7 @@ use crate::engine::dictionary::AppIx;
 
 pub use self::changed::FactPage;
 pub use self::page::{Group, PAGE_ROWS};
+pub use self::restore::RestoredFacts;
 pub use self::table::{FactRow, FactTable};
 
 /// What a fact counts. The discriminants are part of the stored format.

@@ -45,6 +45,20 @@ pub struct RowIndex {
 }
 
 impl RowIndex {
+    /// An index of many rows at once, each given once. In the order of their hashes they are added one
+    /// next to the other, which takes a fraction of adding them as they come.
+    pub fn of(rows: &[(u64, u32)]) -> Self {
+        let mut entries: Vec<Entry> =
+            rows.iter().map(|(hash, row)| Entry::new(*hash, *row)).collect();
+        entries.sort_unstable_by_key(|entry| entry.hash);
+        let len = entries.len();
+        // With room for some more.
+        let count = (len * 10).div_ceil(TAKEN_OF_TEN - 1).max(PLACES_MIN);
+        let mut index = Self { places: vec![Entry::FREE; count], len };
+        entries.into_iter().for_each(|entry| index.take_place(entry));
+        index
+    }
+
     /// The row that has this hash and `is_it`.
     pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let wanted = Entry::new(hash, 0);
@@ -165,6 +179,23 @@ mod tests {
         assert_eq!(index.find(8 << 40, |_| true), None);
         assert!(index.remove(7 << 40, 42) && !index.remove(7 << 40, 42));
         assert_eq!((index.find(7 << 40, |row| row == 42), index.len()), (None, 99));
+    }
+
+    #[test]
+    fn an_index_made_at_once_has_all_rows_and_takes_more() {
+        let mut random = ChaCha8Rng::seed_from_u64(3);
+        for count in [0u32, 1, 5, 40, 3000] {
+            // Half of them are turned around the end.
+            let mut hash =
+                |row: u32| if row.is_multiple_of(2) { random.next_u64() } else { u64::MAX };
+            let rows: Vec<(u64, u32)> = (0..count).map(|row| (hash(row), row)).collect();
+            let mut index = RowIndex::of(&rows);
+            index.insert(7, count);
+            for (hash, row) in rows.iter().copied().chain([(7, count)]) {
+                assert_eq!(index.find(hash, |found| found == row), Some(row), "of {count}");
+            }
+            assert_eq!(index.len(), rows.len() + 1);
+        }
     }
 
     /// Hashes near each other, and at the ends of all places, so that rows push each other around.

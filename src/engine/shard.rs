@@ -23,7 +23,7 @@ use crate::engine::admission::{app_rules, in_reporting_currency};
 use crate::engine::curves::{CohortCurves, CurvesConfig, EmptiedCohort};
 use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
-use crate::engine::dictionary::{AppIx, Dictionary, Entry, OutOfSequence};
+use crate::engine::dictionary::{AppIx, Dictionary, Entry};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::delta::{FactDelta, difference, join};
 use crate::engine::fold::{Fold, Scribe, facts};
@@ -527,10 +527,8 @@ impl Shard {
     }
 
     /// Takes in what a store holds, before the first event: everything but ledgers.
-    pub fn restore(&mut self, stored: Stored) -> Result<(), OutOfSequence> {
-        for entry in stored.entries {
-            self.dictionary.restore(entry)?;
-        }
+    pub fn restore(&mut self, stored: Stored) {
+        self.dictionary = stored.dictionary;
         for fact in stored.facts.iter() {
             self.curves.add(&fact.key, fact.sums, &self.dictionary);
         }
@@ -541,7 +539,6 @@ impl Shard {
         self.newest_event_at = stored.newest_event_at;
         self.customer_count = stored.customer_count;
         self.is_all_resident = stored.customer_count == 0;
-        Ok(())
     }
 
     /// A fact's key in words, the same in every shard:
@@ -624,8 +621,7 @@ impl Shard {
 /// What a store holds of a shard, ledgers aside.
 #[derive(Default)]
 pub struct Stored {
-    /// Of each kind in the order of their numbers; texts before tuples before signatures and paths.
-    pub entries: Vec<Entry>,
+    pub dictionary: Dictionary,
     pub facts: FactTable,
     pub given: FactTable,
     pub forgotten: Vec<(u128, u128)>,

@@ -14,10 +14,10 @@ use crate::codec::stored_entry::decode_entries;
 use crate::domain::rules::{FUTURE_LIMIT_NAME, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::CurvesConfig;
-use crate::engine::dictionary::Entry;
+use crate::engine::dictionary::Dictionary;
 use crate::engine::facts::FactTable;
 use crate::engine::shard::{Shard, Stored};
-use crate::state::{LiveShard, StateError, corrupt};
+use crate::state::{LiveShard, StateError, corrupt, describe_key};
 use crate::store::{Store, StoreError, Table};
 use crate::stream::Partition;
 
@@ -67,12 +67,7 @@ impl LiveShard {
         check_rules(&stored_rules, &rules, &position)?;
         stored_rules.extend(rules.canonical());
         let mut shard = Shard::new(rules, curves);
-        let stored = read_stored(&*store, &position)?;
-        shard.restore(stored).map_err(|error| StoreError::Corrupt {
-            table: "dictionary",
-            key: String::new(),
-            message: error.to_string(),
-        })?;
+        shard.restore(read_stored(&*store, &position)?);
         Ok(Self {
             partition,
             shard,
@@ -101,8 +96,13 @@ fn read_stored(store: &dyn Store, position: &Position) -> Result<Stored, StateEr
         customer_count: position.customer_count,
         ..Stored::default()
     };
-    stored.entries = read_entries(store)?;
-    stored.facts = read_facts(store, Table::Facts)?;
+    // Facts are most of it, and the dictionary nearly all of the rest.
+    let facts = std::thread::scope(|scope| {
+        let facts = scope.spawn(|| read_facts(store, Table::Facts));
+        stored.dictionary = read_dictionary(store)?;
+        facts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    stored.facts = facts?;
     stored.given = read_facts(store, Table::Given)?;
     read(store, Table::Forgotten, decode_forgotten, &mut stored.forgotten)?;
     let with_key = |key: &[u8], value: &[u8]| Ok((Box::from(key), decode_suspended(key, value)?));
@@ -123,15 +123,21 @@ pub(super) fn read_facts(store: &dyn Store, table: Table) -> Result<FactTable, S
     Ok(pages.finish())
 }
 
-/// The stored entries of the dictionary, in the order in which they were made.
-pub(super) fn read_entries(store: &dyn Store) -> Result<Vec<Entry>, StateError> {
-    let mut entries = Vec::new();
+/// The stored dictionary.
+pub(super) fn read_dictionary(store: &dyn Store) -> Result<Dictionary, StateError> {
+    let (mut dictionary, mut count) = (Dictionary::default(), 0);
     store.scan(Table::Dictionary, &[], &mut |key, value| {
-        let decoded = decode_entries(entries.len() as u64, key, value);
-        entries.extend(decoded.map_err(|error| corrupt("dictionary", key, &error))?);
-        Ok(())
+        let entries = decode_entries(count, key, value)
+            .map_err(|error| corrupt("dictionary", key, &error))?;
+        count += entries.len() as u64;
+        let restored = entries.into_iter().try_for_each(|entry| dictionary.restore(entry));
+        restored.map_err(|error| StoreError::Corrupt {
+            table: "dictionary",
+            key: describe_key(key),
+            message: error.to_string(),
+        })
     })?;
-    Ok(entries)
+    Ok(dictionary)
 }
 
 fn read<T>(

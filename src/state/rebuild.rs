@@ -22,9 +22,9 @@ use crate::engine::packed::pack;
 use crate::engine::shard::{convert, split_customer_key};
 use crate::state::commit::write_facts;
 use crate::state::ledgers::{Chunks, each_ledger};
-use crate::state::load::{check_acceptance, read_entries, read_facts, read_rules};
+use crate::state::load::{check_acceptance, read_dictionary, read_facts, read_rules};
 use crate::state::{StateError, corrupt};
-use crate::store::{Batch, Durability, Store, StoreError, Table};
+use crate::store::{Batch, Durability, Store, Table};
 
 /// What a rebuild has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,18 +87,6 @@ fn check_given(
         }
     }
     Ok(())
-}
-
-fn read_dictionary(store: &dyn Store) -> Result<Dictionary, StateError> {
-    let mut dictionary = Dictionary::default();
-    for entry in read_entries(store)? {
-        dictionary.restore(entry).map_err(|error| StoreError::Corrupt {
-            table: "dictionary",
-            key: String::new(),
-            message: error.to_string(),
-        })?;
-    }
-    Ok(dictionary)
 }
 
 struct Rebuild<'a> {

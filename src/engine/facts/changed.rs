@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::domain::time::Day;
     use crate::engine::dictionary::AppIx;
-    use crate::engine::facts::{FactKey, FactKind, Sums};
+    use crate::engine::facts::{FactKey, FactKind, RestoredFacts, Sums};
 
     fn key(dims: u32) -> FactKey {
         FactKey::new(AppIx(0), 0, FactKind::Payment, Day(1), dims)
@@ -192,7 +192,7 @@ mod tests {
         }
 
         fn read(&self) -> FactTable {
-            let mut table = FactTable::default();
+            let mut table = RestoredFacts::default();
             for ((page, _), (group, _)) in self.0.iter().filter(|((_, update), _)| *update == 0) {
                 let (mut facts, mut updates, mut rows) = (Vec::new(), 0, 0);
                 for ((_, update), (_, changed)) in self.0.range((*page, 0)..=(*page, u32::MAX)) {
@@ -205,9 +205,9 @@ mod tests {
                         facts[place] = *fact;
                     }
                 }
-                table.restore_page(*group, &facts, (updates, rows));
+                table.page(*group, &facts, (updates, rows));
             }
-            table
+            table.finish()
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) fn place(row: u32) -> (usize, usize) {
     (row as usize / PAGE_ROWS, row as usize % PAGE_ROWS)
 }
 
-fn row(page: u32, place: usize) -> u32 {
+pub(super) fn row(page: u32, place: usize) -> u32 {
     page.saturating_mul(PAGE_ROWS as u32) + u32::try_from(place).unwrap_or(u32::MAX)
 }
 
@@ -167,9 +167,14 @@ impl FactTable {
         }
     }
 
-    fn add_page(&mut self, page: Page, state: PageState) -> u32 {
+    /// The number of the page that is added next.
+    pub(super) fn next_page(&self) -> u32 {
+        u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn add_page(&mut self, page: Page, state: PageState) -> u32 {
         let number = self.group_number(page.group);
-        let page_number = u32::try_from(self.pages.len()).unwrap_or(u32::MAX);
+        let page_number = self.next_page();
         self.pages.push(HeldPage::Own(page));
         self.states.push(state);
         self.groups[number].pages.push(page_number);
@@ -229,38 +234,6 @@ impl FactTable {
     #[cold]
     pub(super) fn wide_key(&self, row: u32) -> Option<&FactKey> {
         self.wide_keys.get(&row)
-    }
-
-    /// Takes in the next page as it is stored: the facts of a group in their places, and how many
-    /// updates with how many rows followed the whole page.
-    pub fn restore_page(
-        &mut self,
-        group: Group,
-        facts: &[Option<Fact>],
-        (updates, updated_rows): (u32, usize),
-    ) {
-        let state = PageState { is_stored: true, updates, updated_rows };
-        let number = self.add_page(Page::new(group), state);
-        for fact in facts {
-            let at = self.pages[number as usize].len();
-            let row = row(number, at);
-            let packed = fact.as_ref().and_then(|fact| PackedKey::pack(&fact.key));
-            let page = self.pages[number as usize].own();
-            let Some(Fact { key, sums }) = fact else {
-                page.push(PackedKey::VACANT);
-                let number = self.group_number(group);
-                self.groups[number].free.push(row);
-                continue;
-            };
-            page.push(packed.unwrap_or(PackedKey::WIDE));
-            if !page.set_sums(at, sums) {
-                self.wide_sums.insert(row, *sums);
-            }
-            if packed.is_none() {
-                self.wide_keys.insert(row, *key);
-            }
-            self.index.insert(self.hash(key, packed), row);
-        }
     }
 
     /// Number of rows held, those at zero included.
