@@ -9,11 +9,13 @@
 //!   customers left behind.
 //! * Order of arrival, repetition and the cut of batches do not change them.
 
+mod memory;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::event::{BillingEvent, Environment, EventKind};
@@ -32,6 +34,8 @@ use crate::engine::packed::{PendingAt, PendingLog};
 use crate::engine::recent::RecentRows;
 use crate::engine::refusal::Refusal;
 use crate::engine::standing::{Standing, Suspension};
+
+pub use memory::Evicted;
 
 /// App and customer id in bytes that sort by app and then by customer, none a prefix of another.
 pub type CustomerKey = Box<[u8]>;
@@ -178,6 +182,26 @@ impl Shard {
         let rows = self.customers.look_ahead(known);
         let folds = rows.iter().filter_map(|at| Some(&self.customers.get(*at)?.fold));
         self.dictionary.timelines.look_ahead(folds.map(Fold::path));
+    }
+
+    /// Of each event the customer whose history must be read before it is offered: one that is not
+    /// in memory, at its first event of these. Empty if all customers are in memory.
+    pub fn missing<'e, 'a: 'e>(
+        &self,
+        events: impl Iterator<Item = Option<&'e BillingEvent<'a>>>,
+    ) -> Vec<Option<CustomerKey>> {
+        if self.is_all_resident {
+            return Vec::new();
+        }
+        let mut asked = HashSet::new();
+        let missing = |event: Option<&BillingEvent<'_>>| {
+            let event = event?;
+            let app = self.dictionary.find_app(&event.app_id)?;
+            let is_missing = self.customers.find(app, &event.customer_id).is_err();
+            let key = is_missing.then(|| customer_key(app, &event.customer_id))?;
+            asked.insert(key.clone()).then_some(key)
+        };
+        events.map(missing).collect()
     }
 
     /// Offers an event whose record has this timestamp. `history` answers an earlier
@@ -486,44 +510,6 @@ impl Shard {
         changes.entries = self.dictionary.take_fresh();
         changes.emptied = self.curves.take_emptied(&self.dictionary);
         changes
-    }
-
-    /// Drops customers from memory until about `bytes` are held by everything; none may have changes
-    /// that are not stored. Returns how many were dropped.
-    pub fn evict(&mut self, bytes: usize) -> usize {
-        let held = self.customer_memory_bytes();
-        // The log of pending events has room for as many as the last commit held.
-        let fixed = self.fixed_memory_bytes() + self.pending.memory_bytes();
-        let bytes = bytes.saturating_sub(fixed);
-        if held <= bytes || !self.dirty_customers.is_empty() {
-            return 0;
-        }
-        let evicted = self.customers.evict(held - bytes);
-        self.is_all_resident &= evicted == 0;
-        evicted
-    }
-
-    /// Bytes of memory held by customers, partly estimated.
-    pub fn customer_memory_bytes(&self) -> usize {
-        self.customers.memory_bytes()
-    }
-
-    /// Bytes of memory held by what can't be dropped, roughly.
-    pub fn fixed_memory_bytes(&self) -> usize {
-        self.facts.memory_bytes()
-            + self.recent.memory_bytes()
-            + self.curves.memory_bytes()
-            + self.dictionary.memory_bytes()
-    }
-
-    /// Bytes of the events accepted since the last commit.
-    pub fn pending_bytes(&self) -> usize {
-        self.pending.byte_count()
-    }
-
-    /// Bytes of memory held by everything, roughly.
-    pub fn memory_bytes(&self) -> usize {
-        self.customer_memory_bytes() + self.fixed_memory_bytes() + self.pending.memory_bytes()
     }
 
     /// Takes in what a store holds, before the first event: everything but ledgers.

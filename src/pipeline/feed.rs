@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::{debug, warn};
+
 use crate::domain::time::Timestamp;
+use crate::engine::shard::Evicted;
 use crate::engine::standing::Suspension;
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::{BACKLOG_STRETCH, PipelineError};
@@ -48,6 +51,8 @@ pub struct Feed {
     /// Records taken since the last commit.
     uncommitted: usize,
     committed_at: Instant,
+    /// Little of the budget was left to customers at the last commit.
+    is_tight: bool,
 }
 
 impl Feed {
@@ -56,7 +61,8 @@ impl Feed {
         let budget = i64::try_from(parts.memory_budget_bytes).unwrap_or(i64::MAX);
         parts.metrics.memory_budget.set(budget);
         let partition = shard.read().partition;
-        Self { parts, partition, shard, uncommitted: 0, committed_at: Instant::now() }
+        let (uncommitted, committed_at, is_tight) = (0, Instant::now(), false);
+        Self { parts, partition, shard, uncommitted, committed_at, is_tight }
     }
 
     /// The shard that is fed.
@@ -125,6 +131,21 @@ impl Feed {
         self.parts.memory_budget_bytes / self.parts.shards.count().max(1)
     }
 
+    fn tell(&mut self, Evicted { customers, is_tight }: Evicted) {
+        let partition = self.partition;
+        if customers > 0 {
+            debug!(partition, customers, "customers left memory");
+        }
+        if is_tight && !self.is_tight {
+            warn!(
+                partition,
+                "facts leave customers no more than a quarter of engine.memory_budget_bytes: memory \
+                 grows beyond it, and events of customers that are not in memory are slow"
+            );
+        }
+        self.is_tight = is_tight;
+    }
+
     /// Commits the shard, if it has changed.
     pub fn commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
         let begun_at = Instant::now();
@@ -139,9 +160,7 @@ impl Feed {
             let next_offset = metrics.next_offset.with_label_values(&[&self.partition.to_string()]);
             next_offset.set(written.next_offset.0);
             let evicted = self.shard.write().shard.evict(self.memory_budget_bytes());
-            if evicted > 0 {
-                tracing::debug!(partition = self.partition, evicted, "customers left memory");
-            }
+            self.tell(evicted);
         }
         let committed = std::mem::take(&mut self.uncommitted);
         self.parts.metrics.commit_events.inc_by(u64::try_from(committed).unwrap_or(u64::MAX));

@@ -48,6 +48,9 @@ pub use load::RulesChanged;
 pub use rebuild::{Rebuilt, rebuild};
 pub use shards::{Shards, SharedShard, at_a_time};
 
+/// Chunks of a customer that are asked for at once: most have fewer.
+const CHUNKS_AT_A_TIME: u32 = 4;
+
 /// Why a shard can't go on. None of these is retried in place.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -140,9 +143,11 @@ impl LiveShard {
     ///
     /// Many at a time cost less than each alone: their customers and facts are looked up together.
     pub fn apply(&mut self, arrivals: &[Arrival<'_>]) -> Result<Vec<Outcome>, StateError> {
-        let events = arrivals.iter().filter_map(|arrival| arrival.decoded.as_ref().ok());
-        self.shard.look_ahead(events);
-        let outcomes = arrivals.iter().map(|arrival| self.take(arrival)).collect();
+        let events = arrivals.iter().map(|arrival| arrival.decoded.as_ref().ok());
+        self.shard.look_ahead(events.clone().flatten());
+        let mut histories = self.histories(&self.shard.missing(events))?.into_iter();
+        let mut next_history = || histories.next().flatten();
+        let outcomes = arrivals.iter().map(|arrival| self.take(arrival, next_history())).collect();
         self.shard.settle();
         if let Some(Arrival { record, .. }) = arrivals.last()
             && self.position.next_offset == record.offset + 1
@@ -153,13 +158,18 @@ impl LiveShard {
         outcomes
     }
 
-    fn take(&mut self, arrival: &Arrival<'_>) -> Result<Outcome, StateError> {
+    /// `chunks` are those of the event's customer, if they were read.
+    fn take(
+        &mut self,
+        arrival: &Arrival<'_>,
+        chunks: Option<ChunkRows>,
+    ) -> Result<Outcome, StateError> {
         let record = &arrival.record;
         if record.offset < self.position.next_offset {
             return Ok(Outcome::Known);
         }
         let outcome = match &arrival.decoded {
-            Ok(event) => self.offer(event, record.timestamp)?,
+            Ok(event) => self.offer(event, record.timestamp, chunks)?,
             Err(refused) => Outcome::Refused(refused.clone()),
         };
         match &outcome {
@@ -178,8 +188,10 @@ impl LiveShard {
         &mut self,
         event: &BillingEvent<'_>,
         recorded_at: Timestamp,
+        chunks: Option<ChunkRows>,
     ) -> Result<Outcome, StateError> {
-        let mut offer = self.shard.offer(event, recorded_at, None);
+        let known = chunks.as_ref().map(history).transpose()?;
+        let mut offer = self.shard.offer(event, recorded_at, known);
         if let Offer::NeedsHistory(customer, has_history) = offer {
             let chunks = self.chunks(&customer, has_history)?;
             let history = history(&chunks)?;
@@ -208,6 +220,50 @@ impl LiveShard {
     /// the shard was opened is older than that.
     pub fn take_refused(&mut self) -> Vec<DeadLetter> {
         std::mem::take(&mut self.refused)
+    }
+
+    /// The stored chunks of each customer that is given, in order, each under its key.
+    ///
+    /// All customers are asked for together, [`CHUNKS_AT_A_TIME`] chunks of each at a time, until two
+    /// in a row are not there: one that is missing between others is reported.
+    fn histories(
+        &self,
+        customers: &[Option<CustomerKey>],
+    ) -> Result<Vec<Option<ChunkRows>>, StoreError> {
+        let given = (0..).zip(customers).filter_map(|(at, key)| Some((at, key.as_ref()?)));
+        let mut open: Vec<(usize, &CustomerKey)> = given.collect();
+        let mut found: Vec<Option<ChunkRows>> = vec![None; customers.len()];
+        let mut first = 0;
+        while !open.is_empty() {
+            let chunks = first..first + CHUNKS_AT_A_TIME;
+            let keys_of = |key: &CustomerKey| {
+                chunks.clone().map(|chunk| chunk_key(key, chunk)).collect::<Vec<_>>()
+            };
+            let keys: Vec<Vec<u8>> = open.iter().flat_map(|(_, key)| keys_of(key)).collect();
+            let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            let values = self.store.get_many(Table::History, &wanted)?;
+            let mut rows = keys.into_iter().zip(values);
+            let mut more = Vec::new();
+            for (at, customer) in open {
+                let rows: Vec<_> = rows.by_ref().take(chunks.len()).collect();
+                let absent = rows.iter().rev().take_while(|(_, value)| value.is_none()).count();
+                let found = found[at].get_or_insert_default();
+                for (key, value) in rows.into_iter().take(chunks.len() - absent) {
+                    let Some(value) = value else { return Err(missing_chunk(&key)) };
+                    let next = u32::try_from(found.len()).unwrap_or(u32::MAX);
+                    if key != chunk_key(customer, next) {
+                        return Err(missing_chunk(&chunk_key(customer, next)));
+                    }
+                    found.push((key, value));
+                }
+                if absent < 2 {
+                    more.push((at, customer));
+                }
+            }
+            open = more;
+            first = chunks.end;
+        }
+        Ok(found)
     }
 
     /// The stored chunks of a customer, in order, each under its key.

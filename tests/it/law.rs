@@ -13,9 +13,9 @@ use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::engine::shard::split_customer_key;
-use ltvstream::state::{Arrival, Difference, LiveShard, Outcome};
-use ltvstream::store::Durability;
+use ltvstream::state::{Arrival, Difference, LiveShard, Outcome, StateError};
 use ltvstream::store::memory::MemoryStore;
+use ltvstream::store::{Batch, Durability, Store as _, Table};
 use ltvstream::stream::Record;
 use rand::Rng as _;
 use rand::SeedableRng as _;
@@ -80,6 +80,10 @@ impl Run {
 
     /// Takes the records of these offsets at a time.
     pub fn take(&mut self, offsets: Range<usize>) -> Vec<Outcome> {
+        self.try_take(offsets).unwrap()
+    }
+
+    fn try_take(&mut self, offsets: Range<usize>) -> Result<Vec<Outcome>, StateError> {
         let arrival = |offset: usize| {
             let text = self.log[offset].as_bytes();
             let event = json_event::decode(text).unwrap_or_else(|error| {
@@ -96,7 +100,7 @@ impl Run {
             Arrival { record, decoded: Ok(event) }
         };
         let arrivals: Vec<_> = offsets.map(arrival).collect();
-        self.live.apply(&arrivals).unwrap()
+        self.live.apply(&arrivals)
     }
 
     pub fn commit(&mut self) {
@@ -319,5 +323,38 @@ fn changed_rules_are_refused_and_a_rebuild_gives_the_figures_of_a_fresh_start() 
         assert!(rebuilt_facts == expected, "LAW_SEED={seed}\n{found}");
         assert_eq!(rebuilt.position.log_epoch, 1);
         assert_eq!(rebuilt.audit().unwrap().differences, []);
+    }
+}
+
+#[test]
+fn a_history_that_lacks_a_commit_is_refused_when_it_is_read() {
+    const COMMITS: usize = 7;
+    let install = |event: usize| {
+        format!(
+            r#"{{"event_id":"e{event}","app_id":"plain","customer_id":"c","kind":"install","occurred_at":"2024-05-0{}T00:00:00Z"}}"#,
+            event + 1
+        )
+    };
+    let log: Vec<String> = (0..=COMMITS).map(install).collect();
+    for lost in 0..COMMITS - 1 {
+        let mut run = Run::new(log.clone());
+        for event in 0..COMMITS {
+            run.take(event..event + 1);
+            run.commit();
+        }
+        let mut keys = Vec::new();
+        run.store
+            .scan(Table::History, &[], &mut |key, _| {
+                keys.push(key.to_vec());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(keys.len(), COMMITS);
+        let mut batch = Batch::default();
+        batch.delete(Table::History, &keys[lost]);
+        run.store.commit(batch, Durability::Process).unwrap();
+        assert_eq!(run.crash(), COMMITS);
+        let refused = run.try_take(COMMITS..COMMITS + 1).unwrap_err().to_string();
+        assert!(refused.contains("chunk missing"), "without commit {lost}: {refused}");
     }
 }

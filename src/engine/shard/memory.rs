@@ -1,0 +1,115 @@
+//! What a shard holds in memory, and what of it can be dropped.
+
+use crate::engine::shard::Shard;
+
+/// Customers may hold the memory budget divided by this, however much is held by what can't be
+/// dropped: without any in memory each event would read a history from the store.
+const CUSTOMERS_SHARE_MIN: usize = 4;
+
+/// What became of customers in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evicted {
+    /// How many were dropped.
+    pub customers: usize,
+    /// What can't be dropped leaves them no more than the least share of the budget.
+    pub is_tight: bool,
+}
+
+impl Shard {
+    /// Drops customers from memory until about `bytes` are held by everything, or customers hold no
+    /// more than a quarter of that; none may have changes that are not stored.
+    pub fn evict(&mut self, bytes: usize) -> Evicted {
+        let held = self.customer_memory_bytes();
+        // The log of pending events has room for as many as the last commit held.
+        let fixed = self.fixed_memory_bytes() + self.pending.memory_bytes();
+        let (left, least) = (bytes.saturating_sub(fixed), bytes / CUSTOMERS_SHARE_MIN);
+        let room = left.max(least);
+        let may_drop = held > room && self.dirty_customers.is_empty();
+        let customers = if may_drop { self.customers.evict(held - room) } else { 0 };
+        self.is_all_resident &= customers == 0;
+        Evicted { customers, is_tight: left < least }
+    }
+
+    /// Bytes of memory held by customers, partly estimated.
+    pub fn customer_memory_bytes(&self) -> usize {
+        self.customers.memory_bytes()
+    }
+
+    /// Bytes of memory held by what can't be dropped, roughly.
+    pub fn fixed_memory_bytes(&self) -> usize {
+        self.facts.memory_bytes()
+            + self.recent.memory_bytes()
+            + self.curves.memory_bytes()
+            + self.dictionary.memory_bytes()
+    }
+
+    /// Bytes of the events accepted since the last commit.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.byte_count()
+    }
+
+    /// Bytes of memory held by everything, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.customer_memory_bytes() + self.fixed_memory_bytes() + self.pending.memory_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::event::RawEvent;
+    use crate::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
+    use crate::domain::time::Timestamp;
+    use crate::engine::curves::{CurvesConfig, ZonesKept};
+
+    fn shard_of(customers: i64) -> Shard {
+        let app = AppRules {
+            id: "acme".to_owned(),
+            reporting_currency: "USD".parse().unwrap(),
+            reporting_zones: vec!["UTC".parse().unwrap()],
+            zero_payments: ZeroPayments::Ignore,
+            rates: RateTable::default(),
+        };
+        let rules = Rules {
+            apps: BTreeMap::from([("acme".to_owned(), app)]),
+            future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
+        };
+        let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
+        let mut shard = Shard::new(Arc::new(rules), curves);
+        for number in 0..customers {
+            let at = Timestamp(number * 86_400_000_000);
+            let raw = RawEvent {
+                event_id: Some("e".into()),
+                app_id: Some("acme".into()),
+                customer_id: Some(number.to_string().into()),
+                kind: Some("install".into()),
+                occurred_at: Some(at),
+                ..RawEvent::default()
+            };
+            shard.offer(&raw.check().unwrap(), at, None);
+        }
+        shard
+    }
+
+    #[test]
+    fn customers_keep_a_quarter_of_a_budget_that_facts_have_used_up() {
+        let mut shard = shard_of(2000);
+        // What is not stored stays.
+        assert_eq!(shard.evict(0), Evicted { customers: 0, is_tight: false });
+        shard.take_changes();
+        let all = shard.customer_memory_bytes();
+        let fixed = shard.fixed_memory_bytes() + shard.pending.memory_bytes();
+        let is_roomy = Evicted { customers: 0, is_tight: false };
+        assert_eq!(shard.evict(4 * (fixed + all)), is_roomy);
+        let budget = all.min(fixed);
+        let evicted = shard.evict(budget);
+        assert!(evicted.is_tight && evicted.customers > 0, "{evicted:?}");
+        let held = shard.customer_memory_bytes();
+        assert!(held > budget / 5 && held <= budget / 4, "{held} of {budget}");
+        shard.evict(0);
+        assert!(shard.customers.is_empty());
+    }
+}
