@@ -9,8 +9,8 @@ GIB = 1 << 30
 LARGE_EVENTS = 1_000_000_000
 LARGE_CUSTOMERS = 100_000_000
 CORES = 16
-# Each feeds its partitions by one thread; two cores are left to questions and RocksDB.
-PROCESSES = CORES - 2
+# Each partition has a thread of its own; two cores are left to questions and RocksDB.
+PARTITIONS = CORES - 2
 # Beside facts: customers in memory, and caches.
 OTHER_GIB = 32
 SECONDS_PER_DAY = 86_400
@@ -21,6 +21,7 @@ class Run:
     """What one run was asked for, and the benchmark's figures of it."""
 
     events: int
+    budget_gib: float
     figures: dict
 
     @property
@@ -45,12 +46,13 @@ STAGES = ["consume", "decode", "apply", "commit", "publish"]
 
 
 def table(runs):
-    names = ["events", "customers", "facts", *STAGES, "**all**"]
+    names = ["events", "customers", "facts", "budget, GiB", *STAGES, "**all**"]
     names += ["bytes per customer", "bytes per fact", "opened again, s"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---:|" * len(names)]
     for run in runs:
         memory = run.memory
         cells = [f"{number:,}" for number in (run.events, memory["customers"], memory["facts"])]
+        cells += [f"{run.budget_gib:g}"]
         cells += [f"{run.stage(number):.2f}" for number in range(len(STAGES))]
         cells += [f"**{run.total:.2f}**"]
         cells += [f"{memory[name]:.0f}" for name in ("bytes_per_customer", "bytes_per_fact")]
@@ -76,11 +78,44 @@ own. µs of CPU per event by stage; a stage is the difference of two runs, so a 
 
 ![µs of CPU per event](growth.svg)
 
+{reasons(runs)}
 {large(runs[-1])}
 ## Machine
 
 {report.machine()}
 """
+
+
+def spread(values, unit):
+    """`3.1 to 4.5 µs`."""
+    return f"{min(values):.1f} to {max(values):.1f} {unit}"
+
+
+def reasons(runs):
+    """What grows with the number of events and customers, and why."""
+    roomy = [run for run in runs if run.budget_gib == max(run.budget_gib for run in runs)]
+    tight = [run for run in runs if run not in roomy]
+    largest = roomy[-1]
+    opening = [run.opened_seconds / run.memory["facts"] * 1e6 for run in roomy]
+    text = f"""## What grows, and why
+
+- **Of an event, little**: {spread([run.total for run in roomy], "µs")} where the memory budget holds all customers. Consuming and
+  decoding know nothing of what is held. Applying looks up one customer, its timeline and some three rows of facts, each
+  by one hash: the number of look-ups stays, but the more is held, the less of it is in a cache of the processor.
+- **Commits, with the customers that events are spread over**: a commit writes one row for each customer with new events,
+  and pages of facts. Of few customers several events share a row; and what RocksDB holds is merged again and again.
+- **Publishing, with cohorts and time, not with events**: at each tick the cohorts that changed, at most every day, week and
+  month there is.
+- **Memory, with customers and facts**: {largest.memory["bytes_per_customer"]:.0f} bytes of a customer; of a fact {spread([run.memory["bytes_per_fact"] for run in roomy], "bytes")},
+  fewer the more there are, since cohorts and dictionary are shared.
+- **Opening, with facts**: {spread(opening, "s")} per million. All of them are read and indexed; customers are not read.
+"""
+    for run in tight:
+        same = next(other for other in roomy if other.events == run.events)
+        text += f"""- **An event whose customer is not in memory** reads its history first. Under a budget of {run.budget_gib:g} GiB, which facts alone
+  exceed, customers keep a quarter of it, and an event costs {run.total:.1f} µs instead of {same.total:.1f}.
+"""
+    return text
 
 
 def large(run):
@@ -90,7 +125,7 @@ def large(run):
     facts_gib = facts * memory["bytes_per_fact"] / GIB
     customers_gib = LARGE_CUSTOMERS * memory["bytes_per_customer"] / GIB
     core_hours = LARGE_EVENTS * run.total / 1e6 / 3600
-    opening = LARGE_EVENTS / events * run.opened_seconds / PROCESSES
+    opening = LARGE_EVENTS / events * run.opened_seconds / PARTITIONS
     per_day = SECONDS_PER_DAY * 1e6 / run.total
     return f"""## {LARGE_EVENTS:,} events of {LARGE_CUSTOMERS:,} customers
 
@@ -102,9 +137,9 @@ A calculation from the run of {events:,} events ({run.total:.1f} µs, {memory['f
   facts are shared by customers of the same day and dimensions, and the more there are, the more share them. All
   customers at once would be {customers_gib:.0f} GiB, but only those are held that something happens to
   (`engine.memory_budget_bytes`); the others are in RocksDB.
-- **One machine of {CORES} cores**: a process feeds its partitions by one thread. So {PROCESSES} processes of one group, two cores
-  left to questions and RocksDB: {core_hours / PROCESSES:.1f} hours for all events, and after a kill of all of them {opening:.0f} s until they are
-  open, on {facts_gib + OTHER_GIB:.0f} GiB of memory with {OTHER_GIB} GiB for customers and caches.
+- **One machine of {CORES} cores**: {PARTITIONS} partitions, each on a thread of its own, two cores left to questions and
+  RocksDB: {core_hours / PARTITIONS:.1f} hours for all events, and after a kill {opening:.0f} s until they are open, on
+  {facts_gib + OTHER_GIB:.0f} GiB of memory with {OTHER_GIB} GiB for customers and caches.
 - **A consumer group**: partitions share no customer, so everything above divides by the number of machines; an
   answer is that of the partitions of the process asked.
 """
@@ -113,7 +148,8 @@ A calculation from the run of {events:,} events ({run.total:.1f} µs, {memory['f
 def plot(runs, path):
     figure, axes = pyplot.subplots(figsize=(7, 3.2))
     sizes = [
-        f"{run.events / 1e6:g} M events\n{run.memory['customers'] / 1e6:.1f} M customers" for run in runs
+        f"{run.events / 1e6:g} M events\n{run.memory['customers'] / 1e6:.1f} M customers\n{run.budget_gib:g} GiB"
+        for run in runs
     ]
     below = [0.0] * len(runs)
     for number, stage in enumerate(STAGES):
