@@ -11,6 +11,7 @@
 //!
 //! Not here: ages, widths and completeness (`metrics_api`).
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
@@ -87,12 +88,12 @@ impl<K, V> Default for Series<K, V> {
 
 impl<K: Ord + Copy, V: std::ops::AddAssign + Copy> Series<K, V> {
     fn add(&mut self, key: K, sums: V) {
-        if self.keys.last().is_none_or(|last| *last < key) {
-            self.keys.push(key);
-            self.sums.push(sums);
-            return;
-        }
-        match self.keys.binary_search(&key) {
+        let place = match self.keys.last().map(|last| last.cmp(&key)) {
+            None | Some(Ordering::Less) => Err(self.keys.len()),
+            Some(Ordering::Equal) => Ok(self.keys.len() - 1),
+            Some(Ordering::Greater) => self.keys.binary_search(&key),
+        };
+        match place {
             Ok(place) => self.sums[place] += sums,
             Err(place) => {
                 self.keys.insert(place, key);

@@ -76,8 +76,9 @@ impl Customers {
     ) -> SmallVec<[CustomerAt; LOOK_AHEAD]> {
         let hashes: SmallVec<[u64; LOOK_AHEAD]> =
             customers.map(|customer| self.hasher.hash_one(customer)).collect();
-        let found = hashes.iter().filter_map(|hash| self.index.find(*hash, |_| true));
-        let rows: SmallVec<[CustomerAt; LOOK_AHEAD]> = found.map(CustomerAt).collect();
+        let found = self.index.look_ahead(&hashes);
+        let rows: SmallVec<[CustomerAt; LOOK_AHEAD]> =
+            found.into_iter().flatten().map(CustomerAt).collect();
         let customers = rows.iter().filter_map(|at| self.get(*at));
         std::hint::black_box(customers.fold(0, |read, customer| read ^ customer.look_at()));
         rows

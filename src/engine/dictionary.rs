@@ -6,16 +6,19 @@
 //! spelled out ([`Dictionary::text`]). Number 0 always means "nothing": the unknown value, the
 //! tuple of unknown values, the empty set.
 
+mod named;
 mod words;
 
 use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
-use crate::engine::row_index::RowIndex;
+use crate::engine::dictionary::named::NamedTuples;
+use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::slices::Slices;
 use crate::engine::timelines::{TimelineEntry, Timelines};
 
@@ -94,28 +97,6 @@ pub struct OutOfSequence(pub Entry);
 /// The most merges remembered; beyond it the memory is emptied and filled anew.
 const MERGES_MAX: usize = 1 << 20;
 
-/// What events name is remembered in so many bytes at most, and then anew.
-const NAMED_BYTES_MAX: usize = 64 << 20;
-
-/// Appends what is named in bytes that are the same only for the same.
-fn spell(dimensions: &Dimensions<'_>, into: &mut Vec<u8>) {
-    const ATTRIBUTE: u8 = u8::MAX;
-    let text = |text: &str, into: &mut Vec<u8>| {
-        // Texts end long before lengths do.
-        into.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-        into.extend_from_slice(text.as_bytes());
-    };
-    for (dimension, value) in dimensions.values() {
-        into.push(u8::try_from(dimension.index()).unwrap_or(ATTRIBUTE));
-        text(value, into);
-    }
-    for (name, value) in &dimensions.attributes {
-        into.push(ATTRIBUTE);
-        text(name, into);
-        text(value, into);
-    }
-}
-
 /// The dictionary of one shard.
 pub struct Dictionary {
     apps: Vec<String>,
@@ -126,12 +107,7 @@ pub struct Dictionary {
     columns: [Vec<TextId>; Dimension::COUNT],
     tuple_ids: RowIndex,
     signatures: Slices<Mark>,
-    /// What events named, in bytes: [`spell`].
-    named: Slices<u8>,
-    /// The tuple of each of them, by its number there.
-    named_tuples: Vec<TupleId>,
-    /// Used by `tuple_of` only, kept to spare an allocation per event.
-    spelled: Vec<u8>,
+    named: NamedTuples,
     hasher: DefaultHashBuilder,
     merges: HashMap<[TupleId; 3], TupleId>,
     unions: HashMap<(SignatureId, Mark), SignatureId>,
@@ -151,10 +127,7 @@ impl Default for Dictionary {
             columns: Default::default(),
             tuple_ids: RowIndex::default(),
             signatures: Slices::default(),
-            named: Slices::default(),
-            // Naming nothing is naming the tuple without any value.
-            named_tuples: vec![0],
-            spelled: Vec::new(),
+            named: NamedTuples::default(),
             hasher: DefaultHashBuilder::default(),
             merges: HashMap::new(),
             unions: HashMap::new(),
@@ -225,24 +198,19 @@ impl Dictionary {
 
     /// Number of the tuple an event names itself.
     pub fn tuple_of(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
-        // One look-up instead of one for each text: most events name a tuple that is known.
-        let mut spelled = std::mem::take(&mut self.spelled);
-        spelled.clear();
-        spell(dimensions, &mut spelled);
-        let known = self.named.find(&spelled).map(|number| self.named_tuples[number as usize]);
-        let id = known.unwrap_or_else(|| self.name_tuple(dimensions, &spelled));
-        self.spelled = spelled;
-        id
+        self.named.find(dimensions).unwrap_or_else(|| {
+            let id = self.intern_tuple(dimensions);
+            self.named.push(id);
+            id
+        })
     }
 
-    fn name_tuple(&mut self, dimensions: &Dimensions<'_>, spelled: &[u8]) -> TupleId {
-        if self.named.memory_bytes() >= NAMED_BYTES_MAX {
-            (self.named, self.named_tuples) = (Slices::default(), vec![0]);
-        }
-        let id = self.intern_tuple(dimensions);
-        self.named.push(spelled);
-        self.named_tuples.push(id);
-        id
+    /// The tuples that several events name themselves, as far as their like was named before.
+    pub fn find_tuples<'d, 'a: 'd>(
+        &self,
+        all: impl Iterator<Item = Option<&'d Dimensions<'a>>>,
+    ) -> SmallVec<[Option<TupleId>; LOOK_AHEAD]> {
+        self.named.find_all(all)
     }
 
     fn intern_tuple(&mut self, dimensions: &Dimensions<'_>) -> TupleId {
@@ -416,7 +384,6 @@ impl Dictionary {
             + tuples
             + self.signatures.memory_bytes()
             + self.named.memory_bytes()
-            + self.named_tuples.capacity() * size_of::<TupleId>()
             + self.timelines.memory_bytes()
             + indexes.map(RowIndex::memory_bytes).iter().sum::<usize>()
             + self.merges.capacity() * 20

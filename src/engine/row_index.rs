@@ -10,6 +10,8 @@
 //! both arrays. A table with its control bytes apart reads two lines to find a row and writes a third
 //! to add one, and grows by a jump for each.
 
+use smallvec::SmallVec;
+
 /// So many rows are looked ahead for without an allocation.
 pub const LOOK_AHEAD: usize = 64;
 /// Places of the smallest index that holds anything.
@@ -57,6 +59,15 @@ impl RowIndex {
         let mut index = Self { places: vec![Entry::FREE; count], len };
         entries.into_iter().for_each(|entry| index.take_place(entry));
         index
+    }
+
+    /// Of each of these hashes the row that lies there: the one wanted, and seldom another of the same half
+    /// of a hash. They are read side by side: no read waits for another, or for a decision that does, so
+    /// that the processor fetches several from memory at a time.
+    pub fn look_ahead(&self, hashes: &[u64]) -> SmallVec<[Option<u32>; LOOK_AHEAD]> {
+        let homes = hashes.iter().map(|hash| self.places.get(self.home(Entry::new(*hash, 0))));
+        std::hint::black_box(homes.fold(0, |read, home| read ^ home.map_or(0, |entry| entry.row)));
+        hashes.iter().map(|hash| self.find(*hash, |_| true)).collect()
     }
 
     /// The row that has this hash and `is_it`.

@@ -9,13 +9,14 @@
 //!   customers left behind.
 //! * Order of arrival, repetition and the cut of batches do not change them.
 
+mod ahead;
 mod memory;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::domain::event::{BillingEvent, Environment, EventKind};
@@ -25,16 +26,17 @@ use crate::engine::admission::{app_rules, in_reporting_currency};
 use crate::engine::curves::{CohortCurves, CurvesConfig, EmptiedCohort};
 use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
-use crate::engine::dictionary::{AppIx, Dictionary, Entry};
+use crate::engine::dictionary::{AppIx, Dictionary, Entry, TupleId};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::delta::{FactDelta, difference, join};
-use crate::engine::fold::{Fold, Scribe, facts};
+use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
 use crate::engine::packed::{PendingAt, PendingLog};
 use crate::engine::recent::RecentRows;
 use crate::engine::refusal::Refusal;
 use crate::engine::standing::{Standing, Suspension};
 
+pub use ahead::ReadAhead;
 pub use memory::Evicted;
 
 /// App and customer id in bytes that sort by app and then by customer, none a prefix of another.
@@ -172,45 +174,13 @@ impl Shard {
         }
     }
 
-    /// Reads what memory holds of the customers of the next events and of their timelines, so that
-    /// it answers for many at a time and not for one after the other. Changes nothing.
-    pub fn look_ahead<'e, 'a: 'e>(&self, events: impl Iterator<Item = &'e BillingEvent<'a>>) {
-        let known = events.filter_map(|event| {
-            let app = self.dictionary.find_app(&event.app_id)?;
-            Some((app, &*event.customer_id))
-        });
-        let rows = self.customers.look_ahead(known);
-        let folds = rows.iter().filter_map(|at| Some(&self.customers.get(*at)?.fold));
-        self.dictionary.timelines.look_ahead(folds.map(Fold::path));
-    }
-
-    /// Of each event the customer whose history must be read before it is offered: one that is not
-    /// in memory, at its first event of these. Empty if all customers are in memory.
-    pub fn missing<'e, 'a: 'e>(
-        &self,
-        events: impl Iterator<Item = Option<&'e BillingEvent<'a>>>,
-    ) -> Vec<Option<CustomerKey>> {
-        if self.is_all_resident {
-            return Vec::new();
-        }
-        let mut asked = HashSet::new();
-        let missing = |event: Option<&BillingEvent<'_>>| {
-            let event = event?;
-            let app = self.dictionary.find_app(&event.app_id)?;
-            let is_missing = self.customers.find(app, &event.customer_id).is_err();
-            let key = is_missing.then(|| customer_key(app, &event.customer_id))?;
-            asked.insert(key.clone()).then_some(key)
-        };
-        events.map(missing).collect()
-    }
-
-    /// Offers an event whose record has this timestamp. `history` answers an earlier
-    /// [`Offer::NeedsHistory`]. Its facts are counted from the next [`Shard::settle`] on.
+    /// Offers an event whose record has this timestamp. Its facts are counted from the next
+    /// [`Shard::settle`] on.
     pub fn offer(
         &mut self,
         event: &BillingEvent<'_>,
         recorded_at: Timestamp,
-        history: Option<History<'_>>,
+        read: ReadAhead<'_>,
     ) -> Offer {
         let rules = Arc::clone(&self.rules);
         let app_rules = match app_rules(event, recorded_at, &rules) {
@@ -228,13 +198,17 @@ impl Shard {
         }
         let app = self.dictionary.app(&event.app_id);
         if event.kind == EventKind::Forget {
-            return self.forget((app, app_rules), event, history);
+            return self.forget((app, app_rules), event, read.history);
         }
-        self.take((app, app_rules), event, history)
+        self.take((app, app_rules), event, read)
     }
 
     /// The event with what repeats interned; the charge is converted later.
-    fn intern<'a>(&mut self, event: &'a BillingEvent<'_>) -> LedgerEvent<'a> {
+    fn intern<'a>(
+        &mut self,
+        event: &'a BillingEvent<'_>,
+        own_tuple: Option<TupleId>,
+    ) -> LedgerEvent<'a> {
         let text = |text: &'a Option<Cow<'_, str>>| text.as_deref().map(Cow::Borrowed);
         LedgerEvent {
             at: event.occurred_at,
@@ -257,7 +231,7 @@ impl Shard {
                 Some(reason) => self.dictionary.text_id(reason),
                 None => 0,
             },
-            own_tuple: self.dictionary.tuple_of(&event.dimensions),
+            own_tuple: own_tuple.unwrap_or_else(|| self.dictionary.tuple_of(&event.dimensions)),
         }
     }
 
@@ -265,7 +239,7 @@ impl Shard {
         &mut self,
         (app, rules): (AppIx, &AppRules),
         event: &BillingEvent<'_>,
-        history: Option<History<'_>>,
+        ReadAhead { own_tuple, history }: ReadAhead<'_>,
     ) -> Offer {
         let customer_id = &*event.customer_id;
         let found = match (self.customers.find(app, customer_id), &history) {
@@ -278,7 +252,7 @@ impl Shard {
             }
             (Err(vacancy), _) => Err(vacancy),
         };
-        let mut event = self.intern(event);
+        let mut event = self.intern(event, own_tuple);
         let at = match found {
             Ok(at) => at,
             Err(vacancy) => {

@@ -3,8 +3,9 @@
 use std::hash::{BuildHasher as _, Hash};
 
 use hashbrown::DefaultHashBuilder;
+use smallvec::SmallVec;
 
-use crate::engine::row_index::RowIndex;
+use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 
 /// Different slices, one after the other in memory: most are short, and questions read them all.
 /// The empty slice has number 0.
@@ -36,7 +37,27 @@ impl<T: Copy + Eq + Hash> Slices<T> {
 
     /// The number of a slice that is there.
     pub fn find(&self, slice: &[T]) -> Option<u32> {
-        self.ids.find(self.hasher.hash_one(slice), |id| self.get(id) == slice)
+        self.find_hashed(self.hasher.hash_one(slice), slice)
+    }
+
+    fn find_hashed(&self, hash: u64, slice: &[T]) -> Option<u32> {
+        self.ids.find(hash, |id| self.get(id) == slice)
+    }
+
+    /// The numbers of several slices; what they are compared with is read side by side.
+    pub fn find_all<'s>(
+        &self,
+        slices: impl Iterator<Item = &'s [T]> + Clone,
+    ) -> SmallVec<[Option<u32>; LOOK_AHEAD]>
+    where
+        T: 's,
+    {
+        let hashes: SmallVec<[u64; LOOK_AHEAD]> =
+            slices.clone().map(|slice| self.hasher.hash_one(slice)).collect();
+        for id in self.ids.look_ahead(&hashes).into_iter().flatten() {
+            std::hint::black_box(self.get(id).first().copied());
+        }
+        hashes.iter().zip(slices).map(|(hash, slice)| self.find_hashed(*hash, slice)).collect()
     }
 
     /// Adds a slice that is not there, and returns its number.
@@ -86,6 +107,8 @@ mod tests {
         for (id, slice) in (0..).zip(all) {
             assert_eq!((slices.find(slice), slices.get(id)), (Some(id), slice));
         }
+        let several = [all[3], &[8], all[1], all[0]];
+        assert_eq!(slices.find_all(several.into_iter())[..], [Some(3), None, Some(1), Some(0)]);
         assert_eq!(slices.iter().collect::<Vec<_>>(), all);
         assert_eq!((slices.count(), slices.find(&[8]), slices.get(9)), (4, None, &[][..]));
     }

@@ -27,10 +27,11 @@ use crate::domain::event::{BillingEvent, FieldError};
 use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
 use crate::engine::customers::HasHistory;
+use crate::engine::dictionary::TupleId;
 use crate::engine::facts::FactTable;
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::refusal::Refusal;
-use crate::engine::shard::{CustomerKey, History, Offer, Shard, Verdict, customer_key};
+use crate::engine::shard::{CustomerKey, History, Offer, ReadAhead, Shard, Verdict, customer_key};
 use crate::engine::standing::{Standing, standings};
 use crate::metrics_api::cohorts::{self, CohortPartial, CohortQuestion};
 use crate::metrics_api::commerce::{self, CommercePartial, CommerceQuestion};
@@ -144,10 +145,11 @@ impl LiveShard {
     /// Many at a time cost less than each alone: their customers and facts are looked up together.
     pub fn apply(&mut self, arrivals: &[Arrival<'_>]) -> Result<Vec<Outcome>, StateError> {
         let events = arrivals.iter().map(|arrival| arrival.decoded.as_ref().ok());
-        self.shard.look_ahead(events.clone().flatten());
+        let tuples = self.shard.look_ahead(events.clone());
         let mut histories = self.histories(&self.shard.missing(events))?.into_iter();
-        let mut next_history = || histories.next().flatten();
-        let outcomes = arrivals.iter().map(|arrival| self.take(arrival, next_history())).collect();
+        let read = tuples.into_iter().map(|own_tuple| (own_tuple, histories.next().flatten()));
+        let arrivals_read = arrivals.iter().zip(read);
+        let outcomes = arrivals_read.map(|(arrival, read)| self.take(arrival, read)).collect();
         self.shard.settle();
         if let Some(Arrival { record, .. }) = arrivals.last()
             && self.position.next_offset == record.offset + 1
@@ -158,18 +160,17 @@ impl LiveShard {
         outcomes
     }
 
-    /// `chunks` are those of the event's customer, if they were read.
     fn take(
         &mut self,
         arrival: &Arrival<'_>,
-        chunks: Option<ChunkRows>,
+        read: (Option<TupleId>, Option<ChunkRows>),
     ) -> Result<Outcome, StateError> {
         let record = &arrival.record;
         if record.offset < self.position.next_offset {
             return Ok(Outcome::Known);
         }
         let outcome = match &arrival.decoded {
-            Ok(event) => self.offer(event, record.timestamp, chunks)?,
+            Ok(event) => self.offer(event, record.timestamp, read)?,
             Err(refused) => Outcome::Refused(refused.clone()),
         };
         match &outcome {
@@ -188,14 +189,15 @@ impl LiveShard {
         &mut self,
         event: &BillingEvent<'_>,
         recorded_at: Timestamp,
-        chunks: Option<ChunkRows>,
+        (own_tuple, chunks): (Option<TupleId>, Option<ChunkRows>),
     ) -> Result<Outcome, StateError> {
-        let known = chunks.as_ref().map(history).transpose()?;
-        let mut offer = self.shard.offer(event, recorded_at, known);
+        let history_read = chunks.as_ref().map(history).transpose()?;
+        let read = ReadAhead { own_tuple, history: history_read };
+        let mut offer = self.shard.offer(event, recorded_at, read);
         if let Offer::NeedsHistory(customer, has_history) = offer {
             let chunks = self.chunks(&customer, has_history)?;
-            let history = history(&chunks)?;
-            offer = self.shard.offer(event, recorded_at, Some(history));
+            let read = ReadAhead { own_tuple, history: Some(history(&chunks)?) };
+            offer = self.shard.offer(event, recorded_at, read);
         }
         Ok(match offer {
             Offer::Done(Verdict::Accepted { is_suspended }) => Outcome::Accepted { is_suspended },

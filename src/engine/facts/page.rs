@@ -213,6 +213,15 @@ impl Page {
         self.keys.get(place).copied().unwrap_or(PackedKey::VACANT)
     }
 
+    /// Reads something of every part of a row, to have it at hand.
+    pub(super) fn look_at(&self, place: usize) -> u64 {
+        let sums = match &self.column {
+            Column::Counts(counts) => counts[place],
+            Column::Money(money) => money[place].count,
+        };
+        self.keys[place].0[0] ^ u64::from(sums.unsigned_abs())
+    }
+
     /// Adds a row at zero.
     pub(super) fn push(&mut self, key: PackedKey) {
         self.keys.push(key);

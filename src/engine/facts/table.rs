@@ -12,15 +12,13 @@ use std::slice::Iter;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::domain::time::Day;
 use crate::engine::facts::changed::PageState;
 use crate::engine::facts::page::{Flag, Group, HeldPage, PAGE_ROWS, PackedKey, Page};
 use crate::engine::facts::{Fact, FactKey, Sums};
-use crate::engine::row_index::RowIndex;
-
-/// Rows looked up at a time.
-const LOOK_AHEAD: usize = 32;
+use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 
 /// The pages of a group.
 pub(super) struct GroupPages {
@@ -69,28 +67,37 @@ impl FactTable {
 
     /// Adds many rows; equal keys may be among them.
     ///
-    /// Rows are looked up before any is changed: look-ups do not wait for each other, so that the
-    /// processor fetches several from memory at a time.
+    /// Rows are read before any is changed: reads do not wait for each other, so that the processor
+    /// fetches several from memory at a time.
     pub fn add_all(&mut self, rows: &[(FactKey, Sums)]) {
         for rows in rows.chunks(LOOK_AHEAD) {
-            let mut known = [None; LOOK_AHEAD];
-            for ((key, _), known) in rows.iter().zip(&mut known) {
+            let key = |(key, _): &(FactKey, Sums)| {
                 let packed = PackedKey::pack(key);
-                let hash = self.hash(key, packed);
-                *known = Some((packed, hash, None));
-            }
-            for ((key, _), known) in rows.iter().zip(&mut known) {
-                if let Some((packed, hash, row)) = known {
-                    *row = self.index.find(*hash, |row| self.is_at(row, key, *packed));
-                }
-            }
-            for ((key, sums), known) in rows.iter().zip(known) {
-                if let Some((packed, hash, row)) = known {
-                    let row = row.unwrap_or_else(|| self.find_or_take_row(key, (packed, hash)));
-                    self.add_to(row, *sums);
-                }
+                (packed, self.hash(key, packed))
+            };
+            let keys: SmallVec<[_; LOOK_AHEAD]> = rows.iter().map(key).collect();
+            let likely = self.look_ahead(keys.iter().map(|(_, hash)| *hash).collect());
+            for (((key, sums), packed), likely) in rows.iter().zip(keys).zip(likely) {
+                let likely = likely.filter(|row| self.is_at(*row, key, packed.0));
+                let row = likely.unwrap_or_else(|| self.find_or_take_row(key, packed));
+                self.add_to(row, *sums);
             }
         }
+    }
+
+    /// Reads the rows that lie at these hashes, and returns which they are.
+    fn look_ahead(
+        &self,
+        hashes: SmallVec<[u64; LOOK_AHEAD]>,
+    ) -> SmallVec<[Option<u32>; LOOK_AHEAD]> {
+        let rows = self.index.look_ahead(&hashes);
+        let look_at = |row: &u32| {
+            let (page, place) = place(*row);
+            self.pages[page].look_at(place)
+        };
+        let read = rows.iter().flatten().map(look_at);
+        std::hint::black_box(read.fold(0, |read, row| read ^ row));
+        rows
     }
 
     fn find_or_take_row(&mut self, key: &FactKey, (packed, hash): (Option<PackedKey>, u64)) -> u32 {

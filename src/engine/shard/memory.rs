@@ -64,6 +64,7 @@ mod tests {
     use crate::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
     use crate::domain::time::Timestamp;
     use crate::engine::curves::{CurvesConfig, ZonesKept};
+    use crate::engine::shard::ReadAhead;
 
     fn shard_of(customers: i64) -> Shard {
         let app = AppRules {
@@ -89,7 +90,7 @@ mod tests {
                 occurred_at: Some(at),
                 ..RawEvent::default()
             };
-            shard.offer(&raw.check().unwrap(), at, None);
+            shard.offer(&raw.check().unwrap(), at, ReadAhead::default());
         }
         shard
     }
