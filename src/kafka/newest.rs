@@ -1,5 +1,6 @@
 //! Reads the end of a topic, as far back as it takes to meet a record.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -20,49 +21,76 @@ const OFFSETS_MIN: i64 = 100;
 /// Each further look, where only aborted records and markers were, goes this many times as far.
 const STRETCH: i64 = 10;
 
+/// What is looked at of a partition.
+#[derive(Clone, Copy)]
+struct Stretch {
+    low: i64,
+    high: i64,
+    /// Offsets before `high`.
+    offsets: i64,
+}
+
+impl Stretch {
+    fn from(self) -> i64 {
+        self.high.saturating_sub(self.offsets).max(self.low)
+    }
+
+    /// One that goes further back; `None` if this one goes all the way.
+    fn further(self) -> Option<Self> {
+        let offsets = self.offsets.saturating_mul(STRETCH);
+        (self.from() > self.low).then_some(Self { offsets, ..self })
+    }
+}
+
 /// Shows the values of the newest committed records of each partition of a topic: at least the
 /// last one, where there is any. The reader belongs to no group and has nothing else assigned.
+///
+/// All partitions are read at a time: to find one's end can take a while.
 pub(in crate::kafka) fn newest_values(
     reader: &BaseConsumer<Logged>,
     topic: &str,
     visit: &mut dyn FnMut(&[u8]),
 ) -> KafkaResult<()> {
     let metadata = patiently(|| reader.fetch_metadata(Some(topic), ATTEMPT))?;
+    let mut wanted = BTreeMap::new();
     for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
         let partition = partition.id();
         let (low, high) = patiently(|| reader.fetch_watermarks(topic, partition, ATTEMPT))?;
-        let mut offsets = OFFSETS_MIN;
-        loop {
-            let from = high.saturating_sub(offsets).max(low);
-            let is_found = from < high && read_from(reader, (topic, partition, from), visit)?;
-            if is_found || from == low || from >= high {
-                break;
-            }
-            offsets = offsets.saturating_mul(STRETCH);
+        if low < high {
+            wanted.insert(partition, Stretch { low, high, offsets: OFFSETS_MIN });
         }
+    }
+    while !wanted.is_empty() {
+        let found = read_from(reader, (topic, &wanted), visit)?;
+        let open = wanted.into_iter().filter(|(partition, _)| !found.contains(partition));
+        wanted = open.filter_map(|(at, stretch)| Some((at, stretch.further()?))).collect();
     }
     reader.unassign()
 }
 
-/// Reads a partition from an offset to its end; false if no record was there.
+/// Reads partitions to their ends; returns those in which a record was.
 fn read_from(
     reader: &BaseConsumer<Logged>,
-    (topic, partition, from): (&str, Partition, i64),
+    (topic, wanted): (&str, &BTreeMap<Partition, Stretch>),
     visit: &mut dyn FnMut(&[u8]),
-) -> KafkaResult<bool> {
+) -> KafkaResult<BTreeSet<Partition>> {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, partition, Offset::Offset(from))?;
+    for (partition, stretch) in wanted {
+        list.add_partition_offset(topic, *partition, Offset::Offset(stretch.from()))?;
+    }
     reader.assign(&list)?;
-    let mut is_found = false;
+    let (mut found, mut ended) = (BTreeSet::new(), BTreeSet::new());
     let mut deadline = Instant::now() + PATIENCE;
-    loop {
+    while ended.len() < wanted.len() {
         match reader.poll(POLL) {
             Some(Ok(message)) => {
-                is_found = true;
+                found.insert(message.partition());
                 visit(message.payload().unwrap_or_default());
                 deadline = Instant::now() + PATIENCE;
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(is_found),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ended.insert(partition);
+            }
             Some(Err(error)) if !is_passing(&error) => return Err(error),
             Some(Err(_)) | None => {}
         }
@@ -70,4 +98,5 @@ fn read_from(
             return Err(KafkaError::MessageConsumption(Code::OperationTimedOut));
         }
     }
+    Ok(found)
 }

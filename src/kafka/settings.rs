@@ -227,6 +227,9 @@ impl KafkaSettings {
         self.reads(&mut config);
         config.set("queued.max.messages.kbytes", PARTITION_KBYTES_MIN.to_string());
         self.prefer(&mut config, &["queued.min.messages"], "1");
+        // Few records are wanted, and soon: neither the broker nor a full queue shall keep them back.
+        self.prefer(&mut config, &["fetch.wait.max.ms"], "10");
+        self.prefer(&mut config, &["fetch.queue.backoff.ms"], "5");
         let fetch = ["fetch.message.max.bytes", "max.partition.fetch.bytes"];
         self.prefer(&mut config, &fetch, "65536");
         Ok(config)

@@ -1,12 +1,15 @@
 //! Promise: a publication is visible whole or not at all, together with its offsets, and only the
 //! newest instance publishes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ltvstream::domain::time::Timestamp;
-use ltvstream::kafka::{KafkaSettings, KafkaSink, Topics};
+use ltvstream::kafka::{KafkaSettings, KafkaSink, Topics, ensure_topics};
 use ltvstream::stream::{DeadLetter, Header, NextOffset, Polled, Publication, Sink, SinkError};
 use rdkafka::message::{Headers, Message, OwnedMessage};
 
-use crate::kafka_support::{Ledger, Member, committed_records, ready, run_until};
+use crate::kafka_support::{Ledger, Member, committed_records, ready, run_until, settings};
+use crate::support::kafka::read_all;
 
 /// A member that owns all partitions, and its sink.
 fn publisher(settings: &KafkaSettings, topics: &Topics) -> (Member, KafkaSink) {
@@ -82,6 +85,38 @@ fn noise(count: usize) -> Vec<u8> {
         state.to_le_bytes()[0]
     };
     (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn the_newest_snapshots_of_all_partitions_are_read_back_from_behind_those_of_a_failed_publication()
+{
+    const PARTITIONS: i32 = 3;
+    let settings = KafkaSettings { snapshots_partitions: PARTITIONS, ..settings("newest", 1) };
+    let topics = ensure_topics(&settings).unwrap();
+    let (_member, mut sink) = publisher(&settings, &topics);
+    // In each partition more than the reader takes at a time, and more aborted than it looks at first.
+    let all = |word: &str| Publication {
+        snapshots: (0..600)
+            .map(|n| (format!("k{n}").into(), format!("{word} {n:2000}").into()))
+            .collect(),
+        ..Publication::default()
+    };
+    sink.publish(&all("out")).unwrap();
+    let mut refused = all("aborted");
+    refused.snapshots.push((b"large".to_vec(), noise(2_000_000)));
+    sink.publish(&refused).unwrap_err();
+
+    let mut seen = BTreeSet::new();
+    sink.newest_snapshots(&mut |value| {
+        seen.insert(value.to_vec());
+    })
+    .unwrap();
+    let out = read_all(&settings.snapshots_topic, PARTITIONS);
+    let last = out.iter().map(|record| (record.partition, record.value.clone().unwrap()));
+    let last: BTreeMap<i32, Vec<u8>> = last.collect();
+    assert_eq!(last.len(), 3);
+    assert!(last.values().all(|value| seen.contains(value)), "of {} seen", seen.len());
+    assert!(seen.iter().all(|value| value.starts_with(b"out")));
 }
 
 #[test]
