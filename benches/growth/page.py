@@ -146,7 +146,7 @@ A calculation from the run of {events:,} events ({run.total:.1f} µs, {memory['f
 
 
 def plot(runs, path):
-    figure, axes = pyplot.subplots(figsize=(7, 3.2))
+    figure, axes = pyplot.subplots(figsize=(8, 3.2))
     sizes = [
         f"{run.events / 1e6:g} M events\n{run.memory['customers'] / 1e6:.1f} M customers\n{run.budget_gib:g} GiB"
         for run in runs
@@ -157,6 +157,7 @@ def plot(runs, path):
         axes.bar(sizes, heights, bottom=below, width=0.6, label=stage)
         below = [lower + height for lower, height in zip(below, heights)]
     axes.set_ylabel("µs of CPU per event")
+    axes.tick_params(axis="x", labelsize="small")
     axes.legend(frameon=False, fontsize="small", bbox_to_anchor=(1, 1))
     axes.spines[["top", "right"]].set_visible(False)
     report.save(figure, path)
