@@ -10,7 +10,7 @@ use ltvstream::cli::bench::process_cpu;
 use ltvstream::codec::envelope::EventFormat;
 use ltvstream::codec::event_codec::{EventCodec, EventEncoding, encode_event};
 use ltvstream::domain::event::BillingEvent;
-use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
+use ltvstream::domain::rules::Rules;
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::generator::{Generator, GeneratorSettings};
@@ -50,19 +50,9 @@ fn messages(events: usize) -> Vec<(Timestamp, Vec<u8>)> {
 }
 
 fn shard(store: Arc<dyn Store>) -> LiveShard {
-    let app = AppRules {
-        id: "acme".to_owned(),
-        reporting_currency: "USD".parse().expect("currency"),
-        reporting_zones: vec!["UTC".parse().expect("zone")],
-        zero_payments: ZeroPayments::Ignore,
-        rates: RateTable::default(),
-    };
-    let rules = Rules {
-        apps: BTreeMap::from([("acme".to_owned(), app)]),
-        future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
-    };
     let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
-    LiveShard::open(store, 0, (Arc::new(rules), curves)).expect("an empty store opens")
+    LiveShard::open(store, 0, (Arc::new(Rules::of_one_app("acme")), curves))
+        .expect("an empty store opens")
 }
 
 fn main() {

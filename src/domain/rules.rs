@@ -100,6 +100,20 @@ pub struct Rules {
 pub const FUTURE_LIMIT_NAME: &str = "future_limit_seconds";
 
 impl Rules {
+    /// The rules of a service of one app that says nothing but its id: US dollars, days of UTC, zero
+    /// payments ignored, no rates.
+    pub fn of_one_app(id: &str) -> Self {
+        let app = AppRules {
+            id: id.to_owned(),
+            reporting_currency: Currency::USD,
+            reporting_zones: vec![Zone::UTC],
+            zero_payments: ZeroPayments::Ignore,
+            rates: RateTable::default(),
+        };
+        let apps = BTreeMap::from([(id.to_owned(), app)]);
+        Self { apps, future_limit_micros: Self::FUTURE_LIMIT_MICROS }
+    }
+
     /// The rules of each app, by its id, as lines `name = value`: the same text for the same rules,
     /// rates last.
     pub fn canonical(&self) -> BTreeMap<String, String> {

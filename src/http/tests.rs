@@ -12,9 +12,8 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::config::{AppSettings, LtvChurnWindow};
-use crate::domain::money::Currency;
-use crate::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
-use crate::domain::time::{Timestamp, Zone};
+use crate::domain::rules::Rules;
+use crate::domain::time::Timestamp;
 use crate::engine::curves::{CurvesConfig, ZonesKept};
 use crate::http::freshness::blocking;
 use crate::http::problem::Problem;
@@ -36,17 +35,7 @@ impl Ingest for Closed {
 
 /// A service of the app `acme` without keys and events.
 pub fn state() -> HttpState {
-    let rules = AppRules {
-        id: "acme".to_owned(),
-        reporting_currency: Currency::USD,
-        reporting_zones: vec![Zone::UTC],
-        zero_payments: ZeroPayments::Ignore,
-        rates: RateTable::default(),
-    };
-    let rules = Arc::new(Rules {
-        apps: BTreeMap::from([("acme".to_owned(), rules)]),
-        future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
-    });
+    let rules = Arc::new(Rules::of_one_app("acme"));
     let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
     let shards = Arc::new(Shards::default());
     let store = Arc::new(MemoryStore::default());

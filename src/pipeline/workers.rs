@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::codec::envelope::EventFormat;
     use crate::codec::event_codec::EventCodec;
-    use crate::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
+    use crate::domain::rules::Rules;
     use crate::domain::time::Timestamp;
     use crate::engine::curves::{CurvesConfig, ZonesKept};
     use crate::pipeline::decode::Decoder;
@@ -231,17 +231,7 @@ mod tests {
 
     /// A worker for each of `partitions`, and what lets its commits happen.
     fn workers(partitions: Partition, pace: CommitPace) -> (Workers, Vec<Sender<bool>>) {
-        let app = AppRules {
-            id: "acme".to_owned(),
-            reporting_currency: "USD".parse().unwrap(),
-            reporting_zones: vec!["UTC".parse().unwrap()],
-            zero_payments: ZeroPayments::Ignore,
-            rates: RateTable::default(),
-        };
-        let rules = Arc::new(Rules {
-            apps: BTreeMap::from([("acme".to_owned(), app)]),
-            future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
-        });
+        let rules = Arc::new(Rules::of_one_app("acme"));
         let parts = FeedParts {
             shards: Arc::new(Shards::default()),
             decoder: Decoder::new(EventCodec::new(EventFormat::Json).unwrap(), None),

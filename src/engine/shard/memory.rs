@@ -61,25 +61,14 @@ mod tests {
 
     use super::*;
     use crate::domain::event::RawEvent;
-    use crate::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
+    use crate::domain::rules::Rules;
     use crate::domain::time::Timestamp;
     use crate::engine::curves::{CurvesConfig, ZonesKept};
     use crate::engine::shard::ReadAhead;
 
     fn shard_of(customers: i64) -> Shard {
-        let app = AppRules {
-            id: "acme".to_owned(),
-            reporting_currency: "USD".parse().unwrap(),
-            reporting_zones: vec!["UTC".parse().unwrap()],
-            zero_payments: ZeroPayments::Ignore,
-            rates: RateTable::default(),
-        };
-        let rules = Rules {
-            apps: BTreeMap::from([("acme".to_owned(), app)]),
-            future_limit_micros: Rules::FUTURE_LIMIT_MICROS,
-        };
         let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
-        let mut shard = Shard::new(Arc::new(rules), curves);
+        let mut shard = Shard::new(Arc::new(Rules::of_one_app("acme")), curves);
         for number in 0..customers {
             let at = Timestamp(number * 86_400_000_000);
             let raw = RawEvent {
