@@ -250,23 +250,26 @@ fn questions(criterion: &mut Criterion) {
             });
         });
     }
-    let key = snapshot::SnapshotKey {
-        app: "acme".into(),
-        anchor: Anchor::FirstPurchase,
-        width: Width::Month,
-        cohort_start: Width::Month.start(Day(FIRST_DAY + 200)),
-        segment: None,
-    };
+    // Every cohort of every width that is usually published.
+    let keys: BTreeSet<snapshot::SnapshotKey> = [Width::Day, Width::Week, Width::Month]
+        .into_iter()
+        .flat_map(|width| (0..DAYS).map(move |day| (width, width.start(Day(FIRST_DAY + day)))))
+        .map(|(width, cohort_start)| snapshot::SnapshotKey {
+            app: "acme".into(),
+            anchor: Anchor::FirstPurchase,
+            segment: None,
+            width,
+            cohort_start,
+        })
+        .collect();
+    let keys: Vec<_> = keys.into_iter().collect();
     let until = Day(FIRST_DAY + DAYS);
     let ages = snapshot::SnapshotAges {
         days: vec![0, 1, 3, 7, 14, 30, 60, 90, 180, 365, 730],
         periods: (0..=24).collect(),
     };
-    group.bench_function("snapshot_month", |bencher| {
-        bencher.iter(|| {
-            let partial = snapshot::partial(curves, dictionary, black_box(&key), (&ages, until));
-            snapshot::snapshot(key.clone(), (&ages, until), &partial)
-        });
+    group.bench_function("snapshots_all", |bencher| {
+        bencher.iter(|| snapshot::partials(curves, dictionary, black_box(&keys), (&ages, until)));
     });
     group.finish();
 }

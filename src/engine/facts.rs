@@ -204,6 +204,19 @@ impl std::ops::AddAssign for Sums {
     }
 }
 
+impl std::ops::Sub for Sums {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            count: self.count - other.count,
+            gross: self.gross - other.gross,
+            proceeds: self.proceeds - other.proceeds,
+            net: self.net - other.net,
+        }
+    }
+}
+
 /// One fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fact {

@@ -121,7 +121,8 @@ impl Aging {
     }
 }
 
-fn later(ordinal: i32, age: u32) -> i32 {
+/// The ordinal of the bucket `age` after this one.
+pub fn later(ordinal: i32, age: u32) -> i32 {
     ordinal.saturating_add(i32::try_from(age).unwrap_or(i32::MAX))
 }
 

@@ -26,6 +26,7 @@ pub mod question;
 pub mod ratio;
 pub mod revenue;
 pub mod snapshot;
+mod snapshot_sums;
 mod standings;
 #[cfg(test)]
 mod worked_examples;

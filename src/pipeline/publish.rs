@@ -1,7 +1,7 @@
 //! Publications: the current snapshot of every changed cohort, with the offsets they hold.
 //!
 //! Always true
-//! * A publication names the offsets that its values contain: no shard changes while it is gathered.
+//! * A publication names the offsets that its values contain: no shard changes while they are summed up.
 //! * Nothing is published while a shard is behind what the log says is published: those versions
 //!   would be older.
 
@@ -17,9 +17,10 @@ use crate::codec::snapshot::{self as wire, MoneySums, SnapshotRecord, SnapshotVe
 use crate::codec::snapshot_key::Segment as WireSegment;
 use crate::config::Config;
 use crate::domain::money::Currency;
-use crate::domain::time::{Timestamp, Width, Zone};
+use crate::domain::time::{Day, Timestamp, Width, Zone};
 use crate::engine::curves::{CurvesConfig, ZonesKept};
 use crate::engine::facts::Sums;
+use crate::engine::shard::Shard;
 use crate::metrics_api::snapshot::{
     self, Snapshot, SnapshotAge, SnapshotAges, SnapshotKey, SnapshotPartial,
 };
@@ -165,38 +166,64 @@ impl Publisher {
         if is_behind || (!is_ahead && self.owed.is_empty()) {
             return None;
         }
-        let owed = std::mem::take(&mut self.owed);
-        // Questions are answered meanwhile.
+        let owed: Vec<_> = std::mem::take(&mut self.owed).into_iter().collect();
+        // Questions are answered meanwhile, and the shards are let go before the sums are written out.
         let guards: Vec<_> = guards.into_iter().map(RwLockWriteGuard::downgrade).collect();
-        let snapshots = self.snapshots(&guards, owed, &next_offsets);
-        let dead_letters = std::mem::take(&mut self.dead_letters);
-        Some(Publication { snapshots, dead_letters, next_offsets })
-    }
-
-    fn snapshots(
-        &self,
-        shards: &[RwLockReadGuard<'_, LiveShard>],
-        keys: BTreeSet<SnapshotKey>,
-        next_offsets: &[(Partition, NextOffset)],
-    ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let newest_event_at = shards.iter().filter_map(|live| live.shard.newest_event_at()).max();
-        let log_epoch = shards.iter().map(|live| live.position.log_epoch).max().unwrap_or(0);
+        let newest_event_at = guards.iter().filter_map(|live| live.shard.newest_event_at()).max();
+        let log_epoch = guards.iter().map(|live| live.position.log_epoch).max().unwrap_or(0);
+        let sums = self.sums(&guards, &owed, newest_event_at);
+        drop(guards);
         let version = SnapshotVersion {
             log_epoch: i64::try_from(log_epoch).unwrap_or(i64::MAX),
             next_offsets: next_offsets.iter().map(|(p, next)| (*p, next.0)).collect(),
         };
-        let mut encoded = Vec::with_capacity(keys.len());
-        for key in keys {
-            let Some(plan) = self.plan.apps.get(&key.app) else { continue };
-            let at = (&self.plan.ages, plan.zone.day(newest_event_at.unwrap_or_default()));
-            let mut partial = SnapshotPartial::default();
-            for live in shards {
-                let shard = &live.shard;
-                let part = snapshot::partial(&shard.curves, &shard.dictionary, &key, at);
-                partial = partial.merge(&part);
+        let snapshots = self.snapshots(owed, &sums, (&version, newest_event_at));
+        let dead_letters = std::mem::take(&mut self.dead_letters);
+        Some(Publication { snapshots, dead_letters, next_offsets })
+    }
+
+    /// The last day that counts in the snapshots of an app.
+    fn until(plan: &AppPlan, newest_event_at: Option<Timestamp>) -> Day {
+        plan.zone.day(newest_event_at.unwrap_or_default())
+    }
+
+    /// What the shards say together of each of `keys`, in order.
+    fn sums(
+        &self,
+        shards: &[RwLockReadGuard<'_, LiveShard>],
+        keys: &[SnapshotKey],
+        newest_event_at: Option<Timestamp>,
+    ) -> Vec<SnapshotPartial> {
+        let mut sums = Vec::with_capacity(keys.len());
+        for keys in keys.chunk_by(|a, b| a.app == b.app) {
+            let mut of_app = vec![SnapshotPartial::default(); keys.len()];
+            if let Some(plan) = self.plan.apps.get(&keys[0].app) {
+                let at = (&self.plan.ages, Self::until(plan, newest_event_at));
+                for live in shards {
+                    let Shard { curves, dictionary, .. } = &live.shard;
+                    let parts = snapshot::partials(curves, dictionary, keys, at);
+                    let merged = of_app.into_iter().zip(parts);
+                    of_app = merged.map(|(sum, part)| sum.merge(part)).collect();
+                }
             }
-            let snapshot = snapshot::snapshot(key, at, &partial);
-            let record = record(snapshot, plan, &version, newest_event_at);
+            sums.extend(of_app);
+        }
+        sums
+    }
+
+    /// The snapshots of `keys`, encoded, each with its key.
+    fn snapshots(
+        &self,
+        keys: Vec<SnapshotKey>,
+        sums: &[SnapshotPartial],
+        (version, newest_event_at): (&SnapshotVersion, Option<Timestamp>),
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut encoded = Vec::with_capacity(keys.len());
+        for (key, sums) in keys.into_iter().zip(sums) {
+            let Some(plan) = self.plan.apps.get(&key.app) else { continue };
+            let at = (&self.plan.ages, Self::until(plan, newest_event_at));
+            let snapshot = snapshot::snapshot(key, at, sums);
+            let record = record(snapshot, plan, version, newest_event_at);
             let name = record.key().to_string();
             match wire::encode(&record, self.framing) {
                 Ok(value) => encoded.push((name.into_bytes(), value)),
