@@ -11,6 +11,7 @@
 
 mod ahead;
 mod memory;
+mod scattered;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -143,6 +144,8 @@ pub struct Shard {
     suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     newest_event_at: Option<Timestamp>,
     dirty_customers: Vec<CustomerAt>,
+    /// Customers that had many chunks of history when they were noted here.
+    scattered: Vec<CustomerAt>,
     changes: Changes,
     /// Rows of the event that is being taken.
     delta: FactDelta,
@@ -168,6 +171,7 @@ impl Shard {
             suspended: BTreeMap::new(),
             newest_event_at: None,
             dirty_customers: Vec::new(),
+            scattered: Vec::new(),
             changes: Changes::default(),
             delta: FactDelta::new(),
             unsettled: FactDelta::new(),
@@ -322,7 +326,9 @@ impl Shard {
         let (fold, standings) = facts(&ledger, &mut scribe);
         customer.reset(fold, &ledger, &standings);
         self.delta.clear();
-        self.customers.insert(vacancy, (app, customer_id), customer)
+        let at = self.customers.insert(vacancy, (app, customer_id), customer);
+        self.note_admitted(at, history.chunks);
+        at
     }
 
     fn append(
@@ -466,7 +472,8 @@ impl Shard {
         self.settle();
         let mut changes = std::mem::take(&mut self.changes);
         changes.pending = self.pending.take();
-        for at in self.dirty_customers.drain(..) {
+        let mut dirty_customers = std::mem::take(&mut self.dirty_customers);
+        for at in dirty_customers.drain(..) {
             // A row whose customer was forgotten may be that of another one by now, met twice here.
             if let Some((app, id, customer)) = self.customers.named_mut(at)
                 && !customer.pending.is_none()
@@ -477,8 +484,11 @@ impl Shard {
                     events: customer.take_pending(),
                 });
                 customer.chunks += 1;
+                let chunks = customer.chunks;
+                self.note_chunk(at, chunks);
             }
         }
+        self.dirty_customers = dirty_customers;
         changes.facts = self.facts.take_changed_pages();
         changes.given = self.given.take_changed_pages();
         changes.entries = self.dictionary.take_fresh();
@@ -565,6 +575,13 @@ impl Shard {
             return None;
         }
         self.forgotten.get(&identity_hash(app_id, customer_id)).copied()
+    }
+
+    /// What the store holds of a customer that pending events do not replace.
+    pub fn has_history(&self, app: AppIx, customer_id: &str) -> HasHistory {
+        let found = self.customers.find(app, customer_id).ok();
+        let customer = found.and_then(|at| self.customers.get(at));
+        customer.map_or(HasHistory::Perhaps, |customer| HasHistory::Chunks(customer.chunks))
     }
 
     /// Events of a customer that are accepted but not yet stored, in order of arrival.

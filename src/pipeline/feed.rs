@@ -11,7 +11,7 @@ use crate::engine::shard::Evicted;
 use crate::engine::standing::Suspension;
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::{BACKLOG_STRETCH, PipelineError};
-use crate::state::{Arrival, Outcome, Shards, SharedShard, StateError};
+use crate::state::{Arrival, Outcome, PreparedCommit, Shards, SharedShard, StateError};
 use crate::store::Durability;
 use crate::stream::{Partition, Record};
 use crate::telemetry::Metrics;
@@ -22,6 +22,8 @@ const RECORDS_AT_A_TIME: usize = 32;
 /// Events that wait for their commit hold at most this part of the memory budget. While they are
 /// written there are two more copies of them.
 const PENDING_SHARE: usize = 16;
+/// Histories gathered by one commit: some tens of milliseconds of reading.
+const GATHERED_MAX: usize = 256;
 
 /// How long events may wait for their commit.
 #[derive(Debug, Clone, Copy)]
@@ -146,14 +148,20 @@ impl Feed {
         self.is_tight = is_tight;
     }
 
+    /// Takes what a commit is to write, some histories that lie in many chunks with it.
+    fn prepare(&self) -> Result<PreparedCommit, StateError> {
+        let customers = self.shard.write().shard.take_scattered(GATHERED_MAX);
+        let scattered = self.shard.read().scattered(customers)?;
+        let mut shard = self.shard.write();
+        shard.gather(&scattered)?;
+        Ok(shard.prepare_commit())
+    }
+
     /// Commits the shard, if it has changed.
     pub fn commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
         let begun_at = Instant::now();
-        let prepared = {
-            let mut shard = self.shard.write();
-            shard.is_dirty().then(|| shard.prepare_commit())
-        };
-        if let Some(prepared) = prepared {
+        if self.shard.read().is_dirty() {
+            let prepared = self.prepare().map_err(|source| self.failed(source))?;
             let written = prepared.write(durability).map_err(|source| self.failed(source))?;
             let metrics = &self.parts.metrics;
             metrics.commit_duration.observe(begun_at.elapsed().as_secs_f64());

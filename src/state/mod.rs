@@ -11,6 +11,7 @@
 
 mod audit;
 mod commit;
+mod gather;
 mod ledgers;
 mod load;
 mod rebuild;
@@ -45,6 +46,7 @@ use crate::stream::{DeadLetter, Fingerprint, NextOffset, Partition, Record};
 
 pub use audit::{Audit, Difference};
 pub use commit::{PreparedCommit, Written};
+pub use gather::Scattered;
 pub use load::RulesChanged;
 pub use rebuild::{Rebuilt, rebuild};
 pub use shards::{Shards, SharedShard, at_a_time};
@@ -387,7 +389,8 @@ impl LiveShard {
         };
         let key = customer_key(app, customer_id);
         let _gate = self.commit_gate.lock();
-        let chunks = self.chunks(&key, HasHistory::Perhaps)?;
+        // Chunks that the next commit replaces are not read: their events are pending.
+        let chunks = self.chunks(&key, self.shard.has_history(app, customer_id))?;
         let stored = history(&chunks)?.events;
         let mut events: Vec<_> = stored.into_iter().map(LedgerEvent::into_owned).collect();
         events.extend(self.shard.pending(app, customer_id));

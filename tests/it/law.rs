@@ -4,15 +4,16 @@
 //! restarts at any point; the facts must be those of the slow reference, which shares no code
 //! with the engine. `LAW_CASES` and `LAW_SEED` choose how many cases and where they begin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use ltvstream::codec::json_event;
+use ltvstream::codec::stored::chunk_customer;
 use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
-use ltvstream::engine::shard::split_customer_key;
+use ltvstream::engine::shard::{CustomerKey, split_customer_key};
 use ltvstream::state::{Arrival, Difference, LiveShard, Outcome, StateError};
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::store::{Batch, Durability, Store as _, Table};
@@ -107,6 +108,18 @@ impl Run {
         self.live.commit(Durability::Process).unwrap();
     }
 
+    /// Lets the histories of all customers in memory be gathered.
+    fn gather(&mut self) {
+        let mut customers = BTreeSet::new();
+        let note = &mut |key: &[u8], _: &[u8]| {
+            customers.insert(CustomerKey::from(chunk_customer(key)));
+            Ok(())
+        };
+        self.store.scan(Table::History, b"", note).unwrap();
+        let scattered = self.live.scattered(customers.into_iter().collect()).unwrap();
+        self.live.gather(&scattered).unwrap();
+    }
+
     /// Loses everything that was not committed; returns where reading goes on.
     pub fn crash(&mut self) -> usize {
         self.live = LiveShard::open(self.store.clone(), 0, (self.rules.clone(), curves())).unwrap();
@@ -199,6 +212,9 @@ fn read_with_crashes(run: &mut Run, rng: &mut ChaCha8Rng) {
         }
         if rng.random_ratio(1, 10) && !run.live.is_dirty() {
             run.live.shard.evict(0);
+        }
+        if rng.random_ratio(1, 5) {
+            run.gather();
         }
     }
     run.commit();
