@@ -9,6 +9,7 @@
 //! * Nothing here fails on an event: what cannot count is refused or suspended, with its reason.
 
 pub mod admission;
+pub mod blocks;
 pub mod coverage;
 pub mod curves;
 pub mod customer;

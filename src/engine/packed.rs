@@ -7,6 +7,7 @@
 //! Not here: what a chunk is and how it is sealed (`codec::stored`).
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::domain::event::EventKind;
 use crate::domain::money::{Amounts, Rate};
 use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::Timestamp;
+use crate::engine::blocks::{Blocks, RunAt};
 use crate::engine::ledger::{LedgerCharge, LedgerEvent};
 
 /// Bytes that are no packed event, with what is wrong with them.
@@ -146,12 +148,20 @@ fn charge(packed: PackedCharge<'_>) -> Result<LedgerCharge, NotPacked> {
 
 /// Where the newest waiting event of a customer lies in a [`PendingLog`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PendingAt(Option<std::num::NonZeroU64>);
+pub struct PendingAt(Option<NonZeroU64>);
 
 impl PendingAt {
     /// Whether no event waits.
     pub fn is_none(self) -> bool {
         self.0.is_none()
+    }
+
+    fn of(RunAt(at): RunAt) -> Self {
+        Self(NonZeroU64::new(at + 1))
+    }
+
+    fn run(self) -> Option<RunAt> {
+        self.0.map(|at| RunAt(at.get() - 1))
     }
 }
 
@@ -161,41 +171,36 @@ impl PendingAt {
 /// newest backwards without an allocation for each.
 #[derive(Debug, Default)]
 pub struct PendingLog {
-    bytes: Vec<u8>,
+    entries: Blocks,
 }
 
 /// Bytes before an entry's event: place of the entry before, and length of the event.
 const HEAD_BYTES: usize = 12;
 
 impl PendingLog {
-    /// An empty log with room for as much as this one holds, and this one's content.
-    pub fn take(&mut self) -> Self {
-        let room = Self { bytes: Vec::with_capacity(self.bytes.len()) };
-        std::mem::replace(self, room)
-    }
-
     /// Appends an event of a customer whose newest waiting event is at `before`.
     pub fn push(&mut self, event: &LedgerEvent<'_>, before: PendingAt) -> PendingAt {
-        let at = self.bytes.len();
-        let before = before.0.map_or(0, std::num::NonZeroU64::get);
-        self.bytes.extend_from_slice(&before.to_le_bytes());
-        self.bytes.extend_from_slice(&[0; 4]);
-        pack(event, &mut self.bytes);
-        let length = u32::try_from(self.bytes.len() - at - HEAD_BYTES).unwrap_or(u32::MAX);
-        if let Some(place) = self.bytes.get_mut(at + 8..at + HEAD_BYTES) {
-            place.copy_from_slice(&length.to_le_bytes());
-        }
-        PendingAt(std::num::NonZeroU64::new(at as u64 + 1))
+        let before = before.0.map_or(0, NonZeroU64::get);
+        PendingAt::of(self.entries.append(|bytes| {
+            let at = bytes.len();
+            bytes.extend_from_slice(&before.to_le_bytes());
+            bytes.extend_from_slice(&[0; 4]);
+            pack(event, bytes);
+            let length = u32::try_from(bytes.len() - at - HEAD_BYTES).unwrap_or(u32::MAX);
+            if let Some(place) = bytes.get_mut(at + 8..at + HEAD_BYTES) {
+                place.copy_from_slice(&length.to_le_bytes());
+            }
+        }))
     }
 
     /// The packed events of a customer, newest first.
     pub fn newest_first(&self, newest: PendingAt) -> impl Iterator<Item = &[u8]> {
         let mut next = newest;
         std::iter::from_fn(move || {
-            let at = usize::try_from(next.0?.get() - 1).ok()?;
-            let (head, rest) = self.bytes.get(at..)?.split_first_chunk::<HEAD_BYTES>()?;
+            let entry = self.entries.from(next.run()?);
+            let (head, rest) = entry.split_first_chunk::<HEAD_BYTES>()?;
             let [before @ .., a, b, c, d] = *head;
-            next = PendingAt(std::num::NonZeroU64::new(u64::from_le_bytes(before)));
+            next = PendingAt(NonZeroU64::new(u64::from_le_bytes(before)));
             rest.get(..u32::from_le_bytes([a, b, c, d]) as usize)
         })
     }
@@ -211,12 +216,12 @@ impl PendingLog {
 
     /// Bytes of all entries.
     pub fn byte_count(&self) -> usize {
-        self.bytes.len()
+        self.entries.byte_count()
     }
 
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.entries.memory_bytes()
     }
 }
 

@@ -137,6 +137,8 @@ pub struct Shard {
     customers: Customers,
     /// Events accepted since the last commit.
     pending: PendingLog,
+    /// Bytes of memory that those of the last commit held.
+    pending_bytes_before: usize,
     /// Whether every customer of the shard is in `customers`.
     is_all_resident: bool,
     customer_count: u64,
@@ -165,6 +167,7 @@ impl Shard {
             given: FactTable::default(),
             customers: Customers::default(),
             pending: PendingLog::default(),
+            pending_bytes_before: 0,
             is_all_resident: true,
             customer_count: 0,
             forgotten: HashMap::new(),
@@ -471,7 +474,8 @@ impl Shard {
     pub fn take_changes(&mut self) -> Changes {
         self.settle();
         let mut changes = std::mem::take(&mut self.changes);
-        changes.pending = self.pending.take();
+        self.pending_bytes_before = self.pending.memory_bytes();
+        changes.pending = std::mem::take(&mut self.pending);
         let mut dirty_customers = std::mem::take(&mut self.dirty_customers);
         for at in dirty_customers.drain(..) {
             // A row whose customer was forgotten may be that of another one by now, met twice here.

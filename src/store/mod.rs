@@ -7,6 +7,8 @@
 pub mod memory;
 pub mod rocks;
 
+use crate::engine::blocks::{Blocks, RunAt};
+
 /// A table of a shard's store. The discriminants are part of the stored format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Table {
@@ -58,19 +60,19 @@ impl Table {
 
 /// Rows to write and to remove, all or none of which take effect.
 ///
-/// Keys and values lie one after the other in one piece of memory: a commit has hundreds of thousands
+/// Keys and values lie one after the other in few pieces of memory: a commit has hundreds of thousands
 /// of them.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     rows: Vec<BatchRow>,
-    bytes: Vec<u8>,
+    bytes: Blocks,
 }
 
 /// Where a row's key begins, and how long key and value are; without a value the row is removed.
 #[derive(Debug, Clone, Copy)]
 struct BatchRow {
     table: Table,
-    start: usize,
+    at: RunAt,
     key_bytes: u32,
     value_bytes: Option<u32>,
 }
@@ -92,20 +94,22 @@ impl Batch {
         write: impl FnOnce(&[u8], &mut Vec<u8>),
     ) {
         let key = key.as_ref();
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(key);
-        let value = self.bytes.len();
-        write(key, &mut self.bytes);
-        let value_bytes = Some(length(self.bytes.len() - value));
-        self.rows.push(BatchRow { table, start, key_bytes: length(key.len()), value_bytes });
+        let mut value_bytes = 0;
+        let at = self.bytes.append(|bytes| {
+            bytes.extend_from_slice(key);
+            let value = bytes.len();
+            write(key, bytes);
+            value_bytes = length(bytes.len() - value);
+        });
+        let (key_bytes, value_bytes) = (length(key.len()), Some(value_bytes));
+        self.rows.push(BatchRow { table, at, key_bytes, value_bytes });
     }
 
     /// Removes a row, if there is one.
     pub fn delete(&mut self, table: Table, key: impl AsRef<[u8]>) {
-        let (start, key) = (self.bytes.len(), key.as_ref());
-        self.bytes.extend_from_slice(key);
-        let key_bytes = length(key.len());
-        self.rows.push(BatchRow { table, start, key_bytes, value_bytes: None });
+        let key = key.as_ref();
+        let at = self.bytes.append(|bytes| bytes.extend_from_slice(key));
+        self.rows.push(BatchRow { table, at, key_bytes: length(key.len()), value_bytes: None });
     }
 
     /// Number of rows.
@@ -120,7 +124,7 @@ impl Batch {
 
     /// Bytes of all keys and values.
     pub fn byte_count(&self) -> usize {
-        self.bytes.len()
+        self.bytes.byte_count()
     }
 
     /// The rows in the order in which they were added; of two of a key the later one wins.
@@ -155,13 +159,12 @@ impl Batch {
     }
 
     fn key(&self, row: &BatchRow) -> &[u8] {
-        &self.bytes[row.start..row.start + row.key_bytes as usize]
+        &self.bytes.from(row.at)[..row.key_bytes as usize]
     }
 
     fn write(&self, row: &BatchRow) -> Write<'_> {
-        let value = row.start + row.key_bytes as usize;
-        let value = row.value_bytes.map(|bytes| &self.bytes[value..value + bytes as usize]);
-        (row.table, self.key(row), value)
+        let (key, rest) = self.bytes.from(row.at).split_at(row.key_bytes as usize);
+        (row.table, key, row.value_bytes.map(|bytes| &rest[..bytes as usize]))
     }
 }
 

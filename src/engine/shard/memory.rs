@@ -20,8 +20,8 @@ impl Shard {
     /// more than a quarter of that; none may have changes that are not stored.
     pub fn evict(&mut self, bytes: usize) -> Evicted {
         let held = self.customer_memory_bytes();
-        // The log of pending events has room for as many as the last commit held.
-        let fixed = self.fixed_memory_bytes() + self.pending.memory_bytes();
+        // The next commit will hold about as many events as the last one.
+        let fixed = self.fixed_memory_bytes() + self.pending_bytes_before;
         let (left, least) = (bytes.saturating_sub(fixed), bytes / CUSTOMERS_SHARE_MIN);
         let room = left.max(least);
         let may_drop = held > room && self.dirty_customers.is_empty();
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(shard.evict(0), Evicted { customers: 0, is_tight: false });
         shard.take_changes();
         let all = shard.customer_memory_bytes();
-        let fixed = shard.fixed_memory_bytes() + shard.pending.memory_bytes();
+        let fixed = shard.fixed_memory_bytes() + shard.pending_bytes_before;
         let is_roomy = Evicted { customers: 0, is_tight: false };
         assert_eq!(shard.evict(4 * (fixed + all)), is_roomy);
         let budget = all.min(fixed);
