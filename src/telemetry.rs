@@ -128,7 +128,7 @@ impl Metrics {
             )?,
             memory_budget: r.gauge(
                 "memory_budget_bytes",
-                "Memory that customers and facts may take (engine.memory_budget_bytes).",
+                "Memory that customers and facts may take: what engine.memory_budget_bytes leaves them.",
             )?,
             memory_used: r.gauge("memory_used_bytes", "Memory that customers and facts take.")?,
             http_requests: r.counters(

@@ -91,7 +91,7 @@ pub struct EngineSettings {
     pub commit_interval: Duration,
     /// Most events in one commit.
     pub commit_events_max: usize,
-    /// Memory for customers and facts of all shards together.
+    /// Memory for the whole process.
     pub memory_budget_bytes: u64,
 }
 

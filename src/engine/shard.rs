@@ -139,6 +139,8 @@ pub struct Shard {
     pending: PendingLog,
     /// Bytes of memory that those of the last commit held.
     pending_bytes_before: usize,
+    /// Bytes of memory that customers held when the last commit was over.
+    customer_bytes_before: usize,
     /// Whether every customer of the shard is in `customers`.
     is_all_resident: bool,
     customer_count: u64,
@@ -168,6 +170,7 @@ impl Shard {
             customers: Customers::default(),
             pending: PendingLog::default(),
             pending_bytes_before: 0,
+            customer_bytes_before: 0,
             is_all_resident: true,
             customer_count: 0,
             forgotten: HashMap::new(),

@@ -41,7 +41,7 @@ pub struct FeedParts {
     /// Each feed has one of its own.
     pub decoder: Decoder,
     pub metrics: Arc<Metrics>,
-    /// Of all shards together, which share it evenly.
+    /// For customers and facts of all shards together, which share it evenly.
     pub memory_budget_bytes: usize,
 }
 

@@ -85,7 +85,7 @@ impl Service {
             shards: Arc::clone(&shards),
             decoder: Decoder::new(EventCodec::new(EventFormat::Json)?, None),
             metrics: Arc::clone(&metrics),
-            memory_budget_bytes: memory_budget(&config),
+            memory_budget_bytes: state_memory_budget(&config),
         };
         let stop = Arc::new(AtomicBool::new(false));
         let clock = clock(options.now);
@@ -126,7 +126,7 @@ impl Service {
             shards: Arc::clone(&shards),
             decoder,
             metrics: Arc::clone(&metrics),
-            memory_budget_bytes: memory_budget(&config),
+            memory_budget_bytes: state_memory_budget(&config),
         };
         let framing = snapshot_framing(registry.as_deref(), &config)?;
         let partitions = usize::try_from(topics.events_partitions).unwrap_or(usize::MAX);
@@ -323,9 +323,16 @@ pub(crate) fn commit_pace(config: &Config) -> CommitPace {
     CommitPace { interval: engine.commit_interval, events_max: engine.commit_events_max }
 }
 
-/// Memory for customers and facts, all shards together.
-pub(crate) fn memory_budget(config: &Config) -> usize {
-    usize::try_from(config.engine.memory_budget_bytes).unwrap_or(usize::MAX)
+/// What the memory budget of the process leaves to customers and facts: what RocksDB and records fetched
+/// ahead may take is taken from it, and an eighth for the allocator and everything small, at most half of
+/// it all together.
+pub(crate) fn state_memory_budget(config: &Config) -> usize {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let budget = bytes(config.engine.memory_budget_bytes);
+    let prefetch = bytes(config.kafka.prefetch_kbytes.saturating_mul(1024));
+    let store = config.store.block_cache_bytes.saturating_add(config.store.write_buffer_bytes);
+    let others = store.saturating_add(prefetch).saturating_add(budget / 8);
+    budget.saturating_sub(others).max(budget / 2)
 }
 
 /// The Kafka part of the settings, as the adapter wants it.

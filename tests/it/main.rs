@@ -37,6 +37,7 @@ mod kafka_support;
 mod kafka_topics;
 mod law;
 mod lifecycles;
+mod memory;
 mod oracle;
 mod reference;
 mod secured_kafka;

@@ -23,7 +23,7 @@ use crate::pipeline::feed::{Feed, FeedParts};
 use crate::pipeline::forward::EventWriter;
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, Progress};
-use crate::service::{Stores, commit_pace, memory_budget};
+use crate::service::{Stores, commit_pace, state_memory_budget};
 use crate::state::Shards;
 use crate::store::Durability;
 use crate::stream::{Partition, Polled, Record, Source};
@@ -226,7 +226,7 @@ fn feed_parts(config: &Config) -> anyhow::Result<FeedParts> {
         shards: Arc::new(Shards::default()),
         decoder: decoder()?,
         metrics: Arc::new(Metrics::new()?),
-        memory_budget_bytes: memory_budget(config),
+        memory_budget_bytes: state_memory_budget(config),
     })
 }
 

@@ -5,6 +5,9 @@ use crate::engine::shard::Shard;
 /// Customers may hold the memory budget divided by this, however much is held by what can't be
 /// dropped: without any in memory each event would read a history from the store.
 const CUSTOMERS_SHARE_MIN: usize = 4;
+/// Events that wait are in memory so many times while they are committed: as they wait, as rows to
+/// write, and in the store's own hands.
+const COMMIT_COPIES: usize = 3;
 
 /// What became of customers in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +23,15 @@ impl Shard {
     /// more than a quarter of that; none may have changes that are not stored.
     pub fn evict(&mut self, bytes: usize) -> Evicted {
         let held = self.customer_memory_bytes();
-        // The next commit will hold about as many events as the last one.
-        let fixed = self.fixed_memory_bytes() + self.pending_bytes_before;
+        // Until the next commit about as many events and customers will come as before the last one.
+        let growth = held.saturating_sub(self.customer_bytes_before);
+        let fixed = self.fixed_memory_bytes() + growth + COMMIT_COPIES * self.pending_bytes_before;
         let (left, least) = (bytes.saturating_sub(fixed), bytes / CUSTOMERS_SHARE_MIN);
         let room = left.max(least);
         let may_drop = held > room && self.dirty_customers.is_empty();
         let customers = if may_drop { self.customers.evict(held - room) } else { 0 };
         self.is_all_resident &= customers == 0;
+        self.customer_bytes_before = self.customer_memory_bytes();
         Evicted { customers, is_tight: left < least }
     }
 
@@ -91,7 +96,7 @@ mod tests {
         assert_eq!(shard.evict(0), Evicted { customers: 0, is_tight: false });
         shard.take_changes();
         let all = shard.customer_memory_bytes();
-        let fixed = shard.fixed_memory_bytes() + shard.pending_bytes_before;
+        let fixed = shard.fixed_memory_bytes() + COMMIT_COPIES * shard.pending_bytes_before;
         let is_roomy = Evicted { customers: 0, is_tight: false };
         assert_eq!(shard.evict(4 * (fixed + all)), is_roomy);
         let budget = all.min(fixed);

@@ -85,6 +85,13 @@ impl Served {
         panic!("{path} never became what was waited for; the last answer was {last:?}");
     }
 
+    /// Most memory that was resident so far, in bytes.
+    pub fn most_resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
