@@ -229,7 +229,16 @@ impl CohortCurves {
         self.config.zones == ZonesKept::All || zone == 0
     }
 
-    /// Adds what was added to the facts. Kinds that no curve needs are passed over.
+    /// The kinds of facts that curves are made of.
+    pub const KINDS: [FactKind; 5] = [
+        FactKind::Payment,
+        FactKind::Refund,
+        FactKind::UnplacedRefund,
+        FactKind::Payer,
+        FactKind::Customer,
+    ];
+
+    /// Adds what was added to the facts. Other kinds than [`CohortCurves::KINDS`] are passed over.
     pub fn add(&mut self, key: &FactKey, sums: Sums, dictionary: &Dictionary) {
         if sums.is_zero() || !self.keeps(key.zone) {
             return;

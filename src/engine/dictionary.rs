@@ -7,6 +7,7 @@
 //! tuple of unknown values, the empty set.
 
 mod named;
+mod restore;
 mod words;
 
 use std::hash::BuildHasher as _;
@@ -21,6 +22,8 @@ use crate::engine::dictionary::named::NamedTuples;
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::slices::Slices;
 use crate::engine::timelines::{TimelineEntry, Timelines};
+
+pub use restore::RestoredDictionary;
 
 /// Number of an app within a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -345,35 +348,6 @@ impl Dictionary {
         (first, fresh)
     }
 
-    /// Takes in a stored entry; entries of a kind must come in the order of their numbers.
-    pub fn restore(&mut self, entry: Entry) -> Result<(), OutOfSequence> {
-        let expected = match &entry {
-            Entry::App(id, _) => usize::from(*id) == self.apps.len(),
-            Entry::Text(id, _) => *id as usize == self.texts.len(),
-            Entry::Tuple(id, _) => *id as usize == self.tuples.len(),
-            Entry::Signature(id, _) => *id as usize == self.signature_count(),
-            Entry::Timeline(entry) => self.timelines.restore(entry),
-        };
-        if !expected {
-            return Err(OutOfSequence(entry));
-        }
-        self.entries += 1;
-        match entry {
-            Entry::App(_, app) => self.apps.push(app),
-            Entry::Text(_, text) => {
-                self.add_text(text);
-            }
-            Entry::Tuple(_, tuple) => {
-                self.add_tuple(tuple);
-            }
-            Entry::Signature(_, set) => {
-                self.signatures.push(&set);
-            }
-            Entry::Timeline(_) => {}
-        }
-        Ok(())
-    }
-
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
         let texts: usize = self.texts.iter().map(|text| text.capacity() + 24).sum();
@@ -439,12 +413,15 @@ mod tests {
         dictionary.app("acme");
         let a = tuple(&mut dictionary, "DE", "a,b");
         let signature = dictionary.union(0, Mark::paid(a, 1));
-        let mut copy = Dictionary::default();
+        let mut copy = RestoredDictionary::default();
         for entry in dictionary.take_fresh().1 {
-            copy.restore(entry).unwrap();
+            copy.entry(entry).unwrap();
         }
+        assert!(copy.entry(Entry::Text(99, "gap".into())).is_err());
+        let mut copy = copy.finish();
         assert_eq!(copy.describe_signature(signature), dictionary.describe_signature(signature));
         assert_eq!(copy.find_app("acme"), Some(AppIx(0)));
-        assert!(copy.restore(Entry::Text(99, "gap".into())).is_err());
+        assert_eq!(tuple(&mut copy, "DE", "a,b"), a);
+        assert_eq!((copy.union(0, Mark::paid(a, 1)), copy.take_fresh().1), (signature, Vec::new()));
     }
 }

@@ -506,7 +506,7 @@ impl Shard {
     /// Takes in what a store holds, before the first event: everything but ledgers.
     pub fn restore(&mut self, stored: Stored) {
         self.dictionary = stored.dictionary;
-        for fact in stored.facts.iter() {
+        for fact in stored.facts.of_kinds(&CohortCurves::KINDS) {
             self.curves.add(&fact.key, fact.sums, &self.dictionary);
         }
         self.curves.restore_emptied(stored.emptied, &self.dictionary);

@@ -62,13 +62,23 @@ impl<T: Copy + Eq + Hash> Slices<T> {
 
     /// Adds a slice that is not there, and returns its number.
     pub fn push(&mut self, slice: &[T]) -> u32 {
-        // Memory ends long before four thousand million slices, or items.
-        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        self.ids.insert(self.hasher.hash_one(slice), number(self.ends.len()));
+        self.restore(slice)
+    }
+
+    /// Adds the next slice of those that are read back; none is found before [`Slices::index_all`].
+    pub fn restore(&mut self, slice: &[T]) -> u32 {
         let id = number(self.ends.len());
-        self.ids.insert(self.hasher.hash_one(slice), id);
         self.items.extend_from_slice(slice);
         self.ends.push(number(self.items.len()));
         id
+    }
+
+    /// Lets all slices be found that were read back.
+    pub fn index_all(&mut self) {
+        let hashes = self.iter().map(|slice| self.hasher.hash_one(slice));
+        let rows: Vec<(u64, u32)> = hashes.zip(0..).collect();
+        self.ids = RowIndex::of(&rows);
     }
 
     /// How many slices there are.
@@ -93,6 +103,11 @@ impl<T: Copy + Eq + Hash> Slices<T> {
     }
 }
 
+/// Memory ends long before four thousand million slices, or items.
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +126,11 @@ mod tests {
         assert_eq!(slices.find_all(several.into_iter())[..], [Some(3), None, Some(1), Some(0)]);
         assert_eq!(slices.iter().collect::<Vec<_>>(), all);
         assert_eq!((slices.count(), slices.find(&[8]), slices.get(9)), (4, None, &[][..]));
+        slices.restore(&[8]);
+        slices.index_all();
+        assert_eq!(
+            [slices.find(&[8]), slices.find(all[0]), slices.find(all[3])],
+            [4, 0, 3].map(Some)
+        );
     }
 }

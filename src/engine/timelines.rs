@@ -107,11 +107,24 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     fn push(&mut self, value: T) -> u32 {
+        let hash = self.hasher.hash_one(&value);
+        let id = self.restore(value);
+        self.ids.insert(hash, id);
+        id
+    }
+
+    /// Adds the next value of those that are read back; none is found before all are indexed.
+    fn restore(&mut self, value: T) -> u32 {
         // Memory ends long before four thousand million values.
         let id = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        self.ids.insert(self.hasher.hash_one(&value), id);
         self.values.push(value);
         id
+    }
+
+    fn index_all(&mut self) {
+        let hashes = self.values.iter().map(|value| self.hasher.hash_one(value));
+        let rows: Vec<(u64, u32)> = hashes.zip(0..).collect();
+        self.ids = RowIndex::of(&rows);
     }
 
     fn memory_bytes(&self) -> usize {
@@ -266,21 +279,29 @@ impl Timelines {
         std::mem::take(&mut self.fresh)
     }
 
-    /// Takes in a stored entry; `false` if it does not continue those taken in so far.
+    /// Takes in a stored entry; `false` if it does not continue those taken in so far. None is found
+    /// before [`Timelines::index_all`].
     pub fn restore(&mut self, entry: &TimelineEntry) -> bool {
         match entry {
             TimelineEntry::Terms(id, terms) => {
-                *id as usize == self.terms_count() && self.terms.push(*terms) == *id
+                *id as usize == self.terms_count() && self.terms.restore(*terms) == *id
             }
             TimelineEntry::State(id, elements) => {
-                *id as usize == self.state_count() && self.states.push(elements) == *id
+                *id as usize == self.state_count() && self.states.restore(elements) == *id
             }
             TimelineEntry::Path(id, change) => {
                 *id as usize == self.path_count()
                     && change.before < *id
-                    && self.paths.push(*change) == *id
+                    && self.paths.restore(*change) == *id
             }
         }
+    }
+
+    /// Lets all be found that was taken in.
+    pub fn index_all(&mut self) {
+        self.terms.index_all();
+        self.states.index_all();
+        self.paths.index_all();
     }
 
     /// Bytes of memory held, roughly.
@@ -415,6 +436,9 @@ mod tests {
             assert!(!copy.restore(&entry), "{entry:?}");
         }
         assert_eq!(text(&copy, now), text(&timelines, now));
+        copy.index_all();
+        assert_eq!(rewrite(&mut copy, Timeline::default(), 1, &[(0, 9, 5), (1, 7, 3)]), now);
+        assert_eq!(copy.take_fresh(), []);
         let unknown = Change { before: 99, day: Day(1), state: 0 };
         assert!(!copy.restore(&TimelineEntry::Path(3, unknown)));
     }

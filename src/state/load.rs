@@ -14,7 +14,7 @@ use crate::codec::stored_entry::decode_entries;
 use crate::domain::rules::{FUTURE_LIMIT_NAME, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::CurvesConfig;
-use crate::engine::dictionary::Dictionary;
+use crate::engine::dictionary::{Dictionary, RestoredDictionary};
 use crate::engine::facts::FactTable;
 use crate::engine::shard::{Shard, Stored};
 use crate::state::{LiveShard, StateError, corrupt, describe_key};
@@ -125,19 +125,19 @@ pub(super) fn read_facts(store: &dyn Store, table: Table) -> Result<FactTable, S
 
 /// The stored dictionary.
 pub(super) fn read_dictionary(store: &dyn Store) -> Result<Dictionary, StateError> {
-    let (mut dictionary, mut count) = (Dictionary::default(), 0);
+    let (mut dictionary, mut count) = (RestoredDictionary::default(), 0);
     store.scan(Table::Dictionary, &[], &mut |key, value| {
         let entries = decode_entries(count, key, value)
             .map_err(|error| corrupt("dictionary", key, &error))?;
         count += entries.len() as u64;
-        let restored = entries.into_iter().try_for_each(|entry| dictionary.restore(entry));
+        let restored = entries.into_iter().try_for_each(|entry| dictionary.entry(entry));
         restored.map_err(|error| StoreError::Corrupt {
             table: "dictionary",
             key: describe_key(key),
             message: error.to_string(),
         })
     })?;
-    Ok(dictionary)
+    Ok(dictionary.finish())
 }
 
 fn read<T>(

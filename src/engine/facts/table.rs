@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use crate::domain::time::Day;
 use crate::engine::facts::changed::PageState;
 use crate::engine::facts::page::{Flag, Group, HeldPage, PAGE_ROWS, PackedKey, Page};
-use crate::engine::facts::{Fact, FactKey, Sums};
+use crate::engine::facts::{Fact, FactKey, FactKind, Sums};
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 
 /// The pages of a group.
@@ -212,7 +212,13 @@ impl FactTable {
 
     /// The facts, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Fact> {
-        let rows = self.groups.iter().flat_map(|pages| self.of(pages.group));
+        self.of_kinds(&FactKind::ALL)
+    }
+
+    /// The facts of these kinds, in no particular order.
+    pub fn of_kinds(&self, kinds: &[FactKind]) -> impl Iterator<Item = Fact> {
+        let wanted = self.groups.iter().filter(|pages| kinds.contains(&pages.group.kind));
+        let rows = wanted.flat_map(|pages| self.of(pages.group));
         rows.map(|row| Fact { key: row.key, sums: row.sums() })
     }
 
@@ -362,7 +368,6 @@ impl FactRow<'_> {
 mod tests {
     use super::*;
     use crate::engine::dictionary::AppIx;
-    use crate::engine::facts::FactKind;
 
     #[test]
     fn a_pass_that_is_broken_off_goes_on_where_it_was() {
