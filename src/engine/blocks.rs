@@ -1,8 +1,8 @@
-//! Bytes that grow without end and never move.
+//! Bytes that grow without end and hardly ever move.
 //!
 //! A commit under a backlog is hundreds of megabytes. One piece of memory of that size is copied each
-//! time it has to grow, into pages that the system has to clear first; blocks are taken one by one,
-//! and those of one commit serve the next.
+//! time it has to grow, into pages that the system has to clear first. Blocks are taken one by one, and
+//! the allocator has those of one commit at hand for the next.
 
 /// Size of a block.
 const BLOCK_BYTES: usize = 1 << 20;

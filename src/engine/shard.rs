@@ -137,7 +137,7 @@ pub struct Shard {
     customers: Customers,
     /// Events accepted since the last commit.
     pending: PendingLog,
-    /// Bytes of memory that those of the last commit held.
+    /// Bytes of those of the last commit.
     pending_bytes_before: usize,
     /// Bytes of memory that customers held when the last commit was over.
     customer_bytes_before: usize,
@@ -477,7 +477,7 @@ impl Shard {
     pub fn take_changes(&mut self) -> Changes {
         self.settle();
         let mut changes = std::mem::take(&mut self.changes);
-        self.pending_bytes_before = self.pending.memory_bytes();
+        self.pending_bytes_before = self.pending.byte_count();
         changes.pending = std::mem::take(&mut self.pending);
         let mut dirty_customers = std::mem::take(&mut self.dirty_customers);
         for at in dirty_customers.drain(..) {

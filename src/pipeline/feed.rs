@@ -20,10 +20,10 @@ use crate::telemetry::Metrics;
 /// few enough that their events stay in the processor's cache and questions wait little.
 const RECORDS_AT_A_TIME: usize = 32;
 /// Events that wait for their commit hold at most this part of the memory budget. While they are
-/// written there are two more copies of them.
+/// written they are in memory twice.
 const PENDING_SHARE: usize = 16;
-/// Histories gathered by one commit: some tens of milliseconds of reading.
-const GATHERED_MAX: usize = 256;
+/// Chunks of histories that one commit gathers: a few hundred customers' of the usual kind.
+const CHUNKS_GATHERED_MAX: usize = 4096;
 
 /// How long events may wait for their commit.
 #[derive(Debug, Clone, Copy)]
@@ -141,8 +141,9 @@ impl Feed {
         if is_tight && !self.is_tight {
             warn!(
                 partition,
-                "facts leave customers no more than a quarter of engine.memory_budget_bytes: memory \
-                 grows beyond it, and events of customers that are not in memory are slow"
+                "facts leave customers no more than a quarter of what engine.memory_budget_bytes has \
+                 for both: memory grows beyond it, and events of customers that are not in memory \
+                 are slow"
             );
         }
         self.is_tight = is_tight;
@@ -150,8 +151,10 @@ impl Feed {
 
     /// Takes what a commit is to write, some histories that lie in many chunks with it.
     fn prepare(&self) -> Result<PreparedCommit, StateError> {
-        let customers = self.shard.write().shard.take_scattered(GATHERED_MAX);
-        let scattered = self.shard.read().scattered(customers)?;
+        let customers = self.shard.write().shard.take_scattered(CHUNKS_GATHERED_MAX);
+        // Only this thread applies events, so nobody need wait while histories are read.
+        let reader = self.shard.read().reader();
+        let scattered = reader.scattered(customers)?;
         let mut shard = self.shard.write();
         shard.gather(&scattered)?;
         Ok(shard.prepare_commit())

@@ -324,8 +324,8 @@ pub(crate) fn commit_pace(config: &Config) -> CommitPace {
 }
 
 /// What the memory budget of the process leaves to customers and facts: what RocksDB and records fetched
-/// ahead may take is taken from it, and an eighth for the allocator and everything small, at most half of
-/// it all together.
+/// ahead may take is taken from it, and an eighth for the allocator and everything small; at most half of
+/// it all together, so that a budget too small for the store's settings is exceeded.
 pub(crate) fn state_memory_budget(config: &Config) -> usize {
     let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let budget = bytes(config.engine.memory_budget_bytes);

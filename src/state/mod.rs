@@ -148,7 +148,7 @@ impl LiveShard {
     pub fn apply(&mut self, arrivals: &[Arrival<'_>]) -> Result<Vec<Outcome>, StateError> {
         let events = arrivals.iter().map(|arrival| arrival.decoded.as_ref().ok());
         let tuples = self.shard.look_ahead(events.clone());
-        let mut histories = self.histories(&self.shard.missing(events))?.into_iter();
+        let mut histories = histories(&*self.store, &self.shard.missing(events))?.into_iter();
         let read = tuples.into_iter().map(|own_tuple| (own_tuple, histories.next().flatten()));
         let arrivals_read = arrivals.iter().zip(read);
         let outcomes = arrivals_read.map(|(arrival, read)| self.take(arrival, read)).collect();
@@ -224,50 +224,6 @@ impl LiveShard {
     /// the shard was opened is older than that.
     pub fn take_refused(&mut self) -> Vec<DeadLetter> {
         std::mem::take(&mut self.refused)
-    }
-
-    /// The stored chunks of each customer that is given, in order, each under its key.
-    ///
-    /// All customers are asked for together, [`CHUNKS_AT_A_TIME`] chunks of each at a time, until two
-    /// in a row are not there: one that is missing between others is reported.
-    fn histories(
-        &self,
-        customers: &[Option<CustomerKey>],
-    ) -> Result<Vec<Option<ChunkRows>>, StoreError> {
-        let given = (0..).zip(customers).filter_map(|(at, key)| Some((at, key.as_ref()?)));
-        let mut open: Vec<(usize, &CustomerKey)> = given.collect();
-        let mut found: Vec<Option<ChunkRows>> = vec![None; customers.len()];
-        let mut first = 0;
-        while !open.is_empty() {
-            let chunks = first..first + CHUNKS_AT_A_TIME;
-            let keys_of = |key: &CustomerKey| {
-                chunks.clone().map(|chunk| chunk_key(key, chunk)).collect::<Vec<_>>()
-            };
-            let keys: Vec<Vec<u8>> = open.iter().flat_map(|(_, key)| keys_of(key)).collect();
-            let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            let values = self.store.get_many(Table::History, &wanted)?;
-            let mut rows = keys.into_iter().zip(values);
-            let mut more = Vec::new();
-            for (at, customer) in open {
-                let rows: Vec<_> = rows.by_ref().take(chunks.len()).collect();
-                let absent = rows.iter().rev().take_while(|(_, value)| value.is_none()).count();
-                let found = found[at].get_or_insert_default();
-                for (key, value) in rows.into_iter().take(chunks.len() - absent) {
-                    let Some(value) = value else { return Err(missing_chunk(&key)) };
-                    let next = u32::try_from(found.len()).unwrap_or(u32::MAX);
-                    if key != chunk_key(customer, next) {
-                        return Err(missing_chunk(&chunk_key(customer, next)));
-                    }
-                    found.push((key, value));
-                }
-                if absent < 2 {
-                    more.push((at, customer));
-                }
-            }
-            open = more;
-            first = chunks.end;
-        }
-        Ok(found)
     }
 
     /// The stored chunks of a customer, in order, each under its key.
@@ -429,6 +385,50 @@ impl ShardReader {
         })?;
         Ok(letters)
     }
+}
+
+/// The stored chunks of each customer that is given, in order, each under its key.
+///
+/// All customers are asked for together, [`CHUNKS_AT_A_TIME`] chunks of each at a time, until two
+/// in a row are not there: one that is missing between others is reported.
+fn histories(
+    store: &dyn Store,
+    customers: &[Option<CustomerKey>],
+) -> Result<Vec<Option<ChunkRows>>, StoreError> {
+    let given = (0..).zip(customers).filter_map(|(at, key)| Some((at, key.as_ref()?)));
+    let mut open: Vec<(usize, &CustomerKey)> = given.collect();
+    let mut found: Vec<Option<ChunkRows>> = vec![None; customers.len()];
+    let mut first = 0;
+    while !open.is_empty() {
+        let chunks = first..first + CHUNKS_AT_A_TIME;
+        let keys_of = |key: &CustomerKey| {
+            chunks.clone().map(|chunk| chunk_key(key, chunk)).collect::<Vec<_>>()
+        };
+        let keys: Vec<Vec<u8>> = open.iter().flat_map(|(_, key)| keys_of(key)).collect();
+        let wanted: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let values = store.get_many(Table::History, &wanted)?;
+        let mut rows = keys.into_iter().zip(values);
+        let mut more = Vec::new();
+        for (at, customer) in open {
+            let rows: Vec<_> = rows.by_ref().take(chunks.len()).collect();
+            let absent = rows.iter().rev().take_while(|(_, value)| value.is_none()).count();
+            let found = found[at].get_or_insert_default();
+            for (key, value) in rows.into_iter().take(chunks.len() - absent) {
+                let Some(value) = value else { return Err(missing_chunk(&key)) };
+                let next = u32::try_from(found.len()).unwrap_or(u32::MAX);
+                if key != chunk_key(customer, next) {
+                    return Err(missing_chunk(&chunk_key(customer, next)));
+                }
+                found.push((key, value));
+            }
+            if absent < 2 {
+                more.push((at, customer));
+            }
+        }
+        open = more;
+        first = chunks.end;
+    }
+    Ok(found)
 }
 
 /// Stored chunks, each under its key.

@@ -53,7 +53,10 @@ impl World {
                  "occurred_at":{at},"paywall_id":"p"}}"#
             )
         };
-        let values: Vec<String> = days.map(view).collect();
+        self.take_all(&days.map(view).collect::<Vec<String>>())
+    }
+
+    fn take_all(&mut self, values: &[String]) -> Vec<Outcome> {
         let timestamp = Timestamp(BEGIN_US + 10_000 * DAY_US);
         let records: Vec<Record<'_>> = values
             .iter()
@@ -124,7 +127,8 @@ fn what_is_gathered_is_told_once_before_it_is_committed() {
     let customers = world.feed.shard().write().shard.take_scattered(10);
     assert_eq!(customers.len(), 1);
     world.take(16..18);
-    let scattered = world.feed.shard().read().scattered(customers).unwrap();
+    let reader = world.feed.shard().read().reader();
+    let scattered = reader.scattered(customers).unwrap();
     world.feed.shard().write().gather(&scattered).unwrap();
     world.assert_holds(0..18);
     // Nobody has more chunks than were read: the same again changes nothing.
@@ -170,4 +174,26 @@ fn a_long_history_is_not_written_again_for_a_few_events() {
     let expected: Vec<usize> = (2..=32).chain([1, 2, 3]).collect();
     assert_eq!(chunks, expected);
     world.assert_holds(0..2034);
+}
+
+#[test]
+fn a_customer_that_is_forgotten_leaves_its_row_to_another_with_a_history_of_its_own() {
+    let mut world = World::open(Arc::default());
+    for day in 0..16 {
+        world.take(day..day + 1);
+        world.commit();
+    }
+    let event = |id: &str, customer: &str, kind: &str| {
+        format!(
+            r#"{{"event_id":"{id}","app_id":"acme","customer_id":"{customer}","kind":"{kind}",
+             "occurred_at":{BEGIN_US}}}"#
+        )
+    };
+    // Noted for its chunks, then gone, and another one is in its place at once.
+    world.take_all(&[event("f", "c", "forget"), event("d1", "d", "install")]);
+    world.commit();
+    assert_eq!(world.chunks(), 1);
+    let shard = world.feed.shard().read();
+    assert!(shard.ledger("acme", "c").unwrap().is_none());
+    assert_eq!(shard.ledger("acme", "d").unwrap().unwrap().len(), 1);
 }

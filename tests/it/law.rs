@@ -116,7 +116,8 @@ impl Run {
             Ok(())
         };
         self.store.scan(Table::History, b"", note).unwrap();
-        let scattered = self.live.scattered(customers.into_iter().collect()).unwrap();
+        let reader = self.live.reader();
+        let scattered = reader.scattered(customers.into_iter().collect()).unwrap();
         self.live.gather(&scattered).unwrap();
     }
 

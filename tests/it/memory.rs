@@ -1,4 +1,4 @@
-//! The memory of the process stays within its budget, however many customers there are.
+//! The memory of the process follows its budget, however many customers there are.
 //!
 //! Takes gigabytes of disk and memory, so it runs when it is asked for: `./ltv test -- --ignored memory`.
 
@@ -50,7 +50,7 @@ fn events_of(customer: u64, mut send: impl FnMut(&str)) {
 
 #[test]
 #[ignore = "takes gigabytes: ./ltv test -- --ignored memory"]
-fn five_million_customers_stay_within_a_budget_of_one_gibibyte() {
+fn five_million_customers_take_at_most_a_fifth_more_than_a_budget_of_one_gibibyte() {
     let topics = topics_of(&unique("memory"));
     create_topic(&topics[0], 1, "delete");
     let dir = tempfile::tempdir().unwrap();

@@ -5,9 +5,9 @@ use crate::engine::shard::Shard;
 /// Customers may hold the memory budget divided by this, however much is held by what can't be
 /// dropped: without any in memory each event would read a history from the store.
 const CUSTOMERS_SHARE_MIN: usize = 4;
-/// Events that wait are in memory so many times while they are committed: as they wait, as rows to
-/// write, and in the store's own hands.
-const COMMIT_COPIES: usize = 3;
+/// Events that wait are in memory so many times while they are committed: as they wait and as rows to
+/// write, or as these and in the store's own hands.
+const COMMIT_COPIES: usize = 2;
 
 /// What became of customers in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,20 +19,21 @@ pub struct Evicted {
 }
 
 impl Shard {
-    /// Drops customers from memory until about `bytes` are held by everything, or customers hold no
-    /// more than a quarter of that; none may have changes that are not stored.
+    /// Drops customers from memory until everything will hold about `bytes` by the next commit, or
+    /// customers hold no more than a quarter of that; none may have changes that are not stored.
     pub fn evict(&mut self, bytes: usize) -> Evicted {
         let held = self.customer_memory_bytes();
         // Until the next commit about as many events and customers will come as before the last one.
         let growth = held.saturating_sub(self.customer_bytes_before);
-        let fixed = self.fixed_memory_bytes() + growth + COMMIT_COPIES * self.pending_bytes_before;
-        let (left, least) = (bytes.saturating_sub(fixed), bytes / CUSTOMERS_SHARE_MIN);
+        let coming = growth + COMMIT_COPIES * self.pending_bytes_before;
+        let (fixed, least) = (self.fixed_memory_bytes(), bytes / CUSTOMERS_SHARE_MIN);
+        let left = bytes.saturating_sub(fixed + coming);
         let room = left.max(least);
         let may_drop = held > room && self.dirty_customers.is_empty();
         let customers = if may_drop { self.customers.evict(held - room) } else { 0 };
         self.is_all_resident &= customers == 0;
         self.customer_bytes_before = self.customer_memory_bytes();
-        Evicted { customers, is_tight: left < least }
+        Evicted { customers, is_tight: bytes.saturating_sub(fixed) < least }
     }
 
     /// Bytes of memory held by customers, partly estimated.

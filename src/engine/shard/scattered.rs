@@ -6,39 +6,48 @@ use crate::engine::ledger::LedgerEvent;
 use crate::engine::packed::PendingAt;
 use crate::engine::shard::{CustomerKey, History, Shard, customer_key, split_customer_key};
 
-/// A history is looked at when it has so many chunks, and again whenever they have doubled.
+/// A history is looked at when it has so many chunks, again whenever they have doubled, and when its
+/// customer comes from the store.
 const CHUNKS_MANY: u32 = 16;
 /// It is left alone while its chunks hold more events than this on average: to write all of them
 /// again for each few new ones would cost more than reading them apart.
 const EVENTS_PER_CHUNK_MAX: usize = 64;
+/// So many customers are noted at most; the others are noted another time.
+const NOTED_MAX: usize = 4096;
 
 impl Shard {
     /// Notes a customer that has one more chunk, if it is time to look at it.
     pub(super) fn note_chunk(&mut self, at: CustomerAt, chunks: u32) {
-        if chunks >= CHUNKS_MANY && chunks.is_power_of_two() {
-            self.scattered.push(at);
+        if chunks.is_power_of_two() {
+            self.note_admitted(at, chunks);
         }
     }
 
     /// Notes a customer that has come from the store.
     pub(super) fn note_admitted(&mut self, at: CustomerAt, chunks: u32) {
-        if chunks >= CHUNKS_MANY {
+        if chunks >= CHUNKS_MANY && self.scattered.len() < NOTED_MAX {
             self.scattered.push(at);
         }
     }
 
-    /// Customers whose histories lie in many chunks, at most so many.
-    pub fn take_scattered(&mut self, most: usize) -> Vec<CustomerKey> {
-        let left = self.scattered.len().saturating_sub(most);
-        let mut keys = Vec::new();
-        for at in self.scattered.drain(left..) {
+    /// Customers whose histories lie in many chunks, those noted first, until they have so many chunks
+    /// together.
+    pub fn take_scattered(&mut self, chunks_max: usize) -> Vec<CustomerKey> {
+        let (mut taken, mut chunks, mut keys) = (0, 0, Vec::new());
+        for at in &self.scattered {
+            if chunks >= chunks_max {
+                break;
+            }
+            taken += 1;
             // It may have left memory since, and another one may have its place.
-            if let Some((app, id, customer)) = self.customers.named_mut(at)
+            if let Some((app, id, customer)) = self.customers.named_mut(*at)
                 && customer.chunks >= CHUNKS_MANY
             {
+                chunks += usize::try_from(customer.chunks).unwrap_or(usize::MAX);
                 keys.push(customer_key(app, id));
             }
         }
+        self.scattered.drain(..taken);
         keys
     }
 
