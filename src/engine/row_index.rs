@@ -47,6 +47,12 @@ pub struct RowIndex {
 }
 
 impl RowIndex {
+    /// An index of all rows from 0 on, by their hashes; see [`RowIndex::of`].
+    pub fn of_all(hashes: impl Iterator<Item = u64>) -> Self {
+        let rows: Vec<(u64, u32)> = hashes.zip(0..).collect();
+        Self::of(&rows)
+    }
+
     /// An index of many rows at once, each given once. In the order of their hashes they are added one
     /// next to the other, which takes a fraction of adding them as they come.
     pub fn of(rows: &[(u64, u32)]) -> Self {

@@ -584,17 +584,20 @@ impl Shard {
         self.forgotten.get(&identity_hash(app_id, customer_id)).copied()
     }
 
+    /// A customer that is in memory.
+    fn resident(&self, app: AppIx, customer_id: &str) -> Option<&Customer> {
+        self.customers.get(self.customers.find(app, customer_id).ok()?)
+    }
+
     /// What the store holds of a customer that pending events do not replace.
     pub fn has_history(&self, app: AppIx, customer_id: &str) -> HasHistory {
-        let found = self.customers.find(app, customer_id).ok();
-        let customer = found.and_then(|at| self.customers.get(at));
+        let customer = self.resident(app, customer_id);
         customer.map_or(HasHistory::Perhaps, |customer| HasHistory::Chunks(customer.chunks))
     }
 
     /// Events of a customer that are accepted but not yet stored, in order of arrival.
     pub fn pending(&self, app: AppIx, customer_id: &str) -> Vec<LedgerEvent<'static>> {
-        let found = self.customers.find(app, customer_id).ok();
-        let Some(customer) = found.and_then(|at| self.customers.get(at)) else {
+        let Some(customer) = self.resident(app, customer_id) else {
             return Vec::new();
         };
         let events = self.pending.events(customer.pending);

@@ -76,9 +76,7 @@ impl<T: Copy + Eq + Hash> Slices<T> {
 
     /// Lets all slices be found that were read back.
     pub fn index_all(&mut self) {
-        let hashes = self.iter().map(|slice| self.hasher.hash_one(slice));
-        let rows: Vec<(u64, u32)> = hashes.zip(0..).collect();
-        self.ids = RowIndex::of(&rows);
+        self.ids = RowIndex::of_all(self.iter().map(|slice| self.hasher.hash_one(slice)));
     }
 
     /// How many slices there are.

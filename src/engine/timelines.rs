@@ -122,9 +122,7 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     fn index_all(&mut self) {
-        let hashes = self.values.iter().map(|value| self.hasher.hash_one(value));
-        let rows: Vec<(u64, u32)> = hashes.zip(0..).collect();
-        self.ids = RowIndex::of(&rows);
+        self.ids = RowIndex::of_all(self.values.iter().map(|value| self.hasher.hash_one(value)));
     }
 
     fn memory_bytes(&self) -> usize {

@@ -47,14 +47,13 @@ pub fn touched(
 ) -> BTreeSet<SnapshotKey> {
     let mut touched = Vec::new();
     for width in widths {
-        // Most cohorts that changed are of the same few weeks and months, and words cost.
-        let first = touched.len();
         for ChangedCohort { key, customers_changed } in changed {
             let whole = CohortKey { day: width.start(key.day), ..*key };
             touched.push((*width, whole, *customers_changed && key.segment.is_none()));
         }
-        touched[first..].sort_unstable();
     }
+    // Most cohorts that changed are of the same few weeks and months, and words cost.
+    touched.sort_unstable();
     touched.dedup_by(|next, last| {
         let is_same = (next.0, next.1) == (last.0, last.1);
         last.2 |= is_same && next.2;

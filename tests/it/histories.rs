@@ -56,6 +56,14 @@ impl World {
         self.take_all(&days.map(view).collect::<Vec<String>>())
     }
 
+    /// The same, each in a commit of its own.
+    fn commit_each(&mut self, days: std::ops::Range<i64>) {
+        for day in days {
+            self.take(day..day + 1);
+            self.commit();
+        }
+    }
+
     fn take_all(&mut self, values: &[String]) -> Vec<Outcome> {
         let timestamp = Timestamp(BEGIN_US + 10_000 * DAY_US);
         let records: Vec<Record<'_>> = values
@@ -105,8 +113,7 @@ fn a_history_of_many_commits_lies_in_few_chunks_and_says_the_same() {
     let mut world = World::open(Arc::default());
     let mut most = 0;
     for day in 0..100 {
-        world.take(day..day + 1);
-        world.commit();
+        world.commit_each(day..day + 1);
         most = most.max(world.chunks());
     }
     assert_eq!(most, 16, "chunks before they are gathered");
@@ -120,10 +127,7 @@ fn a_history_of_many_commits_lies_in_few_chunks_and_says_the_same() {
 #[test]
 fn what_is_gathered_is_told_once_before_it_is_committed() {
     let mut world = World::open(Arc::default());
-    for day in 0..16 {
-        world.take(day..day + 1);
-        world.commit();
-    }
+    world.commit_each(0..16);
     let customers = world.feed.shard().write().shard.take_scattered(10);
     assert_eq!(customers.len(), 1);
     world.take(16..18);
@@ -146,10 +150,7 @@ fn a_customer_that_comes_from_the_store_in_many_chunks_is_gathered() {
         world.commit();
     }
     assert_eq!(world.chunks(), 10);
-    for day in 20..26 {
-        world.take(day..day + 1);
-        world.commit();
-    }
+    world.commit_each(20..26);
     // Noted, and not gathered before the process ends.
     assert_eq!(world.chunks(), 16);
     let mut again = World::open(world.store);
@@ -166,8 +167,7 @@ fn a_long_history_is_not_written_again_for_a_few_events() {
     world.commit();
     let mut chunks = Vec::new();
     for day in 2000..2034 {
-        world.take(day..day + 1);
-        world.commit();
+        world.commit_each(day..day + 1);
         chunks.push(world.chunks());
     }
     // With 32 chunks there are fewer than 64 events for each.
@@ -179,10 +179,7 @@ fn a_long_history_is_not_written_again_for_a_few_events() {
 #[test]
 fn a_customer_that_is_forgotten_leaves_its_row_to_another_with_a_history_of_its_own() {
     let mut world = World::open(Arc::default());
-    for day in 0..16 {
-        world.take(day..day + 1);
-        world.commit();
-    }
+    world.commit_each(0..16);
     let event = |id: &str, customer: &str, kind: &str| {
         format!(
             r#"{{"event_id":"{id}","app_id":"acme","customer_id":"{customer}","kind":"{kind}",
