@@ -6,6 +6,7 @@
 //!   facts say and what others say, merged, is what all of them say (`tests/it/asked_again.rs`).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -28,11 +29,21 @@ pub trait Summed: Clone {
     fn memory_bytes(&self) -> usize;
 }
 
-struct Entry<Q, P> {
-    question: Q,
-    partial: P,
+/// What was worked out for a question, and how far.
+struct Known<P> {
+    partial: Arc<P>,
     /// Number of the first row that the partial does not hold.
     next: u64,
+}
+
+/// Held by whoever works the question out, so that who asks the same meanwhile waits for the answer
+/// instead of passing over all facts as well.
+type Place<P> = Arc<Mutex<Option<Known<P>>>>;
+
+struct Entry<Q, P> {
+    question: Q,
+    place: Place<P>,
+    /// Of what was last known.
     bytes: usize,
 }
 
@@ -59,37 +70,51 @@ impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
         some: impl FnOnce(&FactTable) -> P,
     ) -> P {
         recent.want();
-        // Nobody waits for another's work: who asks the same meanwhile works it out as well.
-        let kept = self.take(question).and_then(|entry| {
-            let rows = recent.since(entry.next)?;
+        let place = self.place(question);
+        let mut known = place.lock();
+        let followed = known.take().and_then(|Known { partial, next }| {
+            let rows = recent.since(next)?;
+            if rows.is_empty() {
+                return Some(partial);
+            }
             let mut added = FactTable::default();
             added.add_all(rows);
-            Some(if rows.is_empty() { entry.partial } else { entry.partial.merge(some(&added)) })
+            Some(Arc::new(Arc::unwrap_or_clone(partial).merge(some(&added))))
         });
-        let partial = kept.unwrap_or_else(all);
+        let partial = followed.unwrap_or_else(|| Arc::new(all()));
         let bytes = partial.memory_bytes();
         if bytes <= KEPT_BYTES_MAX {
-            let (question, next) = (question.clone(), recent.end());
-            self.put(Entry { question, partial: partial.clone(), next, bytes });
+            *known = Some(Known { partial: Arc::clone(&partial), next: recent.end() });
         }
-        partial
+        drop(known);
+        self.note(&place, bytes);
+        Arc::unwrap_or_clone(partial)
     }
 
-    fn take(&self, question: &Q) -> Option<Entry<Q, P>> {
+    /// The place of a question, which becomes the one asked last.
+    fn place(&self, question: &Q) -> Place<P> {
         let mut entries = self.entries.lock();
-        let place = entries.iter().position(|entry| entry.question == *question)?;
-        entries.remove(place)
-    }
-
-    fn put(&self, entry: Entry<Q, P>) {
-        let mut entries = self.entries.lock();
-        entries.retain(|other| other.question != entry.question);
+        let at = entries.iter().position(|entry| entry.question == *question);
+        let entry = at.and_then(|at| entries.remove(at)).unwrap_or_else(|| Entry {
+            question: question.clone(),
+            place: Place::default(),
+            bytes: 0,
+        });
+        let place = Arc::clone(&entry.place);
         entries.push_back(entry);
-        let bytes_of = |entries: &VecDeque<Entry<Q, P>>| -> usize {
-            entries.iter().map(|entry| entry.bytes).sum()
-        };
-        while entries.len() > KEPT_QUESTIONS_MAX || bytes_of(&entries) > KEPT_BYTES_MAX {
-            entries.pop_front();
+        place
+    }
+
+    /// Takes note of how much a question keeps, and makes room for it.
+    fn note(&self, place: &Place<P>, bytes: usize) {
+        let mut entries = self.entries.lock();
+        if let Some(entry) = entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.place, place)) {
+            entry.bytes = bytes;
+        }
+        entries.retain(|entry| entry.bytes <= KEPT_BYTES_MAX);
+        let mut all: usize = entries.iter().map(|entry| entry.bytes).sum();
+        while entries.len() > KEPT_QUESTIONS_MAX || all > KEPT_BYTES_MAX {
+            all -= entries.pop_front().map_or(0, |entry| entry.bytes);
         }
     }
 }
@@ -178,6 +203,34 @@ mod tests {
         assert_eq!(world.ask(KEPT_BYTES_MAX + 1).1, 10);
         assert_eq!(world.ask(third - 3).1, 10);
         assert_eq!((world.ask(third).1, world.ask(third - 1).1), (0, 10));
+    }
+
+    #[test]
+    fn who_asks_the_same_meanwhile_waits_for_the_answer_and_who_asks_another_does_not() {
+        let (kept, recent) = (Kept::<usize, Total>::default(), RecentRows::default());
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel();
+        let (kept, recent) = (&kept, &recent);
+        let ask = |question, all: Box<dyn FnOnce() -> Total + Send>| {
+            kept.ask(&question, recent, all, |_| Total(0, 0))
+        };
+        let slow = Box::new(move || {
+            begun.send(()).unwrap();
+            may_go_on.recv().unwrap();
+            Total(7, 1)
+        });
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| ask(1, slow));
+            has_begun.recv().unwrap();
+            let second = scope.spawn(|| ask(1, Box::new(|| panic!("worked out twice"))));
+            assert_eq!(ask(2, Box::new(|| Total(8, 1))), Total(8, 1));
+            // The second has come when its question is the one asked last.
+            while kept.entries.lock().back().is_none_or(|entry| entry.question != 1) {
+                std::thread::yield_now();
+            }
+            go_on.send(()).unwrap();
+            assert_eq!((first.join().unwrap(), second.join().unwrap()), (Total(7, 1), Total(7, 1)));
+        });
     }
 
     #[test]
