@@ -22,7 +22,7 @@ use crate::codec::stored::{StoredError, VERSION, open};
 use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
 use crate::engine::facts::{
-    Fact, FactKey, FactKind, FactPage, FactTable, Group, PAGE_ROWS, RestoredFacts, Sums,
+    Fact, FactKey, FactKind, FactPage, Group, PAGE_ROWS, RestoredFacts, Sums,
 };
 
 /// What is present, as bits.
@@ -177,10 +177,10 @@ impl PageReader {
         self.updated_rows = 0;
     }
 
-    /// The table, when all rows have been taken in.
-    pub fn finish(mut self) -> FactTable {
+    /// The facts, when all rows have been taken in.
+    pub fn finish(mut self) -> RestoredFacts {
         self.end_page();
-        self.table.finish()
+        self.table
     }
 }
 
@@ -264,6 +264,7 @@ fn read_sums(cursor: &mut Cursor<'_>, head: i64) -> Result<Sums, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::facts::FactTable;
 
     fn table() -> FactTable {
         let mut table = FactTable::default();
@@ -316,7 +317,7 @@ mod tests {
         for (key, value) in &rows {
             reader.row(key, value).unwrap();
         }
-        assert_eq!(sorted(&reader.finish()), sorted(&table));
+        assert_eq!(sorted(reader.finish().facts()), sorted(&table));
     }
 
     #[test]

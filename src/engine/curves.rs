@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 use crate::domain::cohort::{Anchor, Field};
 use crate::domain::time::Day;
 use crate::engine::dictionary::{AppIx, Dictionary, TextId};
-use crate::engine::facts::{FactKey, FactKind, Sums};
+use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::engine::fields::FieldPlace;
 
 /// Which reporting zones of an app have curves.
@@ -211,6 +211,15 @@ impl CohortCurves {
             unplaced: HashMap::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Curves of these facts.
+    pub fn of(config: CurvesConfig, facts: &FactTable, dictionary: &Dictionary) -> Self {
+        let mut curves = Self::new(config);
+        for fact in facts.of_kinds(&Self::KINDS) {
+            curves.add(&fact.key, fact.sums, dictionary);
+        }
+        curves
     }
 
     /// Takes every cohort of the first zone for changed: nobody knows what of it is published.

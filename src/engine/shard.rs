@@ -505,10 +505,7 @@ impl Shard {
 
     /// Takes in what a store holds, before the first event: everything but ledgers.
     pub fn restore(&mut self, stored: Stored) {
-        self.dictionary = stored.dictionary;
-        for fact in stored.facts.of_kinds(&CohortCurves::KINDS) {
-            self.curves.add(&fact.key, fact.sums, &self.dictionary);
-        }
+        (self.dictionary, self.curves) = (stored.dictionary, stored.curves);
         self.curves.restore_emptied(stored.emptied, &self.dictionary);
         (self.facts, self.given) = (stored.facts, stored.given);
         self.forgotten = stored.forgotten.into_iter().collect();
@@ -606,10 +603,11 @@ impl Shard {
 }
 
 /// What a store holds of a shard, ledgers aside.
-#[derive(Default)]
 pub struct Stored {
     pub dictionary: Dictionary,
     pub facts: FactTable,
+    /// Of these facts.
+    pub curves: CohortCurves,
     pub given: FactTable,
     pub forgotten: Vec<(u128, u128)>,
     pub suspended: Vec<(CustomerKey, SuspendedEvents)>,

@@ -85,7 +85,7 @@ impl<T: Copy + Eq + Hash> Slices<T> {
     }
 
     /// All slices, by number.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[T]> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[T]> + Clone {
         let mut start = 0;
         self.ends.iter().map(move |end| {
             let from = std::mem::replace(&mut start, *end as usize);

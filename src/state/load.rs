@@ -13,9 +13,9 @@ use crate::codec::stored::{
 use crate::codec::stored_entry::decode_entries;
 use crate::domain::rules::{FUTURE_LIMIT_NAME, Rules};
 use crate::domain::time::{Day, Timestamp};
-use crate::engine::curves::CurvesConfig;
+use crate::engine::curves::{CohortCurves, CurvesConfig};
 use crate::engine::dictionary::{Dictionary, RestoredDictionary};
-use crate::engine::facts::FactTable;
+use crate::engine::facts::RestoredFacts;
 use crate::engine::shard::{Shard, Stored};
 use crate::state::{LiveShard, StateError, corrupt, describe_key};
 use crate::store::{Store, StoreError, Table};
@@ -66,8 +66,8 @@ impl LiveShard {
         let mut stored_rules = read_rules(&*store)?;
         check_rules(&stored_rules, &rules, &position)?;
         stored_rules.extend(rules.canonical());
-        let mut shard = Shard::new(rules, curves);
-        shard.restore(read_stored(&*store, &position)?);
+        let mut shard = Shard::new(rules, curves.clone());
+        shard.restore(read_stored(&*store, &position, curves)?);
         Ok(Self {
             partition,
             shard,
@@ -90,20 +90,27 @@ impl LiveShard {
     }
 }
 
-fn read_stored(store: &dyn Store, position: &Position) -> Result<Stored, StateError> {
+fn read_stored(
+    store: &dyn Store,
+    position: &Position,
+    curves: CurvesConfig,
+) -> Result<Stored, StateError> {
+    // Facts are most of it, and the dictionary nearly all of the rest.
+    let (facts, dictionary) = beside(|| read_facts(store, Table::Facts), || read_dictionary(store));
+    let (facts, dictionary) = (facts?, dictionary?);
+    let (index, curves) =
+        beside(|| facts.index(), || CohortCurves::of(curves, facts.facts(), &dictionary));
     let mut stored = Stored {
+        dictionary,
+        facts: facts.finish(index),
+        curves,
+        given: read_facts(store, Table::Given)?.indexed(),
+        forgotten: Vec::new(),
+        suspended: Vec::new(),
+        emptied: Vec::new(),
         newest_event_at: position.newest_event_at_micros.map(Timestamp),
         customer_count: position.customer_count,
-        ..Stored::default()
     };
-    // Facts are most of it, and the dictionary nearly all of the rest.
-    let facts = std::thread::scope(|scope| {
-        let facts = scope.spawn(|| read_facts(store, Table::Facts));
-        stored.dictionary = read_dictionary(store)?;
-        facts.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
-    stored.facts = facts?;
-    stored.given = read_facts(store, Table::Given)?;
     read(store, Table::Forgotten, decode_forgotten, &mut stored.forgotten)?;
     let with_key = |key: &[u8], value: &[u8]| Ok((Box::from(key), decode_suspended(key, value)?));
     read(store, Table::Suspended, with_key, &mut stored.suspended)?;
@@ -114,8 +121,17 @@ fn read_stored(store: &dyn Store, position: &Position) -> Result<Stored, StateEr
     Ok(stored)
 }
 
+/// What both give, worked out side by side.
+fn beside<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
+}
+
 /// The stored facts of a table.
-pub(super) fn read_facts(store: &dyn Store, table: Table) -> Result<FactTable, StateError> {
+pub(super) fn read_facts(store: &dyn Store, table: Table) -> Result<RestoredFacts, StateError> {
     let mut pages = PageReader::default();
     store.scan(table, &[], &mut |key, value| {
         pages.row(key, value).map_err(|error| corrupt(table.name(), key, &error))

@@ -52,10 +52,10 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
     check_acceptance(&stored, rules)?;
     let configured = rules.canonical();
     let given = read_facts(store, Table::Given)?;
-    for app in given.iter().map(|fact| fact.key.app).collect::<BTreeSet<_>>() {
+    for app in given.facts().iter().map(|fact| fact.key.app).collect::<BTreeSet<_>>() {
         check_given(run.dictionary.app_id(app), &stored, &configured)?;
     }
-    for fact in given.iter() {
+    for fact in given.facts().iter() {
         *run.sums.entry(fact.key).or_default() += fact.sums;
     }
     each_ledger(store, |customer, chunks| run.customer(customer, chunks))?;

@@ -207,7 +207,7 @@ mod tests {
                 }
                 table.page(*group, &facts, (updates, rows));
             }
-            table.finish()
+            table.indexed()
         }
     }
 

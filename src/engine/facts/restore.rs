@@ -1,18 +1,14 @@
 //! A table of facts read back from its stored pages.
 
+use crate::engine::facts::Fact;
 use crate::engine::facts::changed::PageState;
 use crate::engine::facts::page::{Group, PackedKey, Page};
 use crate::engine::facts::table::{FactTable, row};
-use crate::engine::facts::{Fact, FactKey};
 use crate::engine::row_index::RowIndex;
 
 /// A table that is put together page by page. Its rows are indexed when all are there.
 #[derive(Default)]
-pub struct RestoredFacts {
-    table: FactTable,
-    /// Hash and number of each row.
-    rows: Vec<(u64, u32)>,
-}
+pub struct RestoredFacts(FactTable);
 
 impl RestoredFacts {
     /// Takes in the next page as it is stored: the facts of a group in their places, and how many
@@ -23,36 +19,51 @@ impl RestoredFacts {
         facts: &[Option<Fact>],
         (updates, updated_rows): (u32, usize),
     ) {
+        let Self(table) = self;
         let mut page = Page::new(group);
-        let number = self.table.next_page();
+        let number = table.next_page();
         for (at, fact) in facts.iter().enumerate() {
             let row = row(number, at);
             let packed = fact.as_ref().and_then(|fact| PackedKey::pack(&fact.key));
             let Some(Fact { key, sums }) = fact else {
                 page.push(PackedKey::VACANT);
-                let number = self.table.group_number(group);
-                self.table.groups[number].free.push(row);
+                let number = table.group_number(group);
+                table.groups[number].free.push(row);
                 continue;
             };
             page.push(packed.unwrap_or(PackedKey::WIDE));
             if !page.set_sums(at, sums) {
-                self.table.wide_sums.insert(row, *sums);
+                table.wide_sums.insert(row, *sums);
             }
-            self.note(key, packed, row);
+            if packed.is_none() {
+                table.wide_keys.insert(row, *key);
+            }
         }
-        self.table.add_page(page, PageState { is_stored: true, updates, updated_rows });
+        table.add_page(page, PageState { is_stored: true, updates, updated_rows });
     }
 
-    fn note(&mut self, key: &FactKey, packed: Option<PackedKey>, row: u32) {
-        if packed.is_none() {
-            self.table.wide_keys.insert(row, *key);
-        }
-        self.rows.push((self.table.hash(key, packed), row));
+    /// The facts taken in so far, none of which can be found or changed.
+    pub fn facts(&self) -> &FactTable {
+        let Self(table) = self;
+        table
+    }
+
+    /// What finds each of the facts.
+    pub fn index(&self) -> RowIndex {
+        let Self(table) = self;
+        RowIndex::of((0..table.next_page()).flat_map(|page| table.hashes(page)))
     }
 
     /// The table, when all pages have been taken in.
-    pub fn finish(mut self) -> FactTable {
-        self.table.index = RowIndex::of(&self.rows);
-        self.table
+    pub fn indexed(self) -> FactTable {
+        let index = self.index();
+        self.finish(index)
+    }
+
+    /// The table, when all pages have been taken in, with the index of all its facts.
+    pub fn finish(self, index: RowIndex) -> FactTable {
+        let Self(mut table) = self;
+        table.index = index;
+        table
     }
 }

@@ -111,12 +111,28 @@ impl FactTable {
 
     pub(super) fn hash(&self, key: &FactKey, packed: Option<PackedKey>) -> u64 {
         match packed {
-            Some(packed) => {
-                let [days, rest] = packed.words();
-                self.hasher.hash_one((Group::of(key).word(), days, rest))
-            }
+            Some(packed) => self.hash_packed(Group::of(key), packed),
             None => self.hasher.hash_one(key),
         }
+    }
+
+    fn hash_packed(&self, group: Group, packed: PackedKey) -> u64 {
+        let [days, rest] = packed.words();
+        self.hasher.hash_one((group.word(), days, rest))
+    }
+
+    /// The hash and the number of each fact of a page.
+    pub(super) fn hashes(&self, number: u32) -> impl Iterator<Item = (u64, u32)> + Clone {
+        let page = &*self.pages[number as usize];
+        let keys = page.keys().iter().enumerate().filter(|(_, packed)| !packed.has(Flag::Zero));
+        keys.filter_map(move |(place, packed)| {
+            let row = row(number, place);
+            let hash = match packed.has(Flag::WideKey) {
+                true => self.hash(self.wide_key(row)?, None),
+                false => self.hash_packed(page.group, *packed),
+            };
+            Some((hash, row))
+        })
     }
 
     fn is_at(&self, row: u32, key: &FactKey, packed: Option<PackedKey>) -> bool {
