@@ -307,12 +307,19 @@ impl Page {
         fits
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
+    /// Bytes of memory held by its rows.
+    pub(super) fn row_bytes(&self) -> usize {
         let sums = match &self.column {
             Column::Counts(counts) => counts.capacity() * size_of::<i32>(),
             Column::Money(money) => money.capacity() * size_of::<Money>(),
         };
-        size_of::<Self>() + self.keys.capacity() * size_of::<PackedKey>() + sums
+        self.keys.capacity() * size_of::<PackedKey>() + sums
+    }
+
+    /// [`Page::row_bytes`] of a full page of this group.
+    pub(super) fn row_bytes_of_full(group: Group) -> usize {
+        let sums = if group.kind.has_money() { size_of::<Money>() } else { size_of::<i32>() };
+        PAGE_ROWS * (size_of::<PackedKey>() + sums)
     }
 }
 

@@ -277,15 +277,23 @@ impl FactTable {
 
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
-        let pages: usize = self.pages.iter().map(|page| page.memory_bytes()).sum();
+        let rows: usize = self.groups.iter().map(|group| self.row_bytes(group)).sum();
         let groups: usize = self.groups.iter().map(GroupPages::memory_bytes).sum();
-        pages
-            + groups
+        rows + groups
+            + self.pages.capacity() * size_of::<HeldPage>()
             + self.index.memory_bytes()
             + self.wide_keys.allocation_size()
             + self.wide_sums.allocation_size()
             + self.dirty.capacity() * size_of::<u32>()
             + self.states.capacity() * size_of::<PageState>()
+    }
+}
+
+impl FactTable {
+    /// Bytes of memory held by the rows of a group. Looks at its last page only, as this is asked often.
+    fn row_bytes(&self, GroupPages { group, pages, .. }: &GroupPages) -> usize {
+        let Some((last, full)) = pages.split_last() else { return 0 };
+        self.pages[*last as usize].row_bytes() + full.len() * Page::row_bytes_of_full(*group)
     }
 }
 
@@ -400,5 +408,8 @@ mod tests {
         facts.for_each(|fact| seen.push(fact.key.dims));
         seen.sort_unstable();
         assert_eq!(seen, (0..1_300).collect::<Vec<u32>>());
+        let held: usize = table.pages.iter().map(|page| page.row_bytes()).sum();
+        let told: usize = table.groups.iter().map(|group| table.row_bytes(group)).sum();
+        assert_eq!((held, table.pages.len()), (told, 3));
     }
 }
