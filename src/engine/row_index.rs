@@ -3,22 +3,32 @@
 //! The index keeps half of each hash beside the number of the row: enough to tell most rows apart,
 //! and to grow without reading any of them. What a row holds, and how it is hashed, is its owner's.
 //!
-//! Entries lie in one array, each in the first free place from where its hash points (linear
+//! Entries lie in arrays, each in the first free place from where its hash points (linear
 //! probing). An index of millions of rows is in no cache, and every question is for another part of
 //! it: here a question reads one line of memory, or two, and a row that was looked for in vain is
 //! added to the line just read. Places are in the order of hashes, so that growing is one pass over
 //! both arrays. A table with its control bytes apart reads two lines to find a row and writes a third
 //! to add one, and grows by a jump for each.
+//!
+//! A large index is cut into parts by the first bits of the hashes. Each grows on its own and at
+//! another time, so that nobody waits for a hundred megabytes to be moved.
 
 use smallvec::SmallVec;
 
 /// So many rows are looked ahead for without an allocation.
 pub const LOOK_AHEAD: usize = 64;
-/// Places of the smallest index that holds anything.
+/// Places of the smallest part that holds anything.
 const PLACES_MIN: usize = 16;
-/// At most so many of ten places are taken: a search in vain then looks at six on average.
-const TAKEN_OF_TEN: usize = 7;
-/// Into so many parts an index of many rows is cut while it is made, each small enough for a cache.
+/// At most so many of a hundred places are taken: a search in vain then looks at six on average.
+const TAKEN_OF_HUNDRED_MAX: usize = 70;
+/// Parts grow when so many of a hundred places are taken at the least, each a little later than the one
+/// before.
+const TAKEN_OF_HUNDRED_MIN: usize = 60;
+/// An index of more rows than this is cut into parts.
+const WHOLE_MAX: usize = 1 << 16;
+/// So many of them.
+const PARTS: usize = 1 << 8;
+/// Into so many parts the rows of an index are sorted while it is made, each small enough for a cache.
 const NEIGHBOURHOODS: usize = 1 << 12;
 
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +45,11 @@ impl Entry {
         Self { hash: u32::try_from(hash >> 32).unwrap_or(0), row }
     }
 
-    /// Rising with the place where the search for the entry begins.
-    fn neighbourhood(self) -> usize {
-        ((u64::from(self.hash) * NEIGHBOURHOODS as u64) >> 32) as usize
+    /// Where it belongs if everything is cut into so many pieces by hash: a piece, and how far into it
+    /// in units of 2^-32.
+    fn piece(self, pieces: usize) -> (usize, u32) {
+        let place = u64::from(self.hash) * pieces as u64;
+        ((place >> 32) as usize, place as u32)
     }
 
     fn is_free(self) -> bool {
@@ -48,6 +60,14 @@ impl Entry {
 /// Numbers of rows, all below [`u32::MAX`], by hash.
 #[derive(Default)]
 pub struct RowIndex {
+    /// None, one or [`PARTS`].
+    parts: Vec<Part>,
+    len: usize,
+}
+
+/// Entries of neighbouring hashes.
+#[derive(Default)]
+struct Part {
     /// Not all are taken.
     places: Vec<Entry>,
     len: usize,
@@ -64,22 +84,33 @@ impl RowIndex {
     /// places in use fit into the processor's cache.
     pub fn of(rows: impl Iterator<Item = (u64, u32)> + Clone) -> Self {
         let entries = || rows.clone().map(|(hash, row)| Entry::new(hash, row));
+        let neighbourhood = |entry: Entry| entry.piece(NEIGHBOURHOODS).0;
         let mut ends = vec![0; NEIGHBOURHOODS];
-        entries().for_each(|entry| ends[entry.neighbourhood()] += 1);
+        entries().for_each(|entry| ends[neighbourhood(entry)] += 1);
         let mut len = 0;
         for end in &mut ends {
             len += std::mem::replace(end, len);
         }
         let mut gathered = vec![Entry::FREE; len];
         for entry in entries() {
-            let end = &mut ends[entry.neighbourhood()];
+            let end = &mut ends[neighbourhood(entry)];
             gathered[*end] = entry;
             *end += 1;
         }
-        // With room for some more.
-        let count = (len * 10).div_ceil(TAKEN_OF_TEN - 1).max(PLACES_MIN);
-        let mut index = Self { places: vec![Entry::FREE; count], len };
-        gathered.into_iter().for_each(|entry| index.take_place(entry));
+        let parts = if len > WHOLE_MAX { PARTS } else { 1 };
+        Self::of_parts(&gathered, parts)
+    }
+
+    /// An index of so many parts, of entries in the order of these.
+    fn of_parts(entries: &[Entry], parts: usize) -> Self {
+        let mut index = Self { parts: Vec::with_capacity(parts), len: entries.len() };
+        let mut rest = entries;
+        for number in 0..parts {
+            let count = rest.partition_point(|entry| entry.piece(parts).0 == number);
+            let (own, others) = rest.split_at(count);
+            index.parts.push(Part::of(own, parts));
+            rest = others;
+        }
         index
     }
 
@@ -87,7 +118,11 @@ impl RowIndex {
     /// of a hash. They are read side by side: no read waits for another, or for a decision that does, so
     /// that the processor fetches several from memory at a time.
     pub fn look_ahead(&self, hashes: &[u64]) -> SmallVec<[Option<u32>; LOOK_AHEAD]> {
-        let homes = hashes.iter().map(|hash| self.places.get(self.home(Entry::new(*hash, 0))));
+        let homes = hashes.iter().map(|hash| {
+            let (part, within) = Entry::new(*hash, 0).piece(self.parts.len());
+            let part = self.parts.get(part)?;
+            part.places.get(part.home(within))
+        });
         std::hint::black_box(homes.fold(0, |read, home| read ^ home.map_or(0, |entry| entry.row)));
         hashes.iter().map(|hash| self.find(*hash, |_| true)).collect()
     }
@@ -95,37 +130,43 @@ impl RowIndex {
     /// The row that has this hash and `is_it`.
     pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let wanted = Entry::new(hash, 0);
+        let (part, within) = wanted.piece(self.parts.len());
+        let part = self.parts.get(part)?;
         let is_it = |entry: Entry| entry.hash == wanted.hash && is_it(entry.row);
-        self.place_of(wanted, is_it).map(|place| self.places[place].row)
+        part.place_of(within, is_it).map(|place| part.places[place].row)
     }
 
     /// Adds a row that is not there.
     pub fn insert(&mut self, hash: u64, row: u32) {
-        if (self.len + 1) * 10 > self.places.len() * TAKEN_OF_TEN {
-            self.grow();
+        if self.parts.is_empty() {
+            self.parts.push(Part::default());
+        } else if self.parts.len() == 1 && self.len == WHOLE_MAX {
+            self.cut();
         }
-        self.take_place(Entry::new(hash, row));
+        let (entry, parts) = (Entry::new(hash, row), self.parts.len());
+        let number = entry.piece(parts).0;
+        let taken_max = TAKEN_OF_HUNDRED_MAX
+            - (TAKEN_OF_HUNDRED_MAX - TAKEN_OF_HUNDRED_MIN) * (parts - 1 - number) / parts;
+        self.parts[number].insert(entry, (parts, taken_max));
         self.len += 1;
+    }
+
+    /// Cuts the only part into many.
+    fn cut(&mut self) {
+        let places = self.parts.iter().flat_map(|part| &part.places);
+        let mut entries: Vec<Entry> = places.copied().filter(|entry| !entry.is_free()).collect();
+        entries.sort_unstable_by_key(|entry| entry.hash);
+        *self = Self::of_parts(&entries, PARTS);
     }
 
     /// Removes a row; `false` if it was not there.
     pub fn remove(&mut self, hash: u64, row: u32) -> bool {
-        let Some(mut gap) = self.place_of(Entry::new(hash, row), |entry| entry.row == row) else {
-            return false;
-        };
-        // Whoever was turned away from the gap moves into it, or a search would end there.
-        let mut place = self.after(gap);
-        while !self.places[place].is_free() {
-            let entry = self.places[place];
-            if self.steps(self.home(entry), place) >= self.steps(gap, place) {
-                self.places[gap] = entry;
-                gap = place;
-            }
-            place = self.after(place);
-        }
-        self.places[gap] = Entry::FREE;
-        self.len -= 1;
-        true
+        let (number, within) = Entry::new(hash, row).piece(self.parts.len());
+        let parts = self.parts.len();
+        let is_removed =
+            self.parts.get_mut(number).is_some_and(|part| part.remove(within, row, parts));
+        self.len -= usize::from(is_removed);
+        is_removed
     }
 
     /// Number of rows.
@@ -140,15 +181,55 @@ impl RowIndex {
 
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.places.capacity() * size_of::<Entry>()
+        let places: usize = self.parts.iter().map(|part| part.places.capacity()).sum();
+        places * size_of::<Entry>() + self.parts.capacity() * size_of::<Part>()
+    }
+}
+
+impl Part {
+    /// The part of these entries, one of so many.
+    fn of(entries: &[Entry], parts: usize) -> Self {
+        // With room for some more.
+        let count = (entries.len() * 100).div_ceil(TAKEN_OF_HUNDRED_MIN).max(PLACES_MIN);
+        let mut part = Self { places: vec![Entry::FREE; count], len: entries.len() };
+        entries.iter().for_each(|entry| part.take_place(*entry, parts));
+        part
     }
 
-    /// Where an entry of this hash lies that `is_it`.
-    fn place_of(&self, wanted: Entry, is_it: impl Fn(Entry) -> bool) -> Option<usize> {
+    fn insert(&mut self, entry: Entry, (parts, taken_max): (usize, usize)) {
+        if (self.len + 1) * 100 > self.places.len() * taken_max {
+            self.grow(parts);
+        }
+        self.take_place(entry, parts);
+        self.len += 1;
+    }
+
+    fn remove(&mut self, within: u32, row: u32, parts: usize) -> bool {
+        let Some(mut gap) = self.place_of(within, |entry| entry.row == row) else {
+            return false;
+        };
+        // Whoever was turned away from the gap moves into it, or a search would end there.
+        let mut place = self.after(gap);
+        while !self.places[place].is_free() {
+            let entry = self.places[place];
+            let home = self.home(entry.piece(parts).1);
+            if self.steps(home, place) >= self.steps(gap, place) {
+                self.places[gap] = entry;
+                gap = place;
+            }
+            place = self.after(place);
+        }
+        self.places[gap] = Entry::FREE;
+        self.len -= 1;
+        true
+    }
+
+    /// Where an entry lies that `is_it`, of those that belong so far into the part.
+    fn place_of(&self, within: u32, is_it: impl Fn(Entry) -> bool) -> Option<usize> {
         if self.places.is_empty() {
             return None;
         }
-        let mut place = self.home(wanted);
+        let mut place = self.home(within);
         loop {
             let entry = self.places[place];
             if entry.is_free() {
@@ -161,26 +242,26 @@ impl RowIndex {
         }
     }
 
-    fn take_place(&mut self, entry: Entry) {
-        let mut place = self.home(entry);
+    fn take_place(&mut self, entry: Entry, parts: usize) {
+        let mut place = self.home(entry.piece(parts).1);
         while !self.places[place].is_free() {
             place = self.after(place);
         }
         self.places[place] = entry;
     }
 
-    fn grow(&mut self) {
+    fn grow(&mut self, parts: usize) {
         // By half, as growing is cheap: twice as many would leave more of them free.
         let count = (self.places.len() * 3 / 2).max(PLACES_MIN);
         let before = std::mem::replace(&mut self.places, vec![Entry::FREE; count]);
         for entry in before.into_iter().filter(|entry| !entry.is_free()) {
-            self.take_place(entry);
+            self.take_place(entry, parts);
         }
     }
 
-    /// Where the search for a hash begins: as far into the places as the hash is into all hashes.
-    fn home(&self, entry: Entry) -> usize {
-        ((u64::from(entry.hash) * self.places.len() as u64) >> 32) as usize
+    /// Where a search begins: as far into the places as the hash is into the part's.
+    fn home(&self, within: u32) -> usize {
+        ((u64::from(within) * self.places.len() as u64) >> 32) as usize
     }
 
     fn after(&self, place: usize) -> usize {
@@ -231,6 +312,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_index_of_many_rows_is_cut_and_its_parts_grow_one_by_one() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let rows: Vec<(u64, u32)> =
+            (0..3 * WHOLE_MAX as u32).map(|row| (random.next_u64(), row)).collect();
+        let (mut grown, made) = (RowIndex::default(), RowIndex::of(rows.iter().copied()));
+        let mut sizes = Vec::new();
+        for (hash, row) in &rows {
+            grown.insert(*hash, *row);
+            sizes.push(grown.parts.iter().map(|part| part.places.len()).sum::<usize>());
+        }
+        assert_eq!((grown.parts.len(), made.parts.len()), (PARTS, PARTS));
+        // Of what is there, only a small part is moved at a time.
+        let moved =
+            sizes.windows(2).skip(2 * WHOLE_MAX).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(moved > 0 && moved < grown.len() / 100, "{moved} places of {} rows", grown.len());
+        for index in [&grown, &made] {
+            for (hash, row) in &rows {
+                assert_eq!(index.find(*hash, |found| found == *row), Some(*row));
+            }
+        }
+        for (hash, row) in rows.iter().filter(|(_, row)| row % 3 > 0) {
+            assert!(grown.remove(*hash, *row) && !grown.remove(*hash, *row));
+        }
+        for (hash, row) in &rows {
+            let left = (row % 3 == 0).then_some(*row);
+            assert_eq!(grown.find(*hash, |found| found == *row), left);
+        }
+        assert_eq!(grown.len(), WHOLE_MAX);
+    }
+
     /// Hashes near each other, and at the ends of all places, so that rows push each other around.
     #[test]
     fn any_rows_that_come_and_go_are_found_while_they_are_there() {
@@ -258,7 +370,13 @@ mod tests {
                 assert_eq!(found, Some(row), "seed {seed} round {round}");
                 assert!(index.remove(hash, row));
             }
-            assert!(index.is_empty() && index.places.iter().all(|entry| entry.is_free()));
+            assert!(
+                index.is_empty()
+                    && index
+                        .parts
+                        .iter()
+                        .all(|part| part.places.iter().all(|entry| entry.is_free()))
+            );
         }
     }
 }
