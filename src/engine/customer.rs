@@ -94,8 +94,10 @@ pub struct Customer {
     has_unnamed_status: bool,
     /// The newest event accepted since the last commit.
     pub pending: PendingAt,
-    /// Chunks of history in the store.
+    /// Chunks of history, one that a commit is writing included.
     pub chunks: u32,
+    /// The customer's place in the last commit that took events of it.
+    pub storing: Option<u32>,
 }
 
 impl Customer {

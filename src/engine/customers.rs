@@ -154,8 +154,8 @@ impl Customers {
         self.free.push(at.0);
     }
 
-    /// Lets go of customers until `bytes` of memory can be used anew, or none is left; returns how
-    /// many left.
+    /// Lets go of customers until `bytes` of memory can be used anew, or none is left but those with
+    /// events that wait; returns how many left.
     pub fn evict(&mut self, bytes: usize) -> usize {
         let (mut freed, mut evicted) = (0, 0);
         let rows = self.pages.len() * PAGE_ROWS;
@@ -169,7 +169,7 @@ impl Customers {
             let Some(row) = self.row_mut(at) else {
                 continue;
             };
-            if std::mem::take(&mut row.is_recent) {
+            if std::mem::take(&mut row.is_recent) || !row.customer.pending.is_none() {
                 continue;
             }
             freed += size_of::<Option<Row>>() + row_heap_bytes(row);

@@ -12,6 +12,7 @@
 mod ahead;
 mod memory;
 mod scattered;
+mod storing;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -32,13 +33,16 @@ use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::delta::{FactDelta, difference, join};
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
-use crate::engine::packed::{PendingAt, PendingLog};
+use crate::engine::packed::PendingLog;
 use crate::engine::recent::RecentRows;
 use crate::engine::refusal::Refusal;
 use crate::engine::standing::{Standing, Suspension};
 
 pub use ahead::ReadAhead;
 pub use memory::Evicted;
+pub use storing::{NewChunk, NewEvents};
+
+use storing::Unstored;
 
 /// App and customer id in bytes that sort by app and then by customer, none a prefix of another.
 pub type CustomerKey = Box<[u8]>;
@@ -91,10 +95,7 @@ pub enum Offer {
 /// What has changed since the last commit and must be stored together.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// New events, packed, of all the customers in `chunks`.
-    pub pending: PendingLog,
-    /// Customers with new events.
-    pub chunks: Vec<NewChunk>,
+    pub events: Arc<NewEvents>,
     /// Customers whose stored chunks, so many, must go.
     pub erased: Vec<(CustomerKey, u32)>,
     pub facts: Vec<FactPage>,
@@ -108,16 +109,6 @@ pub struct Changes {
     pub forgotten: Vec<(u128, u128)>,
     /// All cohorts that are empty now, if they are others than before.
     pub emptied: Option<Vec<EmptiedCohort>>,
-}
-
-/// The new events of a customer, to be stored as one more chunk of its history.
-#[derive(Debug)]
-pub struct NewChunk {
-    pub customer: CustomerKey,
-    /// Number of the chunk.
-    pub chunk: u32,
-    /// Where the events lie in [`Changes::pending`].
-    pub events: PendingAt,
 }
 
 /// Event ids with the reason why they have no effect.
@@ -137,6 +128,8 @@ pub struct Shard {
     customers: Customers,
     /// Events accepted since the last commit.
     pending: PendingLog,
+    /// Events that a commit is writing.
+    storing: Option<Arc<NewEvents>>,
     /// Bytes of those of the last commit.
     pending_bytes_before: usize,
     /// Bytes of memory that customers held when the last commit was over.
@@ -169,6 +162,7 @@ impl Shard {
             given: FactTable::default(),
             customers: Customers::default(),
             pending: PendingLog::default(),
+            storing: None,
             pending_bytes_before: 0,
             customer_bytes_before: 0,
             is_all_resident: true,
@@ -277,20 +271,21 @@ impl Shard {
         let Some(customer) = self.customers.meet(at) else {
             return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
         };
+        let unstored = Unstored { storing: self.storing.as_deref(), pending: &self.pending };
         let may_be_repeat = customer.may_have(&event.event_id);
         let standing = customer.appendable(&event, rules.zero_payments, &self.pending);
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
-            (true, None) if customer.chunks > 0 => {
-                let has = HasHistory::Chunks(customer.chunks);
+            (true, None) if unstored.stored_chunks(at, customer) > 0 => {
+                let has = HasHistory::Chunks(unstored.stored_chunks(at, customer));
                 return Offer::NeedsHistory(customer_key(app, customer_id), has);
             }
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
         };
         if may_be_repeat {
-            let pending = self.pending.events(customer.pending);
-            let known = stored.events.iter().chain(&pending);
+            let unstored = unstored.events(at, customer);
+            let known = stored.events.iter().chain(&unstored);
             if let Some(known) = known.into_iter().find(|known| known.event_id == event.event_id) {
                 return Offer::Done(if same_content(known, &event) {
                     Verdict::Repeated
@@ -368,8 +363,9 @@ impl Shard {
         let Some(customer) = self.customers.meet(at) else {
             return false;
         };
+        let unstored = Unstored { storing: self.storing.as_deref(), pending: &self.pending };
         let mut events = stored.events;
-        events.extend(self.pending.events(customer.pending));
+        events.extend(unstored.events(at, customer));
         let mut ledger = Ledger::new(events);
         self.delta.clear();
         let mut scribe =
@@ -434,13 +430,15 @@ impl Shard {
     ) -> Offer {
         let key = customer_key(app, &event.customer_id);
         let at = self.customers.find(app, &event.customer_id).ok();
-        let customer = at.and_then(|at| self.customers.get(at));
-        let is_whole = customer.map_or(self.is_all_resident, |customer| customer.chunks == 0);
-        let stored = match history {
-            Some(history) => history,
-            None if is_whole => History::default(),
-            None => return Offer::NeedsHistory(key, HasHistory::Perhaps),
+        let has_history = self.has_history(app, &event.customer_id);
+        let stored = match (history, has_history) {
+            (Some(history), _) => history,
+            (None, HasHistory::Chunks(0)) => History::default(),
+            (None, HasHistory::Perhaps) if self.is_all_resident => History::default(),
+            (None, has_history) => return Offer::NeedsHistory(key, has_history),
         };
+        let customer = at.and_then(|at| self.customers.get(at));
+        let chunks = customer.map_or(stored.chunks, |customer| customer.chunks);
         let mut events = stored.events;
         events.extend(self.pending(app, &event.customer_id));
         if events.iter().any(|known| *known.event_id == *event.event_id) {
@@ -462,8 +460,8 @@ impl Shard {
         if self.suspended.contains_key(&key) {
             self.set_suspended(&key, Vec::new());
         }
-        if stored.chunks > 0 {
-            self.changes.erased.push((key, stored.chunks));
+        if chunks > 0 {
+            self.changes.erased.push((key, chunks));
         }
         let identity = identity_hash(&event.app_id, &event.customer_id);
         let by = event_hash(&event.event_id);
@@ -473,29 +471,34 @@ impl Shard {
         Offer::Done(Verdict::Accepted { is_suspended: false })
     }
 
-    /// Everything to store since the last call. Must be stored whole, or the shard dropped.
+    /// Everything to store since the last call, whose changes are in the store by now. Must be stored
+    /// whole, or the shard dropped; [`Shard::stored`] is to be told when it is.
     pub fn take_changes(&mut self) -> Changes {
         self.settle();
         let mut changes = std::mem::take(&mut self.changes);
         self.pending_bytes_before = self.pending.byte_count();
-        changes.pending = std::mem::take(&mut self.pending);
+        let log = std::mem::take(&mut self.pending);
+        let mut events = NewEvents { log, chunks: Vec::with_capacity(self.dirty_customers.len()) };
         let mut dirty_customers = std::mem::take(&mut self.dirty_customers);
         for at in dirty_customers.drain(..) {
             // A row whose customer was forgotten may be that of another one by now, met twice here.
             if let Some((app, id, customer)) = self.customers.named_mut(at)
                 && !customer.pending.is_none()
             {
-                changes.chunks.push(NewChunk {
+                customer.storing = Some(events.add(NewChunk {
                     customer: customer_key(app, id),
                     chunk: customer.chunks,
                     events: customer.take_pending(),
-                });
+                    at,
+                }));
                 customer.chunks += 1;
                 let chunks = customer.chunks;
                 self.note_chunk(at, chunks);
             }
         }
         self.dirty_customers = dirty_customers;
+        changes.events = Arc::new(events);
+        self.storing = Some(Arc::clone(&changes.events));
         changes.facts = self.facts.take_changed_pages();
         changes.given = self.given.take_changed_pages();
         changes.entries = self.dictionary.take_fresh();
@@ -582,22 +585,24 @@ impl Shard {
     }
 
     /// A customer that is in memory.
-    fn resident(&self, app: AppIx, customer_id: &str) -> Option<&Customer> {
-        self.customers.get(self.customers.find(app, customer_id).ok()?)
+    fn resident(&self, app: AppIx, customer_id: &str) -> Option<(CustomerAt, &Customer)> {
+        let at = self.customers.find(app, customer_id).ok()?;
+        Some((at, self.customers.get(at)?))
     }
 
-    /// What the store holds of a customer that pending events do not replace.
+    /// What the store holds of a customer beside [`Shard::pending`].
     pub fn has_history(&self, app: AppIx, customer_id: &str) -> HasHistory {
-        let customer = self.resident(app, customer_id);
-        customer.map_or(HasHistory::Perhaps, |customer| HasHistory::Chunks(customer.chunks))
+        self.resident(app, customer_id).map_or(HasHistory::Perhaps, |(at, customer)| {
+            HasHistory::Chunks(self.unstored().stored_chunks(at, customer))
+        })
     }
 
-    /// Events of a customer that are accepted but not yet stored, in order of arrival.
+    /// Events of a customer that are accepted but not known to be stored, in order of arrival.
     pub fn pending(&self, app: AppIx, customer_id: &str) -> Vec<LedgerEvent<'static>> {
-        let Some(customer) = self.resident(app, customer_id) else {
+        let Some((at, customer)) = self.resident(app, customer_id) else {
             return Vec::new();
         };
-        let events = self.pending.events(customer.pending);
+        let events = self.unstored().events(at, customer);
         events.into_iter().map(LedgerEvent::into_owned).collect()
     }
 }

@@ -1,4 +1,5 @@
-//! Records into a shard: decode, apply, count, commit.
+//! Records into a shard: decode, apply, count, commit. A commit is written beside the records that
+//! come next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use crate::domain::time::Timestamp;
 use crate::engine::shard::Evicted;
 use crate::engine::standing::Suspension;
 use crate::pipeline::decode::Decoder;
+use crate::pipeline::helper::Helper;
 use crate::pipeline::{BACKLOG_STRETCH, PipelineError};
-use crate::state::{Arrival, Outcome, PreparedCommit, Shards, SharedShard, StateError};
+use crate::state::{Arrival, Outcome, PreparedCommit, Shards, SharedShard, StateError, Written};
 use crate::store::Durability;
 use crate::stream::{Partition, Record};
 use crate::telemetry::Metrics;
@@ -45,6 +47,9 @@ pub struct FeedParts {
     pub memory_budget_bytes: usize,
 }
 
+/// Writes the commits of a shard.
+type Writer = Helper<(PreparedCommit, Durability), Result<Written, StateError>>;
+
 /// Feeds one shard. Nothing of it is shared with the feeds of others.
 pub struct Feed {
     parts: FeedParts,
@@ -53,6 +58,9 @@ pub struct Feed {
     /// Records taken since the last commit.
     uncommitted: usize,
     committed_at: Instant,
+    writer: Writer,
+    /// When the commit that the writer has in hand was begun.
+    writing_since: Option<Instant>,
     /// Little of the budget was left to customers at the last commit.
     is_tight: bool,
 }
@@ -63,8 +71,17 @@ impl Feed {
         let budget = i64::try_from(parts.memory_budget_bytes).unwrap_or(i64::MAX);
         parts.metrics.memory_budget.set(budget);
         let partition = shard.read().partition;
-        let (uncommitted, committed_at, is_tight) = (0, Instant::now(), false);
-        Self { parts, partition, shard, uncommitted, committed_at, is_tight }
+        let write = |(commit, durability): (PreparedCommit, Durability)| commit.write(durability);
+        Self {
+            parts,
+            partition,
+            shard,
+            uncommitted: 0,
+            committed_at: Instant::now(),
+            writer: Helper::new(write),
+            writing_since: None,
+            is_tight: false,
+        }
     }
 
     /// The shard that is fed.
@@ -160,22 +177,60 @@ impl Feed {
         Ok(shard.prepare_commit())
     }
 
-    /// Commits the shard, if it has changed.
-    pub fn commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
-        let begun_at = Instant::now();
+    /// Begins a commit of the shard, if it has changed, after the one before; records that come next
+    /// are taken while it is written.
+    pub fn begin_commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
+        self.end_commit()?;
         if self.shard.read().is_dirty() {
+            self.writing_since = Some(Instant::now());
             let prepared = self.prepare().map_err(|source| self.failed(source))?;
-            let written = prepared.write(durability).map_err(|source| self.failed(source))?;
-            let metrics = &self.parts.metrics;
-            metrics.commit_duration.observe(begun_at.elapsed().as_secs_f64());
-            let next_offset = metrics.next_offset.with_label_values(&[&self.partition.to_string()]);
-            next_offset.set(written.next_offset.0);
-            let evicted = self.shard.write().shard.evict(self.memory_budget_bytes());
-            self.tell(evicted);
+            self.writer.order((prepared, durability));
         }
         let committed = std::mem::take(&mut self.uncommitted);
         self.parts.metrics.commit_events.inc_by(u64::try_from(committed).unwrap_or(u64::MAX));
         self.committed_at = Instant::now();
+        Ok(())
+    }
+
+    /// Ends the commit that was begun, if it is written by now. Fails if it could not be.
+    pub fn poll_commit(&mut self) -> Result<(), PipelineError> {
+        if self.writing_since.is_some()
+            && let Some(written) = self.writer.poll()
+        {
+            self.written(written)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the commit that was begun, if one was, and ends it.
+    pub fn end_commit(&mut self) -> Result<(), PipelineError> {
+        if self.writing_since.is_some() {
+            let written = self.writer.wait();
+            self.written(written)?;
+        }
+        Ok(())
+    }
+
+    /// Commits the shard, if it has changed.
+    pub fn commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
+        self.begin_commit(durability)?;
+        self.end_commit()
+    }
+
+    fn written(&mut self, written: Result<Written, StateError>) -> Result<(), PipelineError> {
+        let begun_at = self.writing_since.take();
+        let written = written.map_err(|source| self.failed(source))?;
+        let metrics = &self.parts.metrics;
+        if let Some(begun_at) = begun_at {
+            metrics.commit_duration.observe(begun_at.elapsed().as_secs_f64());
+        }
+        let next_offset = metrics.next_offset.with_label_values(&[&self.partition.to_string()]);
+        next_offset.set(written.next_offset.0);
+        let mut shard = self.shard.write();
+        shard.committed();
+        let evicted = shard.shard.evict(self.memory_budget_bytes());
+        drop(shard);
+        self.tell(evicted);
         Ok(())
     }
 }

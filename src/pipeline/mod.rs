@@ -12,7 +12,8 @@ pub mod decode;
 pub mod embedded;
 pub mod feed;
 pub mod forward;
-pub mod outbox;
+pub mod helper;
+mod outbox;
 pub mod publish;
 pub mod workers;
 

@@ -4,14 +4,12 @@
 //! Always true
 //! * At most one publication is on its way, and nothing else is asked of the sink meanwhile.
 
-use std::panic::resume_unwind;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use crate::codec::snapshot::decode_message;
+use crate::pipeline::helper::Helper;
 use crate::stream::{NextOffset, Partition, Publication, Sink, SinkError};
 
 /// `o_pub` of each partition, as the log knows it.
@@ -38,37 +36,23 @@ enum Answer {
 
 /// A sink on a thread of its own.
 pub struct Outbox {
-    /// `None` only while it is dropped.
-    orders: Option<Sender<Order>>,
-    answers: Receiver<Answer>,
-    thread: Option<JoinHandle<()>>,
+    helper: Helper<Order, Answer>,
     is_busy: bool,
 }
 
 impl Outbox {
     /// Takes over the sink.
     pub fn new(mut sink: impl Sink + 'static) -> Self {
-        let (orders, taken) = channel();
-        let (answer, answers) = channel();
-        let thread = spawn(move || {
-            for order in taken {
-                let answered = match order {
-                    Order::Publish(publication) => {
-                        let begun_at = Instant::now();
-                        let outcome = sink.publish(&publication);
-                        Answer::Sent(Sent { publication, outcome, duration: begun_at.elapsed() })
-                    }
-                    Order::ReadPublished(partitions) => {
-                        Answer::Published(sink.published(&partitions))
-                    }
-                    Order::ReadEpoch => Answer::Epoch(newest_epoch(&mut sink)),
-                };
-                if answer.send(answered).is_err() {
-                    break;
-                }
+        let helper = Helper::new(move |order| match order {
+            Order::Publish(publication) => {
+                let begun_at = Instant::now();
+                let outcome = sink.publish(&publication);
+                Answer::Sent(Sent { publication, outcome, duration: begun_at.elapsed() })
             }
+            Order::ReadPublished(partitions) => Answer::Published(sink.published(&partitions)),
+            Order::ReadEpoch => Answer::Epoch(newest_epoch(&mut sink)),
         });
-        Self { orders: Some(orders), answers, thread: Some(thread), is_busy: false }
+        Self { helper, is_busy: false }
     }
 
     /// Whether a publication is on its way.
@@ -79,73 +63,47 @@ impl Outbox {
     /// Sends a publication on its way; none may be.
     pub fn send(&mut self, publication: Publication) {
         debug_assert!(!self.is_busy, "one publication at a time");
-        self.order(Order::Publish(publication));
+        self.helper.order(Order::Publish(publication));
         self.is_busy = true;
     }
 
     /// What became of the publication on its way; `None` while that is not known, or if none is.
     pub fn poll(&mut self) -> Option<Sent> {
-        if !self.is_busy {
-            return None;
-        }
-        let answer = self.answers.try_recv();
+        let answer = if self.is_busy { self.helper.poll()? } else { return None };
         self.sent(answer)
     }
 
     /// Waits for the publication on its way, if one is.
     pub fn wait(&mut self) -> Option<Sent> {
-        if !self.is_busy {
-            return None;
-        }
-        let answer = self.answers.recv().map_err(|_| TryRecvError::Disconnected);
+        let answer = if self.is_busy { self.helper.wait() } else { return None };
         self.sent(answer)
     }
 
     /// Asks the log up to where partitions are published; no publication may be on its way.
     pub fn published(&mut self, partitions: &[Partition]) -> Result<PublishedOffsets, SinkError> {
         debug_assert!(!self.is_busy, "what is published is not known meanwhile");
-        self.order(Order::ReadPublished(partitions.to_vec()));
-        match self.answers.recv() {
-            Ok(Answer::Published(published)) => published,
-            Ok(_) => Err(was_busy()),
-            Err(_) => self.fail(),
+        self.helper.order(Order::ReadPublished(partitions.to_vec()));
+        match self.helper.wait() {
+            Answer::Published(published) => published,
+            _ => Err(was_busy()),
         }
     }
 
     /// Asks the log for the greatest epoch that is published; no publication may be on its way.
     pub fn epoch(&mut self) -> Result<Option<u64>, SinkError> {
         debug_assert!(!self.is_busy, "what is published is not known meanwhile");
-        self.order(Order::ReadEpoch);
-        match self.answers.recv() {
-            Ok(Answer::Epoch(epoch)) => epoch,
-            Ok(_) => Err(was_busy()),
-            Err(_) => self.fail(),
+        self.helper.order(Order::ReadEpoch);
+        match self.helper.wait() {
+            Answer::Epoch(epoch) => epoch,
+            _ => Err(was_busy()),
         }
     }
 
-    fn order(&mut self, order: Order) {
-        let is_taken = self.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
-        if !is_taken {
-            self.fail()
-        }
-    }
-
-    fn sent(&mut self, answer: Result<Answer, TryRecvError>) -> Option<Sent> {
-        let sent = match answer {
-            Ok(Answer::Sent(sent)) => Some(sent),
-            Ok(Answer::Published(_) | Answer::Epoch(_)) => None,
-            Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => self.fail(),
-        };
+    fn sent(&mut self, answer: Answer) -> Option<Sent> {
         self.is_busy = false;
-        sent
-    }
-
-    /// The thread ends early only by a panic, which goes on here.
-    fn fail<T>(&mut self) -> T {
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Err(panic)) => resume_unwind(panic),
-            _ => unreachable!("the sink's thread lives as long as its outbox"),
+        match answer {
+            Answer::Sent(sent) => Some(sent),
+            Answer::Published(_) | Answer::Epoch(_) => None,
         }
     }
 }
@@ -164,19 +122,10 @@ fn newest_epoch(sink: &mut impl Sink) -> Result<Option<u64>, SinkError> {
     Ok(newest)
 }
 
-impl Drop for Outbox {
-    /// Waits for the publication on its way.
-    fn drop(&mut self) {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there was told there.
-            let _ = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
     use super::*;
 
     /// Publishes when told to.

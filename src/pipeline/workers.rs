@@ -161,10 +161,11 @@ fn work(mut feed: Feed, orders: &Receiver<Order>, pace: &CommitPace, waiting: &A
                 let _ = done.send(());
             }
             Err(RecvTimeoutError::Timeout) => is_read_behind = false,
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return feed.end_commit(),
         }
+        feed.poll_commit()?;
         if feed.is_commit_due(pace, is_read_behind) {
-            feed.commit(Durability::Process)?;
+            feed.begin_commit(Durability::Process)?;
         }
     }
 }
@@ -311,6 +312,27 @@ mod tests {
         wait_until(|| next_offset(&workers, 1) == 20);
         gates[0].send(true).unwrap();
         workers.stop(0).unwrap();
+    }
+
+    #[test]
+    fn a_shard_takes_records_while_its_commit_is_written() {
+        let (mut workers, gates) = workers(1, AT_ONCE);
+        workers.hand_over(records(0, 0..1), false).unwrap();
+        wait_until(|| next_offset(&workers, 0) == 1);
+        // Its commit waits for the gate, and that of these for it.
+        workers.hand_over(records(0, 1..2), false).unwrap();
+        wait_until(|| next_offset(&workers, 0) == 2);
+        let shard = workers.parts.shards.get(0).unwrap();
+        let ledger = |offsets: usize| {
+            let ledger = shard.read().ledger("acme", "c0").unwrap().unwrap();
+            assert_eq!(ledger.len(), offsets);
+        };
+        ledger(2);
+        gates[0].send(true).unwrap();
+        gates[0].send(true).unwrap();
+        ledger(2);
+        workers.commit().unwrap();
+        ledger(2);
     }
 
     #[test]

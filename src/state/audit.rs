@@ -127,8 +127,6 @@ impl LiveShard {
     /// Walks every stored ledger from an empty fold.
     fn recompute_all(&mut self) -> Result<Recomputed, StateError> {
         let rules = Arc::clone(self.rules());
-        let gate = Arc::clone(&self.commit_gate);
-        let _gate = gate.lock();
         let store = Arc::clone(&self.store);
         let mut recomputed = Recomputed::default();
         let mut delta = FactDelta::new();

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use parking_lot::ArcMutexGuard;
-use parking_lot::RawMutex;
-
 use crate::codec::fact_pages::{encode_page, page_key};
 use crate::codec::stored::{
     Anchor, EMPTIED_KEY, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk,
@@ -22,15 +19,14 @@ const ANCHORS_MAX: u32 = 8;
 
 /// Changes taken out of memory that the store does not have yet.
 ///
-/// Taking them needs the shard for a moment; writing them does not, so questions are answered
-/// meanwhile. If the write fails, the shard in memory must be dropped.
+/// Taking them needs the shard for a moment; writing them does not, so questions are answered and events
+/// applied meanwhile. If the write fails, the shard in memory must be dropped.
 pub struct PreparedCommit {
     changes: Changes,
     quarantine: Vec<DeadLetter>,
     position: Position,
     rules: Option<Vec<u8>>,
     store: Arc<dyn Store>,
-    _gate: ArcMutexGuard<RawMutex, ()>,
 }
 
 /// What a commit has made durable.
@@ -41,9 +37,8 @@ pub struct Written {
 }
 
 impl LiveShard {
-    /// Takes everything that changed since the last commit.
+    /// Takes everything that changed since the last commit, which must be over.
     pub fn prepare_commit(&mut self) -> PreparedCommit {
-        let gate = self.commit_gate.lock_arc();
         let changes = self.shard.take_changes();
         let position = &mut self.position;
         position.newest_event_at_micros = self.shard.newest_event_at().map(|at| at.0);
@@ -59,13 +54,19 @@ impl LiveShard {
             position: self.position.clone(),
             rules: self.unstored_rules.take(),
             store: Arc::clone(&self.store),
-            _gate: gate,
         }
+    }
+
+    /// Takes note that the commit that was prepared last is written.
+    pub fn committed(&mut self) {
+        self.shard.stored();
     }
 
     /// Takes and writes everything that changed since the last commit.
     pub fn commit(&mut self, durability: Durability) -> Result<Written, StateError> {
-        self.prepare_commit().write(durability)
+        let written = self.prepare_commit().write(durability)?;
+        self.committed();
+        Ok(written)
     }
 }
 
@@ -107,21 +108,23 @@ impl PreparedCommit {
 }
 
 fn write_changes(batch: &mut Batch, changes: Changes) {
+    // First: a page that is changed before it was written has to be copied.
+    write_facts(batch, Table::Facts, &changes.facts);
+    write_facts(batch, Table::Given, &changes.given);
+    drop((changes.facts, changes.given));
     for (customer, chunks) in changes.erased {
         for chunk in 0..chunks {
             batch.delete(Table::History, chunk_key(&customer, chunk));
         }
     }
     let mut events = Vec::new();
-    for NewChunk { customer, chunk, events: newest } in changes.chunks {
+    for NewChunk { customer, chunk, events: newest, .. } in &changes.events.chunks {
         events.clear();
-        events.extend(changes.pending.newest_first(newest));
-        batch.put_written(Table::History, chunk_key(&customer, chunk), |key, into| {
+        events.extend(changes.events.log.newest_first(*newest));
+        batch.put_written(Table::History, chunk_key(customer, *chunk), |key, into| {
             encode_chunk(key, events.iter().rev().copied(), into);
         });
     }
-    write_facts(batch, Table::Facts, &changes.facts);
-    write_facts(batch, Table::Given, &changes.given);
     let (first, entries) = changes.entries;
     for (key, value) in encode_entries(first, &entries) {
         batch.put(Table::Dictionary, key, value);

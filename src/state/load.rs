@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::codec::fact_pages::PageReader;
 use crate::codec::stored::{
     EMPTIED_KEY, POSITION_KEY, Position, RULES_KEY, StoredError, decode_emptied, decode_forgotten,
@@ -81,7 +79,6 @@ impl LiveShard {
             kept_mrr: Default::default(),
             kept_commerce: Default::default(),
             store,
-            commit_gate: Arc::new(Mutex::new(())),
             quarantine: Vec::new(),
             refused: Vec::new(),
             last_anchor: None,

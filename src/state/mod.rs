@@ -19,8 +19,6 @@ mod shards;
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::codec::stored::{
     Anchor, Position, StoredError, chunk_key, decode_chunk, decode_dead_letter, quarantine_key,
 };
@@ -127,8 +125,6 @@ pub struct LiveShard {
     kept_mrr: Kept<MrrQuestion, MrrPartial>,
     kept_commerce: Kept<CommerceQuestion, CommercePartial>,
     store: Arc<dyn Store>,
-    /// Held while a commit is between memory and store, so that a reader of ledgers sees no gap.
-    commit_gate: Arc<Mutex<()>>,
     /// Refused since the last commit.
     quarantine: Vec<DeadLetter>,
     /// Refused since the last [`LiveShard::take_refused`].
@@ -332,7 +328,7 @@ impl LiveShard {
     }
 
     /// A customer's ledger with the standing of each event, or `None` for a customer that is not
-    /// known. Waits for a running commit.
+    /// known.
     pub fn ledger(
         &self,
         app_id: &str,
@@ -344,8 +340,7 @@ impl LiveShard {
             return Ok(None);
         };
         let key = customer_key(app, customer_id);
-        let _gate = self.commit_gate.lock();
-        // Chunks that the next commit replaces are not read: their events are pending.
+        // Chunks that a commit writes or replaces are not read: their events are pending.
         let chunks = self.chunks(&key, self.shard.has_history(app, customer_id))?;
         let stored = history(&chunks)?.events;
         let mut events: Vec<_> = stored.into_iter().map(LedgerEvent::into_owned).collect();

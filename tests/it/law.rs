@@ -14,7 +14,7 @@ use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::engine::shard::{CustomerKey, split_customer_key};
-use ltvstream::state::{Arrival, Difference, LiveShard, Outcome, StateError};
+use ltvstream::state::{Arrival, Difference, LiveShard, Outcome, PreparedCommit, StateError};
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::store::{Batch, Durability, Store as _, Table};
 use ltvstream::stream::Record;
@@ -66,6 +66,8 @@ pub struct Run {
     store: Arc<MemoryStore>,
     pub live: LiveShard,
     pub log: Vec<String>,
+    /// A commit that was begun and is not written.
+    begun: Option<PreparedCommit>,
 }
 
 impl Run {
@@ -76,7 +78,7 @@ impl Run {
     fn under(rules: Arc<Rules>, log: Vec<String>) -> Self {
         let store = Arc::new(MemoryStore::default());
         let live = LiveShard::open(store.clone(), 0, (rules.clone(), curves())).unwrap();
-        Self { rules, store, live, log }
+        Self { rules, store, live, log, begun: None }
     }
 
     /// Takes the records of these offsets at a time.
@@ -105,7 +107,26 @@ impl Run {
     }
 
     pub fn commit(&mut self) {
+        self.end_commit();
         self.live.commit(Durability::Process).unwrap();
+    }
+
+    /// Begins a commit after the one before; what comes next is taken while it is written.
+    fn begin_commit(&mut self) {
+        self.end_commit();
+        self.begun = Some(self.live.prepare_commit());
+    }
+
+    /// Writes the commit that was begun, if one was, of which the shard is not told yet.
+    fn write_commit(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            begun.write(Durability::Process).unwrap();
+        }
+    }
+
+    fn end_commit(&mut self) {
+        self.write_commit();
+        self.live.committed();
     }
 
     /// Lets the histories of all customers in memory be gathered.
@@ -123,6 +144,7 @@ impl Run {
 
     /// Loses everything that was not committed; returns where reading goes on.
     pub fn crash(&mut self) -> usize {
+        self.begun = None;
         self.live = LiveShard::open(self.store.clone(), 0, (self.rules.clone(), curves())).unwrap();
         usize::try_from(self.live.position.next_offset).unwrap()
     }
@@ -204,14 +226,18 @@ fn read_with_crashes(run: &mut Run, rng: &mut ChaCha8Rng) {
         let next = run.log.len().min(offset + rng.random_range(1..=4));
         run.take(offset..next);
         offset = next;
-        if rng.random_ratio(1, 6) {
-            run.commit();
+        match rng.random_range(0..12) {
+            0 => run.commit(),
+            1 => run.begin_commit(),
+            2 => run.write_commit(),
+            3 => run.end_commit(),
+            _ => (),
         }
         if crashes > 0 && rng.random_ratio(1, 12) {
             crashes -= 1;
             offset = run.crash();
         }
-        if rng.random_ratio(1, 10) && !run.live.is_dirty() {
+        if rng.random_ratio(1, 10) {
             run.live.shard.evict(0);
         }
         if rng.random_ratio(1, 5) {
@@ -272,10 +298,13 @@ fn conflicts_and_forgotten_customers_follow_the_log() {
                 assert_eq!(got, verdict, "LAW_SEED={seed} offset {offset}\n{}", events.join("\n"));
             }
             taken = next;
-            if rng.random_ratio(1, 5) {
-                run.commit();
+            match rng.random_range(0..10) {
+                0 => run.commit(),
+                1 => run.begin_commit(),
+                2 => run.write_commit(),
+                _ => (),
             }
-            if rng.random_ratio(1, 8) && !run.live.is_dirty() {
+            if rng.random_ratio(1, 8) && !run.live.is_dirty() && run.begun.is_none() {
                 run.crash();
             }
         }

@@ -5,9 +5,9 @@ use crate::engine::shard::Shard;
 /// Customers may hold the memory budget divided by this, however much is held by what can't be
 /// dropped: without any in memory each event would read a history from the store.
 const CUSTOMERS_SHARE_MIN: usize = 4;
-/// Events that wait are in memory so many times while they are committed: as they wait and as rows to
-/// write, or as these and in the store's own hands.
-const COMMIT_COPIES: usize = 2;
+/// Events that wait are in memory so many times while they are committed: as they wait, as rows to
+/// write, and in the store's own hands.
+const COMMIT_COPIES: usize = 3;
 
 /// What became of customers in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub struct Evicted {
 
 impl Shard {
     /// Drops customers from memory until everything will hold about `bytes` by the next commit, or
-    /// customers hold no more than a quarter of that; none may have changes that are not stored.
+    /// customers hold no more than a quarter of that. Those with changes that are not stored stay, and
+    /// all while a commit is written.
     pub fn evict(&mut self, bytes: usize) -> Evicted {
         let held = self.customer_memory_bytes();
         // Until the next commit about as many events and customers will come as before the last one.
@@ -29,7 +30,7 @@ impl Shard {
         let (fixed, least) = (self.fixed_memory_bytes(), bytes / CUSTOMERS_SHARE_MIN);
         let left = bytes.saturating_sub(fixed + coming);
         let room = left.max(least);
-        let may_drop = held > room && self.dirty_customers.is_empty();
+        let may_drop = held > room && self.storing.is_none();
         let customers = if may_drop { self.customers.evict(held - room) } else { 0 };
         self.is_all_resident &= customers == 0;
         self.customer_bytes_before = self.customer_memory_bytes();
@@ -96,6 +97,8 @@ mod tests {
         // What is not stored stays.
         assert_eq!(shard.evict(0), Evicted { customers: 0, is_tight: false });
         shard.take_changes();
+        assert_eq!(shard.evict(0), Evicted { customers: 0, is_tight: false });
+        shard.stored();
         let all = shard.customer_memory_bytes();
         let fixed = shard.fixed_memory_bytes() + COMMIT_COPIES * shard.pending_bytes_before;
         let is_roomy = Evicted { customers: 0, is_tight: false };

@@ -1,7 +1,7 @@
 //! Histories that lie in many chunks of the store, one for each commit that had something new of the
 //! customer: gathered into one chunk, so that they are read by one key.
 
-use crate::engine::customers::CustomerAt;
+use crate::engine::customers::{CustomerAt, HasHistory};
 use crate::engine::ledger::LedgerEvent;
 use crate::engine::packed::PendingAt;
 use crate::engine::shard::{CustomerKey, History, Shard, customer_key, split_customer_key};
@@ -52,10 +52,14 @@ impl Shard {
     }
 
     /// Lets the next changes hold the whole history of a customer in place of its chunks. Nothing
-    /// happens to one that has other chunks by now, or whose chunks are worth keeping.
+    /// happens to one that has other chunks by now or is being written, or whose chunks are worth
+    /// keeping.
     pub fn gather(&mut self, key: &CustomerKey, history: &History<'_>) {
         let Some((app, id)) = split_customer_key(key) else { return };
         let Ok(at) = self.customers.find(app, id) else { return };
+        if self.has_history(app, id) != HasHistory::Chunks(history.chunks) {
+            return;
+        }
         let Some((_, _, customer)) = self.customers.named_mut(at) else { return };
         let chunks = usize::try_from(history.chunks).unwrap_or(usize::MAX);
         let is_worth_it = history.events.len() <= chunks.saturating_mul(EVENTS_PER_CHUNK_MAX);
