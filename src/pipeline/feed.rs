@@ -136,12 +136,13 @@ impl Feed {
         self.uncommitted += outcomes.len();
     }
 
-    /// Whether it is time to commit: for the clock, for the number of events, or for the memory they
-    /// wait in.
+    /// Whether it is time to commit: for the memory that events wait in, or, unless a commit is being
+    /// written, for the clock or for the number of events.
     pub fn is_commit_due(&self, pace: &CommitPace, is_behind: bool) -> bool {
         let stretch = if is_behind { BACKLOG_STRETCH } else { 1 };
-        self.uncommitted >= pace.events_max
-            || self.committed_at.elapsed() >= pace.interval * stretch
+        let is_time = self.uncommitted >= pace.events_max
+            || self.committed_at.elapsed() >= pace.interval * stretch;
+        (is_time && self.writing_since.is_none())
             || self.shard.read().shard.pending_bytes() >= self.memory_budget_bytes() / PENDING_SHARE
     }
 
