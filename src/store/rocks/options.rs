@@ -35,7 +35,6 @@ const LOG_FILE_BYTES: usize = 4 << 20;
 pub struct RocksShared {
     pub(super) cache: Cache,
     pub(super) memtables: WriteBufferManager,
-    memtable_bytes_max: usize,
 }
 
 impl RocksShared {
@@ -47,7 +46,6 @@ impl RocksShared {
             // Not stalling: commits already wait when flushes fall behind, and a stall on memory
             // that another shard holds would stop a shard that could go on.
             memtables: WriteBufferManager::new_write_buffer_manager(memtable_bytes_max, false),
-            memtable_bytes_max,
         }
     }
 }
@@ -73,8 +71,9 @@ pub(super) fn database(settings: &RocksSettings, recovery: DBRecoveryMode) -> Op
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_background_jobs(BACKGROUND_JOBS);
     options.set_write_buffer_manager(&settings.shared.memtables);
-    // A quiet table must not keep the log, and the time to replay it, growing without end.
-    options.set_max_total_wal_size(2 * settings.shared.memtable_bytes_max as u64);
+    // A quiet table must not keep the log, and the time to replay it, growing without end: it is flushed
+    // when a busy one has been twice.
+    options.set_max_total_wal_size(2 * MEMTABLE_BYTES as u64);
     // A shard has one writer: insertion without the cost of concurrency.
     options.set_allow_concurrent_memtable_write(false);
     options.set_enable_pipelined_write(false);
