@@ -22,8 +22,8 @@ use crate::telemetry::Metrics;
 /// few enough that their events stay in the processor's cache and questions wait little.
 const RECORDS_AT_A_TIME: usize = 32;
 /// Events that wait for their commit hold at most this part of the memory budget. While they are
-/// written they are in memory twice.
-const PENDING_SHARE: usize = 16;
+/// written they are in memory three times, and the next are waiting.
+const PENDING_SHARE: usize = 32;
 /// Chunks of histories that one commit gathers: a few hundred customers' of the usual kind.
 const CHUNKS_GATHERED_MAX: usize = 4096;
 

@@ -5,9 +5,9 @@ use crate::engine::shard::Shard;
 /// Customers may hold the memory budget divided by this, however much is held by what can't be
 /// dropped: without any in memory each event would read a history from the store.
 const CUSTOMERS_SHARE_MIN: usize = 4;
-/// Events that wait are in memory so many times while they are committed: as they wait, as rows to
-/// write, and in the store's own hands.
-const COMMIT_COPIES: usize = 3;
+/// The events of a commit are in memory so many times: as they waited, as rows to write, in the store's
+/// own hands, and once more for those that come meanwhile.
+const COMMIT_COPIES: usize = 4;
 
 /// What became of customers in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
