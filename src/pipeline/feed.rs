@@ -183,9 +183,10 @@ impl Feed {
     pub fn begin_commit(&mut self, durability: Durability) -> Result<(), PipelineError> {
         self.end_commit()?;
         if self.shard.read().is_dirty() {
-            self.writing_since = Some(Instant::now());
+            let begun_at = Instant::now();
             let prepared = self.prepare().map_err(|source| self.failed(source))?;
             self.writer.order((prepared, durability));
+            self.writing_since = Some(begun_at);
         }
         let committed = std::mem::take(&mut self.uncommitted);
         self.parts.metrics.commit_events.inc_by(u64::try_from(committed).unwrap_or(u64::MAX));
