@@ -14,9 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::EventKind;
 use crate::domain::rules::ZeroPayments;
-use crate::domain::time::Timestamp;
 use crate::engine::fold::Fold;
 use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::moment::Moment;
 use crate::engine::packed::{PendingAt, PendingLog};
 use crate::engine::standing::{Standing, Suspension, is_paying};
 
@@ -83,7 +83,7 @@ impl Fingerprints {
 #[derive(Debug, Clone, Default)]
 pub struct Customer {
     pub fold: Fold,
-    newest_at: Option<Timestamp>,
+    newest_at: Moment,
     /// All events at `newest_at` wait for the next commit, where their ids can be read.
     is_newest_pending: bool,
     /// Of events and of the transactions of payments.
@@ -112,7 +112,7 @@ impl Customer {
             Fingerprints::List(list) => list.first().copied().unwrap_or_default(),
             Fingerprints::Set(_) => 0,
         };
-        let newest_at = self.newest_at.map_or(0, |at| at.0.unsigned_abs());
+        let newest_at = self.newest_at.get().map_or(0, |at| at.0.unsigned_abs());
         self.fold.look_at() ^ newest_at ^ u64::from(identifiers ^ self.chunks)
     }
 
@@ -124,7 +124,8 @@ impl Customer {
     /// Takes note of a ledger walked from its beginning.
     pub fn reset(&mut self, fold: Fold, ledger: &Ledger<'_>, standings: &[Standing]) {
         self.fold = fold;
-        self.newest_at = ledger.events().last().map(|event| event.at);
+        let newest = ledger.events().last();
+        self.newest_at = newest.map(|event| event.at.into()).unwrap_or_default();
         self.is_newest_pending = false;
         self.has_suspended =
             standings.iter().any(|standing| matches!(standing, Standing::Suspended(_)));
@@ -143,8 +144,8 @@ impl Customer {
 
     /// Takes note of an event whose facts one step of the fold has written.
     pub fn note_appended(&mut self, event: &LedgerEvent<'_>) {
-        self.is_newest_pending |= self.newest_at.is_none_or(|newest| event.at > newest);
-        self.newest_at = Some(event.at);
+        self.is_newest_pending |= self.newest_at.get().is_none_or(|newest| event.at > newest);
+        self.newest_at = event.at.into();
     }
 
     /// The events that wait for the next commit, which takes them.
@@ -170,7 +171,7 @@ impl Customer {
         match event.kind {
             // The first install moves the anchor of everything before it.
             EventKind::Install => {
-                let is_settled = self.fold.anchors.has_install || self.newest_at.is_none();
+                let is_settled = self.fold.anchors.has_install || self.newest_at.get().is_none();
                 is_settled.then_some(Standing::Effective)
             }
             EventKind::PaywallView | EventKind::Attribution => Some(Standing::Effective),
@@ -188,7 +189,7 @@ impl Customer {
 
     /// Whether the event comes after all others in the order of the ledger, as far as is known.
     fn is_last(&self, event: &LedgerEvent, pending: &PendingLog) -> bool {
-        let Some(newest_at) = self.newest_at else { return true };
+        let Some(newest_at) = self.newest_at.get() else { return true };
         match event.at.cmp(&newest_at) {
             Ordering::Greater => true,
             // A status counts for its chain alone; a payment also for refunds of its instant.
@@ -238,6 +239,7 @@ pub fn suspended(ledger: &Ledger<'_>, standings: &[Standing]) -> Vec<(Box<str>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Timestamp;
 
     fn event(kind: EventKind, id: &'static str, at: i64) -> LedgerEvent<'static> {
         LedgerEvent {

@@ -21,6 +21,7 @@ use crate::engine::coverage::{Coverage, Span};
 use crate::engine::dictionary::{AppIx, Dictionary, Mark, SignatureId, TupleId};
 use crate::engine::facts::{FactKey, FactKind, Slip, Sums};
 use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::moment::Moment;
 use crate::engine::standing::{Anchors, Standing, refunded, standings};
 use crate::engine::timelines::{PathId, Terms};
 
@@ -38,7 +39,7 @@ struct Chain {
     merged: [TupleId; 2],
     payments: u16,
     /// The newest trial so far.
-    trial_at: Option<Timestamp>,
+    trial_at: Moment,
     /// The newest span, running or over.
     span: Option<Span>,
     paid: PaidTuples,
@@ -63,7 +64,7 @@ struct PaymentTrace {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fold {
     pub anchors: Anchors,
-    last_payment_at: Option<Timestamp>,
+    last_payment_at: Moment,
     /// Dimensions from installs and attributions.
     tuple: TupleId,
     /// Marks of payments and refunds.
@@ -197,7 +198,7 @@ impl Fold {
                 None
             }
             Standing::Payment => {
-                self.anchors.first_payment_at.get_or_insert(event.at);
+                self.anchors.first_payment_at.set_first(event.at);
                 // A refund that came before its payment would have been suspended.
                 self.payment(event, false, scribe).step
             }
@@ -230,7 +231,7 @@ impl Fold {
         self.note_customer(event, tuple, scribe);
         let payments = self.chains[chain].payments;
         self.activity(FactKind::TrialStart, event.at, (payments, tuple), scribe);
-        self.chains[chain].trial_at = Some(event.at);
+        self.chains[chain].trial_at = event.at.into();
         self.begin(event.at, tuple, scribe);
         self.open_span(event, (chain, Terms::Trial, false), scribe);
     }
@@ -247,7 +248,7 @@ impl Fold {
         let chain = &mut self.chains[place];
         chain.payments = chain.payments.saturating_add(1);
         let index = chain.payments;
-        let trial_at = chain.trial_at.filter(|_| index == 1);
+        let trial_at = chain.trial_at.get().filter(|_| index == 1);
         if let Some(period) = event.period {
             let terms = Terms::Paid { amounts, period };
             self.open_span(event, (place, terms, is_refunded), scribe);
@@ -256,7 +257,7 @@ impl Fold {
         let step = self.count_payment(event.at, paid, event.period.is_some(), scribe);
         for zone in 0..scribe.rules.reporting_zones.len() {
             let place = self.placed(scribe, zone, event.at);
-            let previous = scribe.day(zone, self.last_payment_at);
+            let previous = scribe.day(zone, self.last_payment_at.get());
             let key = FactKey {
                 kind: FactKind::Payment,
                 dims: tuple,
@@ -272,7 +273,7 @@ impl Fold {
                 scribe.delta.push((key, Sums::one(amounts)));
             }
         }
-        self.last_payment_at = Some(event.at);
+        self.last_payment_at = event.at.into();
         PaymentTrace { at: event.at, chain: place, index, tuple, is_refunded: false, step }
     }
 
@@ -312,7 +313,8 @@ impl Fold {
     ) -> Option<HeadStep> {
         let tuple = self.resolve(event, scribe);
         let amounts = event.charge.map(|charge| charge.reporting).unwrap_or_default();
-        let is_placed = self.anchors.first_payment_at.is_some_and(|first| event.at >= first);
+        let first_payment_at = self.anchors.first_payment_at.get();
+        let is_placed = first_payment_at.is_some_and(|first| event.at >= first);
         for zone in 0..scribe.rules.reporting_zones.len() {
             let key = if is_placed {
                 let place = self.placed(scribe, zone, event.at);
@@ -416,12 +418,12 @@ impl Fold {
         if self.has_customer_row {
             return;
         }
-        if self.anchors.install_at.is_none() {
-            self.anchors.install_at = Some(event.at);
+        if self.anchors.install_at.get().is_none() {
+            self.anchors.install_at = event.at.into();
             self.anchors.has_install = event.kind == EventKind::Install;
         }
         let is_anchor_kind = event.kind == EventKind::Install || !self.anchors.has_install;
-        if self.anchors.install_at != Some(event.at) || !is_anchor_kind {
+        if self.anchors.install_at != event.at.into() || !is_anchor_kind {
             return;
         }
         self.has_customer_row = true;
@@ -438,7 +440,7 @@ impl Fold {
         scribe: &mut Scribe<'_>,
     ) {
         for zone in 0..scribe.rules.reporting_zones.len() {
-            let install_day = scribe.day(zone, self.anchors.install_at);
+            let install_day = scribe.day(zone, self.anchors.install_at.get());
             let day = scribe.day(zone, Some(at));
             let key = FactKey { install_day, index, ..scribe.key(zone, kind, day, tuple) };
             scribe.delta.push((key, Sums::count(1)));
@@ -447,7 +449,8 @@ impl Fold {
 
     /// A key of an instant with the customer's anchors and the slips against them.
     fn placed(&self, scribe: &Scribe<'_>, zone: usize, at: Timestamp) -> FactKey {
-        let Anchors { install_at, first_payment_at, .. } = self.anchors;
+        let install_at = self.anchors.install_at.get();
+        let first_payment_at = self.anchors.first_payment_at.get();
         let day = scribe.day(zone, Some(at));
         let install_day = scribe.day(zone, install_at);
         let first_day = scribe.day(zone, first_payment_at);

@@ -19,6 +19,7 @@ pub mod facts;
 pub mod fields;
 pub mod fold;
 pub mod ledger;
+pub mod moment;
 pub mod packed;
 pub mod recent;
 pub mod refusal;

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 
 use crate::domain::event::EventKind;
 use crate::domain::rules::ZeroPayments;
-use crate::domain::time::Timestamp;
 use crate::engine::ledger::{Ledger, LedgerEvent};
+use crate::engine::moment::Moment;
 
 /// Why an accepted event has no effect yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,10 +248,10 @@ fn place_statuses(events: &[LedgerEvent<'_>], standings: &mut [Standing]) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Anchors {
     /// The install, or the first event that is not a refund where no install is known.
-    pub install_at: Option<Timestamp>,
+    pub install_at: Moment,
     /// Whether `install_at` is a real install.
     pub has_install: bool,
-    pub first_payment_at: Option<Timestamp>,
+    pub first_payment_at: Moment,
 }
 
 impl Anchors {
@@ -263,14 +263,14 @@ impl Anchors {
                 continue;
             }
             if event.kind == EventKind::Install && !anchors.has_install {
-                anchors.install_at = Some(event.at);
+                anchors.install_at = event.at.into();
                 anchors.has_install = true;
             }
-            if event.kind != EventKind::Refund && anchors.install_at.is_none() {
-                anchors.install_at = Some(event.at);
+            if event.kind != EventKind::Refund {
+                anchors.install_at.set_first(event.at);
             }
-            if *standing == Standing::Payment && anchors.first_payment_at.is_none() {
-                anchors.first_payment_at = Some(event.at);
+            if *standing == Standing::Payment {
+                anchors.first_payment_at.set_first(event.at);
             }
         }
         anchors

@@ -13,7 +13,7 @@ use crate::engine::fold::{Fold, Scribe};
 pub struct PaidTuples {
     first: TupleId,
     /// From which index on, if not the first.
-    later: Vec<(u16, TupleId)>,
+    later: Box<[(u16, TupleId)]>,
 }
 
 impl PaidTuples {
@@ -25,7 +25,10 @@ impl PaidTuples {
         }
         let is_new = self.at(index) != tuple;
         if is_new {
-            self.later.push((index, tuple));
+            // Seldom, so that all others need not hold room for more.
+            let mut later = std::mem::take(&mut self.later).into_vec();
+            later.push((index, tuple));
+            self.later = later.into();
         }
         is_new
     }
@@ -38,7 +41,7 @@ impl PaidTuples {
 
     /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.later.capacity() * size_of::<(u16, TupleId)>()
+        self.later.len() * size_of::<(u16, TupleId)>()
     }
 }
 
