@@ -33,7 +33,6 @@ use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::delta::{FactDelta, difference, join};
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
-use crate::engine::packed::PendingLog;
 use crate::engine::recent::RecentRows;
 use crate::engine::refusal::Refusal;
 use crate::engine::standing::{Standing, Suspension};
@@ -126,11 +125,8 @@ pub struct Shard {
     /// Facts of forgotten customers, which no ledger explains any more.
     given: FactTable,
     customers: Customers,
-    /// Events accepted since the last commit.
-    pending: PendingLog,
-    /// Events that a commit is writing.
-    storing: Option<Arc<NewEvents>>,
-    /// Bytes of those of the last commit.
+    unstored: Unstored,
+    /// Bytes of the events of the last commit.
     pending_bytes_before: usize,
     /// Bytes of memory that customers held when the last commit was over.
     customer_bytes_before: usize,
@@ -161,8 +157,7 @@ impl Shard {
             recent: RecentRows::default(),
             given: FactTable::default(),
             customers: Customers::default(),
-            pending: PendingLog::default(),
-            storing: None,
+            unstored: Unstored::default(),
             pending_bytes_before: 0,
             customer_bytes_before: 0,
             is_all_resident: true,
@@ -271,20 +266,19 @@ impl Shard {
         let Some(customer) = self.customers.meet(at) else {
             return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
         };
-        let unstored = Unstored { storing: self.storing.as_deref(), pending: &self.pending };
         let may_be_repeat = customer.may_have(&event.event_id);
-        let standing = customer.appendable(&event, rules.zero_payments, &self.pending);
+        let standing = customer.appendable(&event, rules.zero_payments, &self.unstored.pending);
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
-            (true, None) if unstored.stored_chunks(at, customer) > 0 => {
-                let has = HasHistory::Chunks(unstored.stored_chunks(at, customer));
+            (true, None) if self.unstored.stored_chunks(at, customer) > 0 => {
+                let has = HasHistory::Chunks(self.unstored.stored_chunks(at, customer));
                 return Offer::NeedsHistory(customer_key(app, customer_id), has);
             }
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
         };
         if may_be_repeat {
-            let unstored = unstored.events(at, customer);
+            let unstored = self.unstored.events(at, customer);
             let known = stored.events.iter().chain(&unstored);
             if let Some(known) = known.into_iter().find(|known| known.event_id == event.event_id) {
                 return Offer::Done(if same_content(known, &event) {
@@ -363,9 +357,8 @@ impl Shard {
         let Some(customer) = self.customers.meet(at) else {
             return false;
         };
-        let unstored = Unstored { storing: self.storing.as_deref(), pending: &self.pending };
         let mut events = stored.events;
-        events.extend(unstored.events(at, customer));
+        events.extend(self.unstored.events(at, customer));
         let mut ledger = Ledger::new(events);
         self.delta.clear();
         let mut scribe =
@@ -418,7 +411,7 @@ impl Shard {
             if customer.pending.is_none() {
                 self.dirty_customers.push(at);
             }
-            customer.pending = self.pending.push(event, customer.pending);
+            customer.pending = self.unstored.pending.push(event, customer.pending);
         }
     }
 
@@ -476,8 +469,8 @@ impl Shard {
     pub fn take_changes(&mut self) -> Changes {
         self.settle();
         let mut changes = std::mem::take(&mut self.changes);
-        self.pending_bytes_before = self.pending.byte_count();
-        let log = std::mem::take(&mut self.pending);
+        self.pending_bytes_before = self.unstored.pending.byte_count();
+        let log = std::mem::take(&mut self.unstored.pending);
         let mut events = NewEvents { log, chunks: Vec::with_capacity(self.dirty_customers.len()) };
         let mut dirty_customers = std::mem::take(&mut self.dirty_customers);
         for at in dirty_customers.drain(..) {
@@ -498,7 +491,7 @@ impl Shard {
         }
         self.dirty_customers = dirty_customers;
         changes.events = Arc::new(events);
-        self.storing = Some(Arc::clone(&changes.events));
+        self.unstored.storing = Some(Arc::clone(&changes.events));
         changes.facts = self.facts.take_changed_pages();
         changes.given = self.given.take_changed_pages();
         changes.entries = self.dictionary.take_fresh();
@@ -593,7 +586,7 @@ impl Shard {
     /// What the store holds of a customer beside [`Shard::pending`].
     pub fn has_history(&self, app: AppIx, customer_id: &str) -> HasHistory {
         self.resident(app, customer_id).map_or(HasHistory::Perhaps, |(at, customer)| {
-            HasHistory::Chunks(self.unstored().stored_chunks(at, customer))
+            HasHistory::Chunks(self.unstored.stored_chunks(at, customer))
         })
     }
 
@@ -602,7 +595,7 @@ impl Shard {
         let Some((at, customer)) = self.resident(app, customer_id) else {
             return Vec::new();
         };
-        let events = self.unstored().events(at, customer);
+        let events = self.unstored.events(at, customer);
         events.into_iter().map(LedgerEvent::into_owned).collect()
     }
 }

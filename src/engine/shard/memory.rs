@@ -30,7 +30,7 @@ impl Shard {
         let (fixed, least) = (self.fixed_memory_bytes(), bytes / CUSTOMERS_SHARE_MIN);
         let left = bytes.saturating_sub(fixed + coming);
         let room = left.max(least);
-        let may_drop = held > room && self.storing.is_none();
+        let may_drop = held > room && self.unstored.storing.is_none();
         let customers = if may_drop { self.customers.evict(held - room) } else { 0 };
         self.is_all_resident &= customers == 0;
         self.customer_bytes_before = self.customer_memory_bytes();
@@ -52,12 +52,13 @@ impl Shard {
 
     /// Bytes of the events accepted since the last commit.
     pub fn pending_bytes(&self) -> usize {
-        self.pending.byte_count()
+        self.unstored.pending.byte_count()
     }
 
     /// Bytes of memory held by everything, roughly.
     pub fn memory_bytes(&self) -> usize {
-        self.customer_memory_bytes() + self.fixed_memory_bytes() + self.pending.memory_bytes()
+        let pending = self.unstored.pending.memory_bytes();
+        self.customer_memory_bytes() + self.fixed_memory_bytes() + pending
     }
 }
 

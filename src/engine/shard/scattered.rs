@@ -69,11 +69,12 @@ impl Shard {
         if customer.pending.is_none() {
             self.dirty_customers.push(at);
         }
-        let waiting = self.pending.events(customer.pending).into_iter();
+        let pending = &mut self.unstored.pending;
+        let waiting = pending.events(customer.pending).into_iter();
         let waiting: Vec<_> = waiting.map(LedgerEvent::into_owned).collect();
         let events = history.events.iter().chain(&waiting);
         customer.pending =
-            events.fold(PendingAt::default(), |before, event| self.pending.push(event, before));
+            events.fold(PendingAt::default(), |before, event| pending.push(event, before));
         customer.chunks = 0;
         self.changes.erased.push((key.clone(), history.chunks));
     }

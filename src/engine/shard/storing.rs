@@ -5,6 +5,8 @@
 //! * A customer's ledger is its stored chunks but the one that is being written, then the events
 //!   being written, then those that wait ([`Shard::stored`]).
 
+use std::sync::Arc;
+
 use crate::engine::customer::Customer;
 use crate::engine::customers::CustomerAt;
 use crate::engine::ledger::LedgerEvent;
@@ -47,36 +49,36 @@ impl NewEvents {
     }
 }
 
-/// What of customers is in memory and not known to be in the store.
-#[derive(Clone, Copy)]
-pub(super) struct Unstored<'a> {
-    pub(super) storing: Option<&'a NewEvents>,
-    pub(super) pending: &'a PendingLog,
+/// Events of customers that are in memory and not known to be in the store.
+#[derive(Default)]
+pub(super) struct Unstored {
+    /// Accepted since the last commit.
+    pub(super) pending: PendingLog,
+    /// Those that a commit is writing.
+    pub(super) storing: Option<Arc<NewEvents>>,
 }
 
-impl<'a> Unstored<'a> {
+impl Unstored {
     /// Events of a customer, in order of arrival.
-    pub(super) fn events(self, at: CustomerAt, customer: &Customer) -> Vec<LedgerEvent<'a>> {
-        let storing = self.storing.and_then(|events| Some((events, events.of(at, customer)?)));
+    pub(super) fn events(&self, at: CustomerAt, customer: &Customer) -> Vec<LedgerEvent<'_>> {
+        let storing = self.storing.as_ref();
+        let storing = storing.and_then(|events| Some((events, events.of(at, customer)?)));
         let mut events = storing.map_or_else(Vec::new, |(events, at)| events.log.events(at));
         events.extend(self.pending.events(customer.pending));
         events
     }
 
     /// How many chunks of a customer the store has for certain, one after the other.
-    pub(super) fn stored_chunks(self, at: CustomerAt, customer: &Customer) -> u32 {
-        let is_storing = self.storing.is_some_and(|events| events.of(at, customer).is_some());
+    pub(super) fn stored_chunks(&self, at: CustomerAt, customer: &Customer) -> u32 {
+        let storing = self.storing.as_ref();
+        let is_storing = storing.is_some_and(|events| events.of(at, customer).is_some());
         customer.chunks - u32::from(is_storing)
     }
 }
 
 impl Shard {
-    pub(super) fn unstored(&self) -> Unstored<'_> {
-        Unstored { storing: self.storing.as_deref(), pending: &self.pending }
-    }
-
     /// Takes note that the store has what was handed out last by [`Shard::take_changes`].
     pub fn stored(&mut self) {
-        self.storing = None;
+        self.unstored.storing = None;
     }
 }
