@@ -30,4 +30,5 @@ pub mod sealed;
 pub mod snapshot;
 pub mod snapshot_key;
 pub mod stored;
+pub mod stored_curves;
 pub mod stored_entry;

@@ -7,11 +7,16 @@
 //! * The cells are the sum of the facts added, whatever the order.
 //! * What they answer equals what the facts answer (`metrics_api/naive.rs`).
 //! * A cohort whose cells changed is in [`CohortCurves::take_changed`].
-//! * An empty cohort is in [`CohortCurves::take_emptied`].
+//! * What [`CohortCurves::take_unstored`] gave, put together by [`RestoredCurves`], is the curves. An empty
+//!   cohort is among what it tells.
 //!
 //! Not here: ages, widths and completeness (`metrics_api`).
 
-use std::cmp::Ordering;
+mod cells;
+mod restore;
+mod series;
+mod unstored;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
@@ -21,6 +26,13 @@ use crate::domain::time::Day;
 use crate::engine::dictionary::{AppIx, Dictionary, TextId};
 use crate::engine::facts::{FactKey, FactKind, FactTable, Sums};
 use crate::engine::fields::FieldPlace;
+
+pub use cells::{Cell, CellKey};
+pub use restore::{CurvesOutOfSequence, RestoredCurves};
+pub use series::Series;
+pub use unstored::{CellKind, Cells, CurveChanges, NewCohort, Stretch, UnplacedRefunds};
+
+use unstored::ChangedStretches;
 
 /// Which reporting zones of an app have curves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,45 +85,6 @@ impl std::ops::AddAssign for Heads {
     }
 }
 
-/// Sums by key, in order of the key. Adding at or after the end costs no search.
-#[derive(Debug, Clone)]
-pub struct Series<K, V> {
-    keys: Vec<K>,
-    sums: Vec<V>,
-}
-
-impl<K, V> Default for Series<K, V> {
-    fn default() -> Self {
-        Self { keys: Vec::new(), sums: Vec::new() }
-    }
-}
-
-impl<K: Ord + Copy, V: std::ops::AddAssign + Copy> Series<K, V> {
-    fn add(&mut self, key: K, sums: V) {
-        let place = match self.keys.last().map(|last| last.cmp(&key)) {
-            None | Some(Ordering::Less) => Err(self.keys.len()),
-            Some(Ordering::Equal) => Ok(self.keys.len() - 1),
-            Some(Ordering::Greater) => self.keys.binary_search(&key),
-        };
-        match place {
-            Ok(place) => self.sums[place] += sums,
-            Err(place) => {
-                self.keys.insert(place, key);
-                self.sums.insert(place, sums);
-            }
-        }
-    }
-
-    /// Keys and sums, by rising key; sums may be zero.
-    pub fn iter(&self) -> impl Iterator<Item = (K, V)> + '_ {
-        self.keys.iter().copied().zip(self.sums.iter().copied())
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.keys.capacity() * size_of::<K>() + self.sums.capacity() * size_of::<V>()
-    }
-}
-
 /// The cells of one cohort.
 #[derive(Debug, Clone, Default)]
 pub struct Cohort {
@@ -124,8 +97,8 @@ pub struct Cohort {
     /// The segments that have a cohort on this day; filled where this one has no segment.
     pub segments: Vec<SegmentIx>,
     change: Change,
-    /// Changed since the last [`CohortCurves::take_emptied`].
-    is_fresh: bool,
+    /// Changed since the last [`CohortCurves::take_unstored`].
+    unstored: ChangedStretches,
 }
 
 impl Cohort {
@@ -173,12 +146,14 @@ pub struct EmptiedCohort {
 }
 
 /// An app's fields in the numbers of the dictionary.
+#[derive(Clone)]
 struct AppFields {
     fields: Vec<Field>,
     places: Vec<FieldPlace>,
 }
 
 /// The curves of one shard.
+#[derive(Clone)]
 pub struct CohortCurves {
     config: CurvesConfig,
     apps: HashMap<AppIx, AppFields>,
@@ -186,12 +161,16 @@ pub struct CohortCurves {
     cohorts: Vec<Cohort>,
     index: HashMap<CohortKey, u32>,
     changed: Vec<u32>,
-    /// Those changed since the last [`CohortCurves::take_emptied`].
-    fresh: Vec<u32>,
+    /// Those changed since the last [`CohortCurves::take_unstored`].
+    unstored: Vec<u32>,
+    /// How many cohorts there were then.
+    stored_cohorts: usize,
     /// The empty ones of the first zone.
     emptied: BTreeSet<u32>,
     /// By day of the refund: refunds that are in no cohort.
     unplaced: HashMap<(AppIx, u8), Series<Day, Sums>>,
+    /// Whose unplaced refunds changed since the last [`CohortCurves::take_unstored`].
+    unstored_unplaced: BTreeSet<(AppIx, u8)>,
     /// Used by `segments_of` only, kept to spare an allocation per fact.
     scratch: Vec<SegmentIx>,
 }
@@ -206,9 +185,11 @@ impl CohortCurves {
             cohorts: Vec::new(),
             index: HashMap::new(),
             changed: Vec::new(),
-            fresh: Vec::new(),
+            unstored: Vec::new(),
+            stored_cohorts: 0,
             emptied: BTreeSet::new(),
             unplaced: HashMap::new(),
+            unstored_unplaced: BTreeSet::new(),
             scratch: Vec::new(),
         }
     }
@@ -231,6 +212,11 @@ impl CohortCurves {
             }
             cohort.note(Change::Customers, place, &mut self.changed);
         }
+    }
+
+    /// What is kept.
+    pub fn config(&self) -> &CurvesConfig {
+        &self.config
     }
 
     /// Whether facts of this zone are kept.
@@ -258,6 +244,7 @@ impl CohortCurves {
             }
             FactKind::UnplacedRefund => {
                 self.unplaced.entry((key.app, key.zone)).or_default().add(key.day, sums);
+                self.unstored_unplaced.insert((key.app, key.zone));
             }
             _ => (),
         }
@@ -285,13 +272,17 @@ impl CohortCurves {
     fn add_to(&mut self, cohort_key: CohortKey, key: &FactKey, sums: Sums) {
         let place = self.place(cohort_key);
         let cohort = &mut self.cohorts[place as usize];
-        let mut change = Change::Money;
+        let (mut change, mut kind) = (Change::Money, CellKind::Heads);
         match key.kind {
-            FactKind::Payment => cohort.payments.add(key.day, sums),
+            FactKind::Payment => {
+                cohort.payments.add(key.day, sums);
+                kind = CellKind::Payments;
+            }
             FactKind::Refund => {
                 let linked = key.other_day != Day::MIN;
                 let of = if linked { key.other_day } else { key.day };
                 cohort.refunds.add((key.day, of), sums);
+                kind = CellKind::Refunds;
             }
             FactKind::Payer => {
                 // Who is anchored by a payment is a customer of that cohort by being a payer.
@@ -305,12 +296,12 @@ impl CohortCurves {
                 change = Change::Customers;
             }
         }
+        if cohort.unstored.is_empty() {
+            self.unstored.push(place);
+        }
+        cohort.unstored.note(kind, cohort_key.day, key.day);
         if cohort_key.zone == 0 {
             cohort.note(change, place, &mut self.changed);
-            if !cohort.is_fresh {
-                self.fresh.push(place);
-            }
-            cohort.is_fresh = true;
         }
     }
 
@@ -410,25 +401,12 @@ impl CohortCurves {
         changed
     }
 
-    /// All emptied cohorts, in order, if they are others than at the last call.
-    pub fn take_emptied(&mut self, dictionary: &Dictionary) -> Option<Vec<EmptiedCohort>> {
-        let mut is_changed = false;
-        for place in self.fresh.drain(..) {
-            let cohort = &mut self.cohorts[place as usize];
-            cohort.is_fresh = false;
-            is_changed |= if cohort.is_empty() {
-                self.emptied.insert(place)
-            } else {
-                self.emptied.remove(&place)
-            };
-        }
-        is_changed.then(|| {
-            let keys = self.emptied.iter().map(|place| self.keys[*place as usize]);
-            let mut emptied: Vec<_> =
-                keys.filter_map(|key| self.emptied_of(key, dictionary)).collect();
-            emptied.sort_unstable();
-            emptied
-        })
+    /// All emptied cohorts, in order.
+    fn all_emptied(&self, dictionary: &Dictionary) -> Vec<EmptiedCohort> {
+        let keys = self.emptied.iter().map(|place| self.keys[*place as usize]);
+        let mut emptied: Vec<_> = keys.filter_map(|key| self.emptied_of(key, dictionary)).collect();
+        emptied.sort_unstable();
+        emptied
     }
 
     fn emptied_of(&self, key: CohortKey, dictionary: &Dictionary) -> Option<EmptiedCohort> {
@@ -486,7 +464,7 @@ impl CohortCurves {
             + self.cohorts.capacity() * size_of::<Cohort>()
             + self.keys.capacity() * size_of::<CohortKey>()
             + self.index.allocation_size()
-            + self.changed.capacity() * size_of::<u32>()
+            + (self.changed.capacity() + self.unstored.capacity()) * size_of::<u32>()
     }
 }
 

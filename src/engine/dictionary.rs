@@ -172,6 +172,11 @@ impl Dictionary {
         self.apps.get(usize::from(app.0)).map_or("", String::as_str)
     }
 
+    /// The ids of all apps, by number.
+    pub fn apps(&self) -> &[String] {
+        &self.apps
+    }
+
     /// Number of a text, given at its first use.
     pub fn text_id(&mut self, text: &str) -> TextId {
         if let Some(id) = self.find_text(text) {

@@ -25,7 +25,7 @@ use crate::domain::event::{BillingEvent, Environment, EventKind};
 use crate::domain::rules::{AppRules, Rules};
 use crate::domain::time::{Day, Timestamp};
 use crate::engine::admission::{app_rules, in_reporting_currency};
-use crate::engine::curves::{CohortCurves, CurvesConfig, EmptiedCohort};
+use crate::engine::curves::{CohortCurves, CurveChanges, CurvesConfig, EmptiedCohort};
 use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, TupleId};
@@ -106,8 +106,7 @@ pub struct Changes {
     pub suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     /// Hash of a forgotten customer and of the event that asked for it.
     pub forgotten: Vec<(u128, u128)>,
-    /// All cohorts that are empty now, if they are others than before.
-    pub emptied: Option<Vec<EmptiedCohort>>,
+    pub curves: CurveChanges,
 }
 
 /// Event ids with the reason why they have no effect.
@@ -495,7 +494,7 @@ impl Shard {
         changes.facts = self.facts.take_changed_pages();
         changes.given = self.given.take_changed_pages();
         changes.entries = self.dictionary.take_fresh();
-        changes.emptied = self.curves.take_emptied(&self.dictionary);
+        changes.curves = self.curves.take_unstored(&self.dictionary);
         changes
     }
 

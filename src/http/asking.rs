@@ -1,6 +1,6 @@
 //! Questions put to all shards at once, whatever API they came in by.
 
-use crate::http::freshness::{Freshness, gather};
+use crate::http::freshness::{Freshness, gather, gather_early};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::metrics_api::kept::Summed;
@@ -9,7 +9,7 @@ use crate::metrics_api::mrr::{MrrPartial, MrrQuestion};
 use crate::metrics_api::mrr_answer::{self, MrrAnswer};
 use crate::metrics_api::question::LtvQuestion;
 use crate::metrics_api::revenue::{self, RevenueAnswer, RevenuePartial, RevenueQuestion};
-use crate::state::LiveShard;
+use crate::state::{LiveShard, OpeningShard};
 
 /// What all shards together say: the partial of each, merged outside the locks.
 pub fn merged<P: Default + Send>(
@@ -21,9 +21,20 @@ pub fn merged<P: Default + Send>(
     Ok((partials.into_iter().reduce(merge).unwrap_or_default(), freshness))
 }
 
+/// Lifetime value, before it is spelled out.
+pub fn ltv_partial(
+    state: &HttpState,
+    question: &LtvQuestion,
+) -> Result<(LtvPartial, Freshness), Problem> {
+    let look = |shard: &LiveShard| Ok(shard.ltv(question));
+    let look_early = |shard: &OpeningShard| shard.ltv(question);
+    let (partials, freshness) = gather_early(state, look, look_early)?;
+    Ok((partials.into_iter().reduce(LtvPartial::merge).unwrap_or_default(), freshness))
+}
+
 /// Lifetime value.
 pub fn ltv(state: &HttpState, question: &LtvQuestion) -> Result<(LtvAnswer, Freshness), Problem> {
-    let (whole, freshness) = merged(state, |shard| shard.ltv(question), LtvPartial::merge)?;
+    let (whole, freshness) = ltv_partial(state, question)?;
     Ok((ltv::answer(question, whole), freshness))
 }
 

@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::http::parameters::invalid;
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
-use crate::state::{LiveShard, SharedShard, at_a_time};
+use crate::state::{HeldShard, LiveShard, OpeningShard, at_a_time};
 use crate::stream::{NextOffset, Partition};
 
 /// Header with the next offsets, written as `min_as_of` takes them.
@@ -89,25 +89,67 @@ pub fn gather<T: Send>(
     state: &HttpState,
     look: impl Fn(&LiveShard) -> Result<T, Problem> + Sync,
 ) -> Result<(Vec<T>, Freshness), Problem> {
-    let shards = state.parts.shards.all();
-    if shards.is_empty() {
-        let detail = "this process holds no partition of the input at the moment";
-        return Err(Problem::new(Kind::Unavailable, detail).retry_after_seconds(1));
-    }
-    let look_at = |shard: &SharedShard| {
-        let shard = shard.read();
-        let newest = shard.shard.newest_event_at();
-        let missing_offsets = shard.position.missing_offsets;
-        Ok((look(&shard)?, (shard.partition, shard.next_offset()), newest, missing_offsets))
+    gather_early(state, look, |_| None)
+}
+
+/// What one shard says, and the input that it holds.
+struct Looked<T> {
+    answer: T,
+    partition: Partition,
+    next_offset: NextOffset,
+    newest_event_at: Option<Timestamp>,
+    missing_offsets: u64,
+}
+
+/// As [`gather`], with what shards say whose facts are still being read. Unless `look_early` can say
+/// something of each of these they are left out, as partitions are that this process does not hold: a
+/// question meets all that were assigned together, or none of them.
+pub fn gather_early<T: Send>(
+    state: &HttpState,
+    look: impl Fn(&LiveShard) -> Result<T, Problem> + Sync,
+    look_early: impl Fn(&OpeningShard) -> Option<T> + Sync,
+) -> Result<(Vec<T>, Freshness), Problem> {
+    let held = state.parts.shards.held();
+    let look_at = |shard: &HeldShard| -> Result<Option<Looked<T>>, Problem> {
+        Ok(match shard {
+            HeldShard::Live(shard) => {
+                let shard = shard.read();
+                Some(Looked {
+                    answer: look(&shard)?,
+                    partition: shard.partition,
+                    next_offset: shard.next_offset(),
+                    newest_event_at: shard.shard.newest_event_at(),
+                    missing_offsets: shard.position.missing_offsets,
+                })
+            }
+            HeldShard::Opening(shard) => look_early(shard).map(|answer| Looked {
+                answer,
+                partition: shard.partition,
+                next_offset: shard.next_offset(),
+                newest_event_at: shard.newest_event_at(),
+                missing_offsets: shard.position.missing_offsets,
+            }),
+        })
     };
+    let all = at_a_time(&held, look_at).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let is_early_whole = all.iter().all(Option::is_some);
+    let is_live = |shard: &HeldShard| matches!(shard, HeldShard::Live(_));
+    let counts = |shard: &HeldShard| is_early_whole || is_live(shard);
+    let counting = held.iter().zip(all).filter(|(shard, _)| counts(shard));
     let (mut answers, mut as_of, mut newest) = (Vec::new(), AsOf::new(), None);
     let mut missing_offsets = 0;
-    for looked in at_a_time(&shards, look_at) {
-        let (answer, (partition, next), newest_here, missing_here) = looked?;
-        answers.push(answer);
-        as_of.insert(partition, next);
-        newest = newest.max(newest_here);
-        missing_offsets += missing_here;
+    for looked in counting.filter_map(|(_, looked)| looked) {
+        answers.push(looked.answer);
+        as_of.insert(looked.partition, looked.next_offset);
+        newest = newest.max(looked.newest_event_at);
+        missing_offsets += looked.missing_offsets;
+    }
+    if answers.is_empty() {
+        let detail = match held.is_empty() {
+            true => "this process holds no partition of the input at the moment",
+            false => "the state is being opened; only questions of whole cohorts are answered yet",
+        };
+        return Err(Problem::new(Kind::Unavailable, detail).retry_after_seconds(1));
     }
     let freshness = Freshness::new(&as_of, newest, state.parts.clock.now());
     Ok((answers, Freshness { missing_offsets, ..freshness }))

@@ -29,7 +29,7 @@ use crate::pipeline::feed::{CommitPace, FeedParts, observe};
 use crate::pipeline::outbox::{Outbox, Sent};
 use crate::pipeline::publish::Publisher;
 use crate::pipeline::workers::Workers;
-use crate::state::{LiveShard, Shards, StateError, at_a_time};
+use crate::state::{LiveShard, OpeningShard, Shards, StateError, at_a_time};
 use crate::stream::{NextOffset, Partition, Polled, Sink, SinkError, Source, SourceError};
 
 /// How often the loop turns when there is nothing to read.
@@ -93,8 +93,16 @@ pub struct LoopSettings {
     pub check_anchors: bool,
 }
 
-/// Opens the shard of a partition; several at a time.
-pub type OpenShard = Box<dyn Fn(Partition) -> Result<LiveShard, StateError> + Send + Sync>;
+/// Reads what is stored of the shards of these partitions, facts aside.
+pub type OpenShards =
+    Box<dyn Fn(&[Partition]) -> Vec<Result<OpeningShard, StateError>> + Send + Sync>;
+
+/// Where to go on reading a log.
+struct LogStart {
+    from: NextOffset,
+    /// Records before it were never read and are gone.
+    is_gap: bool,
+}
 
 /// Reads the clock for the timestamp of what is submitted.
 pub type ReadClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -106,7 +114,7 @@ pub struct Pipeline<S> {
     source: S,
     outbox: Outbox,
     publisher: Publisher,
-    open_shard: OpenShard,
+    open_shards: OpenShards,
     progress: SharedProgress,
     settings: LoopSettings,
     published_at: Instant,
@@ -122,7 +130,7 @@ impl<S: Source> Pipeline<S> {
     pub fn new(
         (source, sink): (S, impl Sink + 'static),
         (parts, publisher): (FeedParts, Publisher),
-        (open_shard, progress): (OpenShard, SharedProgress),
+        (open_shards, progress): (OpenShards, SharedProgress),
         settings: LoopSettings,
     ) -> Self {
         Self {
@@ -130,7 +138,7 @@ impl<S: Source> Pipeline<S> {
             source,
             outbox: Outbox::new(sink),
             publisher,
-            open_shard,
+            open_shards,
             progress,
             settings,
             published_at: Instant::now(),
@@ -273,13 +281,24 @@ impl<S: Source> Pipeline<S> {
                 return Err(PipelineError::PublishedUnknown);
             }
         }
-        let (mut starts, mut shards) = (Vec::new(), Vec::new());
-        let open_shard = &self.open_shard;
-        let opened = at_a_time(partitions, |partition| open_shard(*partition));
+        let (mut opening, mut log_starts) = (Vec::new(), Vec::new());
+        let opened = (self.open_shards)(partitions);
         for (partition, shard) in partitions.iter().copied().zip(opened) {
+            let shard = shard.map_err(|source| PipelineError::State { partition, source })?;
+            log_starts.push(self.check_log(&shard)?);
+            opening.push(Arc::new(shard));
+        }
+        // Curves answer while facts are read, which takes the longer the more there are.
+        self.shards().insert_opening(&opening);
+        info!(?partitions, "reading facts; questions that curves answer are answered");
+        let (mut starts, mut shards) = (Vec::new(), Vec::new());
+        let loaded = at_a_time(&opening, |shard| shard.load());
+        for ((partition, start), shard) in partitions.iter().copied().zip(log_starts).zip(loaded) {
             let state = |source| PipelineError::State { partition, source };
             let mut shard = shard.map_err(state)?;
-            let from = self.check_log(&mut shard)?;
+            if start.is_gap {
+                shard.skip_missing(start.from.0);
+            }
             self.publisher.adopt(&mut shard).map_err(state)?;
             info!(
                 partition,
@@ -289,7 +308,7 @@ impl<S: Source> Pipeline<S> {
                 "shard opened"
             );
             shards.push(shard);
-            starts.push((partition, from));
+            starts.push((partition, Some(start.from)));
         }
         self.outdo_published(&mut shards)?;
         // All at once: a question must not meet a part of them.
@@ -328,7 +347,7 @@ impl<S: Source> Pipeline<S> {
     }
 
     /// Where to go on reading; fails if the log is not the one that the state knows.
-    fn check_log(&self, shard: &mut LiveShard) -> Result<Option<NextOffset>, PipelineError> {
+    fn check_log(&self, shard: &OpeningShard) -> Result<LogStart, PipelineError> {
         let partition = shard.partition;
         let (low, high) = self.source.bounds(partition)?;
         let wanted = shard.position.next_offset;
@@ -336,7 +355,7 @@ impl<S: Source> Pipeline<S> {
         // beginning; only then what retention removed is no gap.
         let was_read = self.publisher.published(partition).0 > 0;
         if shard.position.records == 0 && wanted == 0 && (low == 0 || !was_read) {
-            return Ok(Some(NextOffset(low)));
+            return Ok(LogStart { from: NextOffset(low), is_gap: false });
         }
         if wanted > high {
             return Err(PipelineError::OtherLog { partition, offset: wanted });
@@ -347,16 +366,15 @@ impl<S: Source> Pipeline<S> {
                 return Err(PipelineError::Gap { partition, wanted, low, missing });
             }
             warn!(partition, missing, "going on without records that retention removed");
-            shard.skip_missing(low);
-            return Ok(Some(NextOffset(low)));
+            return Ok(LogStart { from: NextOffset(low), is_gap: true });
         }
         if self.settings.check_anchors {
             self.check_anchors(shard, low)?;
         }
-        Ok(Some(NextOffset(wanted)))
+        Ok(LogStart { from: NextOffset(wanted), is_gap: false })
     }
 
-    fn check_anchors(&self, shard: &LiveShard, low: i64) -> Result<(), PipelineError> {
+    fn check_anchors(&self, shard: &OpeningShard, low: i64) -> Result<(), PipelineError> {
         let partition = shard.partition;
         let held = shard.position.anchors.iter().filter(|anchor| anchor.offset >= low);
         let anchors: Vec<_> = held.copied().collect();

@@ -80,7 +80,8 @@ impl Service {
         if options.rebuild {
             stores.rebuild_all(&config)?;
         }
-        let shard = shards.insert(stores.open_shard_of(EMBEDDED_LOG, PARTITION, &config)?);
+        let opening = stores.open_shard_of(PARTITION, EMBEDDED_LOG, &config)?;
+        let shard = shards.insert(opening.load()?);
         let parts = FeedParts {
             shards: Arc::clone(&shards),
             decoder: Decoder::new(EventCodec::new(EventFormat::Json)?, None),
@@ -114,6 +115,13 @@ impl Service {
         // Before the group is joined: a second start must not disturb the first.
         let stores = Stores::new(&config);
         let lock = stores.lock()?;
+        let config = Arc::new(config);
+        if options.rebuild {
+            stores.rebuild_all(&config)?;
+        }
+        let log = format!("topic {}", config.kafka.events_topic);
+        // Beside all that brokers are asked for until partitions are assigned.
+        stores.open_ahead(&log, &config);
         let settings = kafka_settings(&config);
         let topics = ensure_topics(&settings)?;
         info!(partitions = topics.events_partitions, "topics are as they must be");
@@ -132,19 +140,14 @@ impl Service {
         let partitions = usize::try_from(topics.events_partitions).unwrap_or(usize::MAX);
         let publisher =
             Publisher::new(SnapshotPlan::new(&config), framing, partitions, Arc::clone(&metrics));
-        let config = Arc::new(config);
-        if options.rebuild {
-            stores.rebuild_all(&config)?;
-        }
-        let open_shard = {
+        let open_shards = {
             let (stores, config) = (Arc::clone(&stores), Arc::clone(&config));
-            let log = format!("topic {}", config.kafka.events_topic);
-            Box::new(move |partition| stores.open_shard_of(&log, partition, &config))
+            Box::new(move |partitions: &[Partition]| stores.open_shards(partitions, &log, &config))
         };
         let mut pipeline = Pipeline::new(
             (source, sink),
             (parts, publisher),
-            (open_shard, Arc::clone(&progress)),
+            (open_shards, Arc::clone(&progress)),
             LoopSettings {
                 commit: commit_pace(&config),
                 publish_interval: config.snapshots.interval,
@@ -259,8 +262,10 @@ impl Service {
 
     fn judge_readiness(&self) {
         let is_lag_known = self.config.mode == Mode::Embedded || !self.progress.lag().is_empty();
-        if self.shards.all().is_empty() {
+        if self.shards.count() == 0 {
             self.readiness.set_not_ready("no partition has been assigned yet");
+        } else if self.shards.all().is_empty() {
+            self.readiness.set_not_ready("facts are being read");
         } else if !is_lag_known {
             self.readiness.set_not_ready("it is not known yet how far the state is behind");
         } else {

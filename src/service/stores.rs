@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
@@ -10,18 +12,27 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::pipeline::publish::SnapshotPlan;
-use crate::state::{LiveShard, Rebuilt, StateError, rebuild};
+use crate::state::{LiveShard, OpeningShard, Rebuilt, StateError, at_a_time, rebuild};
 use crate::store::Durability;
 use crate::store::rocks::{Opened, RocksSettings, RocksShared, RocksStore};
 use crate::stream::Partition;
 use crate::telemetry::Metrics;
+
+/// How long shards that nobody asks for stay open.
+const AHEAD_MAX: Duration = Duration::from_secs(30);
 
 /// Opens shard stores in the data directory, and remembers them for the metrics.
 pub struct Stores {
     data_dir: PathBuf,
     settings: RocksSettings,
     open: Mutex<BTreeMap<Partition, Weak<RocksStore>>>,
+    /// Opens shards that nobody has asked for yet.
+    ahead: Mutex<Option<Ahead>>,
 }
+
+type OpenedAhead = BTreeMap<Partition, Result<OpeningShard, StateError>>;
+/// Since when shards are opened, and by whom.
+type Ahead = (Instant, JoinHandle<OpenedAhead>);
 
 impl Stores {
     /// Stores below `data_dir`, as the settings say.
@@ -33,6 +44,7 @@ impl Stores {
             data_dir: config.service.data_dir.clone(),
             settings: RocksSettings { shared, durability },
             open: Mutex::default(),
+            ahead: Mutex::default(),
         })
     }
 
@@ -70,22 +82,62 @@ impl Stores {
         Ok(())
     }
 
-    /// Opens the shard of a partition to feed it from this log; refuses one fed from another.
+    /// Begins to open the shard of a partition to feed it from this log; refuses one fed from another.
     pub(super) fn open_shard_of(
         &self,
-        log: &str,
         partition: Partition,
+        log: &str,
         config: &Config,
-    ) -> Result<LiveShard, StateError> {
-        let mut live = self.open_shard(partition, config)?;
-        if live.position.log.is_empty() {
-            live.position.log = log.to_owned();
+    ) -> Result<OpeningShard, StateError> {
+        let mut shard = self.begin_shard(partition, config)?;
+        if shard.position.log.is_empty() {
+            shard.position.log = log.to_owned();
         }
-        if live.position.log != log {
-            let (found, wanted) = (live.position.log.clone(), log.to_owned());
+        if shard.position.log != log {
+            let (found, wanted) = (shard.position.log.clone(), log.to_owned());
             return Err(StateError::OtherLog { found, wanted });
         }
-        Ok(live)
+        Ok(shard)
+    }
+
+    /// Begins to open every shard below the data directory, beside the caller, to feed it from this log:
+    /// nearly all of them are about to be asked for.
+    pub(super) fn open_ahead(self: &Arc<Self>, log: &str, config: &Arc<Config>) {
+        let (stores, log, config) = (Arc::clone(self), log.to_owned(), Arc::clone(config));
+        let open_all = move || {
+            // What can't be listed is told when it is asked for.
+            let partitions = stores.partitions().unwrap_or_default();
+            let shards =
+                at_a_time(&partitions, |partition| stores.open_shard_of(*partition, &log, &config));
+            partitions.into_iter().zip(shards).collect()
+        };
+        // Without a thread they are opened when they are asked for.
+        let opening = std::thread::Builder::new().name("open".to_owned()).spawn(open_all);
+        *self.ahead.lock() = opening.ok().map(|thread| (Instant::now(), thread));
+    }
+
+    /// Begins to open the shards of these partitions to feed them from this log. Those that were opened
+    /// ahead and are not among them are closed.
+    pub(super) fn open_shards(
+        &self,
+        partitions: &[Partition],
+        log: &str,
+        config: &Config,
+    ) -> Vec<Result<OpeningShard, StateError>> {
+        let ahead = Mutex::new(self.take_ahead(|_| true));
+        at_a_time(partitions, |partition| {
+            let opened = ahead.lock().remove(partition);
+            opened.unwrap_or_else(|| self.open_shard_of(*partition, log, config))
+        })
+    }
+
+    /// What was opened ahead, if there is any and it is wanted; waits until it is open.
+    fn take_ahead(&self, is_wanted: impl Fn(&Ahead) -> bool) -> OpenedAhead {
+        let ahead = self.ahead.lock().take_if(|ahead| is_wanted(ahead));
+        let joined = ahead.map(|(_, thread)| thread.join());
+        joined.map_or_else(OpenedAhead::new, |opened| {
+            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Keeps other processes out of the data directory for as long as the answer lives.
@@ -112,6 +164,15 @@ impl Stores {
         partition: Partition,
         config: &Config,
     ) -> Result<LiveShard, StateError> {
+        self.begin_shard(partition, config)?.load()
+    }
+
+    /// Reads what is stored of the shard of a partition, facts aside.
+    pub fn begin_shard(
+        &self,
+        partition: Partition,
+        config: &Config,
+    ) -> Result<OpeningShard, StateError> {
         let dir = Self::dir(&self.data_dir, partition);
         let store = Arc::new(RocksStore::open(&dir, &self.settings)?);
         if let Opened::Shortened(reason) = store.opened() {
@@ -124,10 +185,14 @@ impl Stores {
         }
         self.open.lock().insert(partition, Arc::downgrade(&store));
         let plan = SnapshotPlan::new(config);
-        LiveShard::open(store, partition, (Arc::new(config.rules.clone()), plan.curves()))
+        OpeningShard::new(store, partition, (Arc::new(config.rules.clone()), plan.curves()))
     }
 
     pub(super) fn observe(&self, metrics: &Metrics) {
+        // Whoever was assigned nothing must not keep others' folders open: another may be put in place.
+        let is_unwanted =
+            |(begun_at, thread): &Ahead| begun_at.elapsed() > AHEAD_MAX && thread.is_finished();
+        drop(self.take_ahead(is_unwanted));
         let mut sums = [0u64; 4];
         for store in self.open.lock().values().filter_map(Weak::upgrade) {
             match store.properties() {

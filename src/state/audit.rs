@@ -1,16 +1,17 @@
-//! Recomputes a shard from its ledgers and compares it with the live one: facts, suspended events
-//! and the number of customers.
+//! Recomputes a shard from its ledgers and compares it with the live one: facts, cohorts, suspended
+//! events and the number of customers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::engine::curves::{Cell, CellKey, CohortCurves, CohortKey};
 use crate::engine::customer::suspended;
 use crate::engine::facts::{FactKey, Sums};
 use crate::engine::fold::delta::FactDelta;
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::Ledger;
-use crate::engine::shard::{CustomerKey, SuspendedEvents, split_customer_key};
+use crate::engine::shard::{CustomerKey, Shard, SuspendedEvents, split_customer_key};
 use crate::state::ledgers::each_ledger;
 use crate::state::{LiveShard, StateError, describe_key};
 use crate::store::StoreError;
@@ -20,6 +21,8 @@ use crate::store::StoreError;
 pub enum Difference {
     /// A fact, with its key in words.
     Fact { key: FactKey, description: String, live: Sums, recomputed: Sums },
+    /// A cell of a cohort, with its key in words, against what the live facts say.
+    Cohort { description: String, live: Cell, recomputed: Cell },
     /// The suspended events of a customer.
     Suspended { customer: String, live: SuspendedEvents, recomputed: SuspendedEvents },
     /// The number of customers.
@@ -30,6 +33,9 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, live, recomputed): (_, &dyn fmt::Debug, &dyn fmt::Debug) = match self {
             Self::Fact { description, live, recomputed, .. } => {
+                (description.clone(), live, recomputed)
+            }
+            Self::Cohort { description, live, recomputed } => {
                 (description.clone(), live, recomputed)
             }
             Self::Suspended { customer, live, recomputed } => {
@@ -49,7 +55,8 @@ pub struct Audit {
     pub customers: u64,
     pub events: u64,
     pub facts: u64,
-    /// Facts in key order, then suspended events by customer, then the number of customers.
+    /// Facts in key order, then cells of cohorts, then suspended events by customer, then the number of
+    /// customers.
     pub differences: Vec<Difference>,
 }
 
@@ -64,8 +71,8 @@ struct Recomputed {
 
 impl LiveShard {
     /// Recomputes every ledger of the store from its beginning and compares the sum, with what
-    /// forgotten customers left behind, to the live facts; and what is suspended, and how many
-    /// customers there are.
+    /// forgotten customers left behind, to the live facts; what cohorts add up to; what is suspended,
+    /// and how many customers there are.
     ///
     /// Needs a shard without uncommitted changes; memory grows with the number of facts.
     pub fn audit(&mut self) -> Result<Audit, StateError> {
@@ -77,6 +84,7 @@ impl LiveShard {
         let live: BTreeMap<FactKey, Sums> =
             self.shard.facts.iter().map(|fact| (fact.key, fact.sums)).collect();
         let mut differences = self.of_facts(&live, &recomputed.facts);
+        differences.extend(self.of_cohorts());
         differences.extend(self.of_suspended(&recomputed.suspended));
         let (live_customers, customers) = (self.shard.customer_count(), recomputed.customers);
         if live_customers != customers {
@@ -99,6 +107,38 @@ impl LiveShard {
             (live != recomputed).then_some(Difference::Fact { key, description, live, recomputed })
         };
         keys.into_iter().filter_map(differs).collect()
+    }
+
+    /// Cells of the live curves that are not those of the live facts.
+    fn of_cohorts(&self) -> Vec<Difference> {
+        let Shard { curves, facts, dictionary, .. } = &self.shard;
+        let made = CohortCurves::of(curves.config().clone(), facts, dictionary);
+        let live: BTreeMap<CellKey, Cell> = curves.cells().collect();
+        let recomputed: BTreeMap<CellKey, Cell> = made.cells().collect();
+        let keys: BTreeSet<CellKey> = live.keys().chain(recomputed.keys()).copied().collect();
+        let differs = |key: CellKey| {
+            let cell = |of: &BTreeMap<CellKey, Cell>| of.get(&key).copied().unwrap_or_default();
+            let (live, recomputed) = (cell(&live), cell(&recomputed));
+            let description = self.describe_cell(&key);
+            (live != recomputed).then_some(Difference::Cohort { description, live, recomputed })
+        };
+        keys.into_iter().filter_map(differs).collect()
+    }
+
+    /// `app|zone|anchor|segment|cohort day|cells|day|day of what is refunded`
+    fn describe_cell(&self, key: &CellKey) -> String {
+        let Shard { curves, dictionary, .. } = &self.shard;
+        let app = dictionary.app_id(key.app);
+        let cohort = key.cohort.map(|CohortKey { anchor, segment, day, .. }| {
+            let segment = segment.map_or("-".to_owned(), |segment| {
+                let field = curves.field(app, segment).map_or("?".to_owned(), ToString::to_string);
+                format!("{field}={}", dictionary.text(segment.value))
+            });
+            format!("{}|{segment}|{day}", anchor.name())
+        });
+        let cohort = cohort.unwrap_or_else(|| "no cohort".to_owned());
+        let of = key.of.map_or("-".to_owned(), |day| day.to_string());
+        format!("{app}|{}|{cohort}|{:?}|{}|{of}", key.zone, key.kind, key.day)
     }
 
     fn of_suspended(&self, recomputed: &BTreeMap<CustomerKey, SuspendedEvents>) -> Vec<Difference> {

@@ -7,7 +7,11 @@ use crate::codec::stored::{
     Anchor, EMPTIED_KEY, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk,
     encode_dead_letter, encode_emptied, encode_forgotten, encode_position, encode_suspended,
 };
+use crate::codec::stored_curves::{
+    CURVES_KEY, CurvesLayout, encode_cohort, encode_stretch, encode_unplaced,
+};
 use crate::codec::stored_entry::encode_entries;
+use crate::engine::curves::CurveChanges;
 use crate::engine::facts::FactPage;
 use crate::engine::shard::{Changes, NewChunk};
 use crate::state::{LiveShard, StateError};
@@ -26,6 +30,9 @@ pub struct PreparedCommit {
     quarantine: Vec<DeadLetter>,
     position: Position,
     rules: Option<Vec<u8>>,
+    curves: CurvesLayout,
+    /// Keys of stored curves that are of no use.
+    stale_curves: Vec<Vec<u8>>,
     store: Arc<dyn Store>,
 }
 
@@ -48,7 +55,11 @@ impl LiveShard {
             keep_anchor(&mut position.anchors, anchor, position.commit_count);
         }
         self.is_dirty = false;
+        let apps = self.shard.dictionary.apps().to_vec();
+        let commit_count = position.commit_count;
         PreparedCommit {
+            curves: CurvesLayout::new(self.shard.curves.config(), commit_count, apps),
+            stale_curves: std::mem::take(&mut self.stale_curves),
             changes,
             quarantine: std::mem::take(&mut self.quarantine),
             position: self.position.clone(),
@@ -92,7 +103,9 @@ impl PreparedCommit {
     /// Writes the changes, with the offset up to which they reach, in one batch.
     pub fn write(self, durability: Durability) -> Result<Written, StateError> {
         let mut batch = Batch::default();
+        self.stale_curves.iter().for_each(|key| batch.delete(Table::Curves, key));
         write_changes(&mut batch, self.changes);
+        batch.put(Table::Meta, CURVES_KEY, self.curves.encode());
         for letter in &self.quarantine {
             let (key, value) = encode_dead_letter(letter);
             batch.put(Table::Quarantine, key, value);
@@ -141,8 +154,21 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
         let (key, value) = encode_forgotten(forgotten);
         batch.put(Table::Forgotten, key, value);
     }
-    if let Some(emptied) = changes.emptied {
-        batch.put(Table::Meta, EMPTIED_KEY, encode_emptied(&emptied));
+    write_curves(batch, &changes.curves);
+}
+
+fn write_curves(batch: &mut Batch, changes: &CurveChanges) {
+    for (key, value) in changes.cohorts.iter().map(encode_cohort) {
+        batch.put(Table::Curves, key, value);
+    }
+    for (key, value) in changes.stretches.iter().map(encode_stretch) {
+        batch.put(Table::Curves, key, value);
+    }
+    for (key, value) in changes.unplaced.iter().map(encode_unplaced) {
+        batch.put(Table::Curves, key, value);
+    }
+    if let Some(emptied) = &changes.emptied {
+        batch.put(Table::Meta, EMPTIED_KEY, encode_emptied(emptied));
     }
 }
 

@@ -1,12 +1,9 @@
-//! Opens a shard from its store, or begins a new one.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! What a store holds of a shard, and whether it may be read under the rules in force.
 
 use crate::codec::fact_pages::PageReader;
 use crate::codec::stored::{
-    EMPTIED_KEY, POSITION_KEY, Position, RULES_KEY, StoredError, decode_emptied, decode_forgotten,
-    decode_position, decode_rules, decode_suspended, encode_rules,
+    EMPTIED_KEY, Position, RULES_KEY, StoredError, decode_emptied, decode_forgotten, decode_rules,
+    decode_suspended,
 };
 use crate::codec::stored_entry::decode_entries;
 use crate::domain::rules::{FUTURE_LIMIT_NAME, Rules};
@@ -14,10 +11,10 @@ use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::{CohortCurves, CurvesConfig};
 use crate::engine::dictionary::{Dictionary, RestoredDictionary};
 use crate::engine::facts::RestoredFacts;
-use crate::engine::shard::{Shard, Stored};
-use crate::state::{LiveShard, StateError, corrupt, describe_key};
+use crate::engine::shard::Stored;
+use crate::state::{StateError, corrupt, describe_key};
 use crate::store::{Store, StoreError, Table};
-use crate::stream::Partition;
+use std::collections::BTreeMap;
 
 /// The stored facts were computed under other rules.
 #[derive(Debug, thiserror::Error)]
@@ -45,58 +42,18 @@ impl RulesChanged {
         "give the events again to a new data directory, as they decide which events are accepted";
 }
 
-impl LiveShard {
-    /// Opens the shard that the store holds, or an empty one.
-    ///
-    /// Fails when a row does not open, and when the state was computed under other rules; new
-    /// apps, and rates of days after the newest event, are no other rules.
-    pub fn open(
-        store: Arc<dyn Store>,
-        partition: Partition,
-        (rules, curves): (Arc<Rules>, CurvesConfig),
-    ) -> Result<Self, StateError> {
-        let position = match store.get(Table::Meta, POSITION_KEY)? {
-            Some(bytes) => {
-                decode_position(&bytes).map_err(|error| corrupt("meta", POSITION_KEY, &error))?
-            }
-            None => Position::default(),
-        };
-        let mut stored_rules = read_rules(&*store)?;
-        check_rules(&stored_rules, &rules, &position)?;
-        stored_rules.extend(rules.canonical());
-        let mut shard = Shard::new(rules, curves.clone());
-        shard.restore(read_stored(&*store, &position, curves)?);
-        Ok(Self {
-            partition,
-            shard,
-            // A state that begins is written down at once, with its rules, even while no record
-            // comes: it is not new when it is opened again.
-            is_dirty: position.commit_count == 0,
-            position,
-            kept_ltv: Default::default(),
-            kept_revenue: Default::default(),
-            kept_cohorts: Default::default(),
-            kept_mrr: Default::default(),
-            kept_commerce: Default::default(),
-            store,
-            quarantine: Vec::new(),
-            refused: Vec::new(),
-            last_anchor: None,
-            unstored_rules: Some(encode_rules(&stored_rules)),
-        })
-    }
-}
-
-fn read_stored(
+/// Everything that is stored of a shard but ledgers; curves too, unless they are read already.
+pub(super) fn read_stored(
     store: &dyn Store,
     position: &Position,
-    curves: CurvesConfig,
+    curves: Option<CohortCurves>,
+    config: &CurvesConfig,
 ) -> Result<Stored, StateError> {
     // Facts are most of it, and the dictionary nearly all of the rest.
     let (facts, dictionary) = beside(|| read_facts(store, Table::Facts), || read_dictionary(store));
     let (facts, dictionary) = (facts?, dictionary?);
-    let (index, curves) =
-        beside(|| facts.index(), || CohortCurves::of(curves, facts.facts(), &dictionary));
+    let made = || CohortCurves::of(config.clone(), facts.facts(), &dictionary);
+    let (index, curves) = beside(|| facts.index(), || curves.unwrap_or_else(made));
     let mut stored = Stored {
         dictionary,
         facts: facts.finish(index),
@@ -174,7 +131,8 @@ pub(super) fn read_rules(store: &dyn Store) -> Result<BTreeMap<String, String>, 
     })
 }
 
-fn check_rules(
+/// Refuses rules under which stored figures would be others.
+pub(super) fn check_rules(
     stored: &BTreeMap<String, String>,
     rules: &Rules,
     position: &Position,

@@ -1,7 +1,7 @@
 //! A shard and its store: open, apply, commit, read.
 //!
 //! [`LiveShard`] is the one place where the pure engine meets its stored past. What changes
-//! together is committed together: dirty customers, facts, dictionary entries, the next offset,
+//! together is committed together: new events, facts, curves, dictionary entries, the next offset,
 //! anchors and quarantine rows go into one batch.
 //!
 //! Always true
@@ -14,6 +14,7 @@ mod commit;
 mod gather;
 mod ledgers;
 mod load;
+mod opening;
 mod rebuild;
 mod shards;
 
@@ -46,8 +47,9 @@ pub use audit::{Audit, Difference};
 pub use commit::{PreparedCommit, Written};
 pub use gather::Scattered;
 pub use load::RulesChanged;
+pub use opening::OpeningShard;
 pub use rebuild::{Rebuilt, rebuild};
-pub use shards::{Shards, SharedShard, at_a_time};
+pub use shards::{HeldShard, Shards, SharedShard, at_a_time};
 
 /// Chunks of a customer that are asked for at once: most have fewer.
 const CHUNKS_AT_A_TIME: u32 = 4;
@@ -133,6 +135,8 @@ pub struct LiveShard {
     /// The row of rules that the first commit stores: those in force, and those of apps that are
     /// not configured now. They do not change while a shard is open.
     unstored_rules: Option<Vec<u8>>,
+    /// Keys of stored curves that the first commit removes: of another kind, or left behind.
+    stale_curves: Vec<Vec<u8>>,
     is_dirty: bool,
 }
 

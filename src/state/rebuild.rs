@@ -10,6 +10,7 @@ use crate::codec::stored::{
     POSITION_KEY, RULES_KEY, decode_position, encode_chunk, encode_position, encode_rules,
     encode_suspended,
 };
+use crate::codec::stored_curves::CURVES_KEY;
 use crate::codec::stored_entry::encode_entries;
 use crate::domain::rules::Rules;
 use crate::engine::customer::suspended;
@@ -158,6 +159,12 @@ impl Rebuild<'_> {
             batch.delete(Table::Facts, key);
             Ok(())
         })?;
+        // Those of the next start are made of the facts.
+        store.scan(Table::Curves, &[], &mut |key, _| {
+            batch.delete(Table::Curves, key);
+            Ok(())
+        })?;
+        batch.delete(Table::Meta, CURVES_KEY);
         self.sums.retain(|_, sums| !sums.is_zero());
         self.done.facts = u64::try_from(self.sums.len()).unwrap_or(u64::MAX);
         let mut facts = FactTable::default();

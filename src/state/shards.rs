@@ -6,26 +6,46 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::state::LiveShard;
+use crate::state::{LiveShard, OpeningShard};
 use crate::stream::{NextOffset, Partition};
 
 /// A shard that one thread feeds and others read.
 pub type SharedShard = Arc<RwLock<LiveShard>>;
 
+/// A shard as questions meet it.
+#[derive(Clone)]
+pub enum HeldShard {
+    Live(SharedShard),
+    /// Its facts are being read.
+    Opening(Arc<OpeningShard>),
+}
+
 /// The shards by partition. Cheap to read, changed only when partitions come and go.
 #[derive(Default)]
 pub struct Shards {
-    by_partition: RwLock<BTreeMap<Partition, SharedShard>>,
+    by_partition: RwLock<BTreeMap<Partition, HeldShard>>,
+}
+
+fn live(held: &HeldShard) -> Option<&SharedShard> {
+    match held {
+        HeldShard::Live(shard) => Some(shard),
+        HeldShard::Opening(_) => None,
+    }
 }
 
 impl Shards {
-    /// The shard of a partition.
+    /// The shard of a partition, if its facts are read.
     pub fn get(&self, partition: Partition) -> Option<SharedShard> {
-        self.by_partition.read().get(&partition).cloned()
+        self.by_partition.read().get(&partition).and_then(live).cloned()
+    }
+
+    /// All shards whose facts are read, by partition.
+    pub fn all(&self) -> Vec<SharedShard> {
+        self.by_partition.read().values().filter_map(live).cloned().collect()
     }
 
     /// All shards, by partition.
-    pub fn all(&self) -> Vec<SharedShard> {
+    pub fn held(&self) -> Vec<HeldShard> {
         self.by_partition.read().values().cloned().collect()
     }
 
@@ -34,31 +54,44 @@ impl Shards {
         self.by_partition.read().len()
     }
 
-    /// Puts a shard in place.
+    /// Puts a shard in place, instead of what is there of its partition.
     pub fn insert(&self, shard: LiveShard) -> SharedShard {
         let partition = shard.partition;
         let shared = Arc::new(RwLock::new(shard));
-        self.by_partition.write().insert(partition, Arc::clone(&shared));
+        self.by_partition.write().insert(partition, HeldShard::Live(Arc::clone(&shared)));
         shared
     }
 
-    /// Puts several shards in place at the same moment.
+    /// Puts several shards in place at the same moment, instead of what is there of their partitions.
     pub fn insert_all(&self, shards: Vec<LiveShard>) {
         let mut by_partition = self.by_partition.write();
         for shard in shards {
-            by_partition.insert(shard.partition, Arc::new(RwLock::new(shard)));
+            let partition = shard.partition;
+            by_partition.insert(partition, HeldShard::Live(Arc::new(RwLock::new(shard))));
+        }
+    }
+
+    /// Puts several shards in place at the same moment until their facts are read.
+    pub fn insert_opening(&self, shards: &[Arc<OpeningShard>]) {
+        let mut by_partition = self.by_partition.write();
+        for shard in shards {
+            by_partition.insert(shard.partition, HeldShard::Opening(Arc::clone(shard)));
         }
     }
 
     /// Takes a shard out.
-    pub fn remove(&self, partition: Partition) -> Option<SharedShard> {
-        self.by_partition.write().remove(&partition)
+    pub fn remove(&self, partition: Partition) {
+        self.by_partition.write().remove(&partition);
     }
 
     /// Input that the shards hold: the next offset of each partition.
     pub fn as_of(&self) -> BTreeMap<Partition, NextOffset> {
         let shards = self.by_partition.read();
-        shards.iter().map(|(partition, shard)| (*partition, shard.read().next_offset())).collect()
+        let next_offset = |held: &HeldShard| match held {
+            HeldShard::Live(shard) => shard.read().next_offset(),
+            HeldShard::Opening(shard) => shard.next_offset(),
+        };
+        shards.iter().map(|(partition, held)| (*partition, next_offset(held))).collect()
     }
 }
 

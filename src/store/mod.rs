@@ -28,11 +28,13 @@ pub enum Table {
     Forgotten,
     /// Additive facts that forgotten customers left behind.
     Given,
+    /// Sums by cohort, of the facts.
+    Curves,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Meta,
         Self::History,
         Self::Facts,
@@ -41,6 +43,7 @@ impl Table {
         Self::Suspended,
         Self::Forgotten,
         Self::Given,
+        Self::Curves,
     ];
 
     /// The name on disk.
@@ -54,6 +57,7 @@ impl Table {
             Self::Suspended => "suspended",
             Self::Forgotten => "forgotten",
             Self::Given => "given",
+            Self::Curves => "curves",
         }
     }
 }

@@ -12,7 +12,7 @@ use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
 use ltvstream::http::{Clock, HttpParts, HttpState, Limits, Readiness, router, serve};
-use ltvstream::state::{Arrival, LiveShard, Outcome, Refused, Shards};
+use ltvstream::state::{Arrival, OpeningShard, Outcome, Refused, Shards};
 use ltvstream::store::Durability;
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::stream::{Ingest, IngestError, Partition, Receipt, Receipts, Record};
@@ -102,6 +102,9 @@ pub struct Setup {
     pub ingest: Option<Arc<dyn Ingest>>,
     pub readiness: Readiness,
     pub partitions: Partition,
+    pub curves: CurvesConfig,
+    /// The facts of the shards are not read.
+    pub is_opening: bool,
 }
 
 impl Default for Setup {
@@ -116,6 +119,8 @@ impl Default for Setup {
             ingest: None,
             readiness: Readiness::ready(),
             partitions: 2,
+            curves: CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() },
+            is_opening: false,
         }
     }
 }
@@ -167,11 +172,15 @@ impl Service {
         let rules = Arc::clone(&setup.rules);
         let shards = Arc::new(Shards::default());
         for partition in 0..setup.partitions {
-            let curves = CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() };
-            let settings = (Arc::clone(&rules), curves);
+            let settings = (Arc::clone(&rules), setup.curves.clone());
             let known = setup.stores.get(usize::try_from(partition).unwrap());
             let store = known.cloned().unwrap_or_default();
-            shards.insert(LiveShard::open(store, partition, settings).unwrap());
+            let shard = OpeningShard::new(store, partition, settings).unwrap();
+            if setup.is_opening {
+                shards.insert_opening(&[Arc::new(shard)]);
+            } else {
+                shards.insert(shard.load().unwrap());
+            }
         }
         let metrics = Arc::new(Metrics::new().unwrap());
         let direct: Arc<dyn Ingest> = Arc::new(DirectIngest(Arc::clone(&shards)));

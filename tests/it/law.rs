@@ -10,10 +10,13 @@ use std::sync::Arc;
 
 use ltvstream::codec::json_event;
 use ltvstream::codec::stored::chunk_customer;
+use ltvstream::domain::cohort::Field;
+use ltvstream::domain::dimensions::Dimension;
 use ltvstream::domain::rules::{AppRules, RateTable, Rules, ZeroPayments};
 use ltvstream::domain::time::Timestamp;
 use ltvstream::engine::curves::{CurvesConfig, ZonesKept};
-use ltvstream::engine::shard::{CustomerKey, split_customer_key};
+use ltvstream::engine::facts::FactKind;
+use ltvstream::engine::shard::{CustomerKey, Shard, split_customer_key};
 use ltvstream::state::{Arrival, Difference, LiveShard, Outcome, PreparedCommit, StateError};
 use ltvstream::store::memory::MemoryStore;
 use ltvstream::store::{Batch, Durability, Store as _, Table};
@@ -57,7 +60,9 @@ pub fn rules_of(apps: &[AppSettings]) -> Arc<Rules> {
 }
 
 fn curves() -> CurvesConfig {
-    CurvesConfig { zones: ZonesKept::All, segments: BTreeMap::new() }
+    let fields = vec![Field::Dimension(Dimension::Country), Field::Dimension(Dimension::ProductId)];
+    let segments = ["plain", "world"].map(|app| (app.to_owned(), fields.clone()));
+    CurvesConfig { zones: ZonesKept::All, segments: BTreeMap::from(segments) }
 }
 
 /// A log of JSON events, and the shard that reads it.
@@ -323,13 +328,33 @@ fn an_audit_finds_what_does_not_follow_from_the_ledgers() {
     run.take(0..run.log.len());
     run.commit();
     let planted = run.live.shard.facts.iter().next().unwrap();
-    run.live.shard.facts.add(planted.key, planted.sums);
+    let Shard { facts, curves, dictionary, .. } = &mut run.live.shard;
+    facts.add(planted.key, planted.sums);
+    curves.add(&planted.key, planted.sums, dictionary);
     let audit = run.live.audit().unwrap();
     let [Difference::Fact { key, live, recomputed, .. }] = &audit.differences[..] else {
         panic!("one difference was planted, found {:?}", audit.differences);
     };
     assert_eq!((*key, *recomputed), (planted.key, planted.sums));
     assert_eq!(live.count, 2 * planted.sums.count);
+}
+
+#[test]
+fn an_audit_finds_cohorts_that_are_not_what_the_facts_add_up_to() {
+    let mut run = Run::new(random::events_of(7, EVENTS_MAX, Options::default()));
+    run.take(0..run.log.len());
+    run.commit();
+    let Shard { facts, curves, dictionary, .. } = &mut run.live.shard;
+    let payment = facts.iter().find(|fact| fact.key.kind == FactKind::Payment).unwrap();
+    curves.add(&payment.key, payment.sums, dictionary);
+    let differences = run.live.audit().unwrap().differences;
+    assert!(!differences.is_empty());
+    for difference in differences {
+        let Difference::Cohort { live, recomputed, .. } = difference else {
+            panic!("only cohorts were changed, found {difference}");
+        };
+        assert_eq!(live.sums.count, recomputed.sums.count + payment.sums.count);
+    }
 }
 
 #[test]

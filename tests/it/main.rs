@@ -38,6 +38,7 @@ mod kafka_topics;
 mod law;
 mod lifecycles;
 mod memory;
+mod opening;
 mod oracle;
 mod reference;
 mod secured_kafka;

@@ -119,10 +119,20 @@ impl Served {
 
     /// Asks the default question until the answer is accepted.
     pub fn wait_for(&mut self, accepts: impl Fn(&Sum) -> bool) -> anyhow::Result<Sum> {
+        self.wait(|served| served.sum().filter(&accepts))
+    }
+
+    /// Asks for revenue, which only facts tell, until there is an answer.
+    pub fn facts_read(&mut self) -> anyhow::Result<()> {
+        let path = format!("/v1/apps/{}/revenue", self.app);
+        self.wait(|served| served.client.get(&path, &[]).ok()).map(|_| ())
+    }
+
+    fn wait<T>(&mut self, look: impl Fn(&Self) -> Option<T>) -> anyhow::Result<T> {
         let asked_at = Instant::now();
         while asked_at.elapsed() < PATIENCE {
-            if let Some(sum) = self.sum().filter(|sum| accepts(sum)) {
-                return Ok(sum);
+            if let Some(found) = look(self) {
+                return Ok(found);
             }
             if let Some(status) = self.process.try_wait()? {
                 anyhow::bail!("the service ended: {status}");

@@ -188,12 +188,13 @@ impl Bench {
             check_anchors: true,
         };
         let opening = config.clone();
-        let open_shard =
-            Box::new(move |partition: Partition| stores.open_shard(partition, &opening));
+        let open_shards = Box::new(move |partitions: &[Partition]| {
+            partitions.iter().map(|partition| stores.begin_shard(*partition, &opening)).collect()
+        });
         let mut pipeline = Pipeline::new(
             (source, sink),
             (parts, publisher),
-            (open_shard, Arc::new(Progress::default())),
+            (open_shards, Arc::new(Progress::default())),
             settings,
         );
         let stop = Arc::new(AtomicBool::new(false));

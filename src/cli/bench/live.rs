@@ -129,6 +129,8 @@ fn kill_and_restart(
     let mut served = start.serve()?;
     let first = served.wait_for(|sum| sum.as_of.len() == ends.len())?;
     let first_correct_answer_seconds = killed_at.elapsed().as_secs_f64();
+    served.facts_read()?;
+    let all_answered_seconds = killed_at.elapsed().as_secs_f64();
     let last = served.caught_up(&ends)?;
     let caught_up_seconds = killed_at.elapsed().as_secs_f64();
     let behind = ends.iter().map(|(partition, end)| end - first.as_of.get(partition).unwrap_or(&0));
@@ -136,6 +138,7 @@ fn kill_and_restart(
         events: feeder.sent(),
         backlog: plan.backlog,
         first_correct_answer_seconds,
+        all_answered_seconds,
         behind: behind.sum(),
         caught_up_seconds,
     };

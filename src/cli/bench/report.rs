@@ -84,6 +84,8 @@ pub struct Restart {
     pub backlog: u64,
     /// The first answer; its sum is that of the input which it names.
     pub first_correct_answer_seconds: f64,
+    /// When questions were answered that curves do not tell.
+    pub all_answered_seconds: f64,
     /// Records that the first answer did not hold yet.
     pub behind: i64,
     /// The first answer that holds everything, with the right sum.
@@ -183,13 +185,19 @@ impl Live {
             let line = latency.line(&format!("{question}, {clients} client{plural}"));
             writeln!(out, "{line}{facts:>10}{stolen_percent:>10.0}")?;
         }
-        let Restart { events, backlog, first_correct_answer_seconds, behind, caught_up_seconds } =
-            self.restart;
+        let Restart {
+            events,
+            backlog,
+            first_correct_answer_seconds,
+            all_answered_seconds,
+            behind,
+            caught_up_seconds,
+        } = self.restart;
         writeln!(
             out,
             "kill -9 with {events} events, {backlog} of them not read yet: first correct answer \
-             after {first_correct_answer_seconds:.2} s, {behind} records behind; all of it after \
-             {caught_up_seconds:.2} s"
+             after {first_correct_answer_seconds:.2} s, {behind} records behind; of every question \
+             after {all_answered_seconds:.2} s; all of it after {caught_up_seconds:.2} s"
         )?;
         writeln!(out, "{} sums compared with what was sent: all equal", self.sums_checked)
     }

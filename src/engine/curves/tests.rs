@@ -38,19 +38,19 @@ fn an_emptied_cohort_is_told_until_it_is_filled_again_and_counts_as_changed_when
     let (one, less) = (Sums::count(1), Sums::count(-1));
     curves.add(&payment(0, 12), one, &dictionary);
     curves.add(&payment(1, 12), one, &dictionary);
-    assert_eq!(curves.take_emptied(&dictionary), None);
+    assert_eq!(curves.take_unstored(&dictionary).emptied, None);
     curves.add(&payment(0, 12), less, &dictionary);
     curves.add(&payment(1, 12), less, &dictionary);
-    let emptied = curves.take_emptied(&dictionary).unwrap();
+    let emptied = curves.take_unstored(&dictionary).emptied.unwrap();
     let days: Vec<_> = emptied.iter().map(|cohort| (cohort.anchor, cohort.day.0)).collect();
     assert_eq!(days, [(Anchor::FirstPurchase, 10), (Anchor::Install, 9)]);
-    assert_eq!(curves.take_emptied(&dictionary), None);
+    assert_eq!(curves.take_unstored(&dictionary).emptied, None);
 
     let mut opened = self::curves();
     opened.restore_emptied(emptied, &dictionary);
     assert_eq!(opened.take_changed(), curves.take_changed());
     opened.add(&payment(0, 12), one, &dictionary);
-    assert_eq!(opened.take_emptied(&dictionary), Some(Vec::new()));
+    assert_eq!(opened.take_unstored(&dictionary).emptied, Some(Vec::new()));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! A dictionary read back from its stored entries.
 
-use crate::engine::dictionary::{Dictionary, Entry, OutOfSequence};
+use std::hash::BuildHasher as _;
+
+use crate::engine::dictionary::{Dictionary, Entry, OutOfSequence, TextId};
 
 /// A dictionary that is put together entry by entry. What there is most of is indexed when all are
 /// there.
@@ -43,6 +45,25 @@ impl RestoredDictionary {
         let Self(mut dictionary) = self;
         dictionary.signatures.index_all();
         dictionary.timelines.index_all();
+        dictionary
+    }
+}
+
+impl Dictionary {
+    /// What apps and some texts are called, and nothing else: apps in the order of their numbers, texts by
+    /// rising number.
+    pub fn of_words(apps: Vec<String>, texts: impl IntoIterator<Item = (TextId, String)>) -> Self {
+        let mut dictionary = Self { apps, ..Self::default() };
+        for (id, text) in texts {
+            // Those between stand for no text that is asked for.
+            while dictionary.texts.len() < id as usize {
+                dictionary.texts.push(String::new());
+            }
+            if dictionary.texts.len() == id as usize {
+                dictionary.text_ids.insert(dictionary.hasher.hash_one(&text), id);
+                dictionary.texts.push(text);
+            }
+        }
         dictionary
     }
 }

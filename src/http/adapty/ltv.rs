@@ -13,20 +13,17 @@ use crate::http::adapty::request::{
 };
 use crate::http::adapty::visit::{Place, enter, headers};
 use crate::http::adapty::words::{AdaptyError, Refusal};
-use crate::http::asking::merged;
+use crate::http::asking::ltv_partial;
 use crate::http::compat::pairs;
 use crate::http::csv::csv_headers;
 use crate::http::freshness::blocking;
 use crate::http::json::Json;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::metrics_api::kept::Summed;
-use crate::metrics_api::ltv::LtvPartial;
 use crate::metrics_api::ltv_table::table;
 use crate::metrics_api::question::{
     AgeBasis, LtvQuestion, Measure, Members, Per, RefundDating, RefundedPayers,
 };
-use crate::state::LiveShard;
 
 /// Whether a payer who was given money back stays in what lifetime value is divided by. The one
 /// place where that is decided: the vendor's page on lifetime value does not say, and its page on
@@ -97,8 +94,7 @@ fn respond(
     asked: &Asked<LtvRequest>,
 ) -> Result<Response, Problem> {
     let question = question(place, &asked.request);
-    let look = |shard: &LiveShard| shard.ltv(&question);
-    let (whole, freshness) = merged(state, look, LtvPartial::merge)?;
+    let (whole, freshness) = ltv_partial(state, &question)?;
     let table = table(&question, &whole);
     let headers = headers(&freshness, asked);
     let body = AdaptyLtv::new(&table, &question, &place.unit);

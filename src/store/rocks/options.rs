@@ -122,7 +122,8 @@ fn reading_of(table: Table) -> Reading {
         | Table::Quarantine
         | Table::Suspended
         | Table::Forgotten
-        | Table::Given => Reading::Scan,
+        | Table::Given
+        | Table::Curves => Reading::Scan,
     }
 }
 
