@@ -28,14 +28,14 @@ pub struct Segment {
 }
 
 /// Which cohort a snapshot is of. Days are of the app's first reporting zone. In order, those that
-/// differ in time only lie together.
+/// differ in time only lie together, the earlier first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotKey {
     pub app: String,
     pub anchor: Anchor,
     pub segment: Option<Segment>,
-    pub width: Width,
     pub cohort_start: Day,
+    pub width: Width,
 }
 
 /// The snapshots of these widths that changed cohorts touch.

@@ -325,15 +325,17 @@ impl<S: Source> Pipeline<S> {
     /// Readers keep the figures of the greatest epoch. So those of a state that begins anew, or of
     /// an older copy of a state that was rebuilt since, get a greater one than what is published.
     fn outdo_published(&mut self, shards: &mut [LiveShard]) -> Result<(), PipelineError> {
-        let published = match self.outbox.epoch() {
+        let newest = match self.outbox.newest_version() {
             Ok(None) => return Ok(()),
-            Ok(Some(epoch)) => epoch,
+            Ok(Some(version)) => version,
             Err(SinkError::Retry(reason)) => {
-                error!(%reason, "can't read the epoch of what is published");
+                error!(%reason, "can't read the version of what is published");
                 return Err(PipelineError::PublishedUnknown);
             }
             Err(fenced) => return Err(PipelineError::Fenced(fenced)),
         };
+        let published = u64::try_from(newest.log_epoch).unwrap_or_default();
+        self.publisher.set_newest(newest);
         let held = self.shards().all();
         let held = held.iter().map(|shard| shard.read().position.log_epoch);
         let epoch = shards.iter().map(|shard| shard.position.log_epoch).chain(held).max();

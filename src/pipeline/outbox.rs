@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::codec::snapshot::decode_message;
+use crate::codec::snapshot::{SnapshotVersion, decode_message};
 use crate::pipeline::helper::Helper;
 use crate::stream::{NextOffset, Partition, Publication, Sink, SinkError};
 
@@ -25,13 +25,13 @@ pub struct Sent {
 enum Order {
     Publish(Publication),
     ReadPublished(Vec<Partition>),
-    ReadEpoch,
+    ReadNewest,
 }
 
 enum Answer {
     Sent(Sent),
     Published(Result<PublishedOffsets, SinkError>),
-    Epoch(Result<Option<u64>, SinkError>),
+    Newest(Result<Option<SnapshotVersion>, SinkError>),
 }
 
 /// A sink on a thread of its own.
@@ -50,7 +50,7 @@ impl Outbox {
                 Answer::Sent(Sent { publication, outcome, duration: begun_at.elapsed() })
             }
             Order::ReadPublished(partitions) => Answer::Published(sink.published(&partitions)),
-            Order::ReadEpoch => Answer::Epoch(newest_epoch(&mut sink)),
+            Order::ReadNewest => Answer::Newest(newest_version(&mut sink)),
         });
         Self { helper, is_busy: false }
     }
@@ -89,12 +89,12 @@ impl Outbox {
         }
     }
 
-    /// Asks the log for the greatest epoch that is published; no publication may be on its way.
-    pub fn epoch(&mut self) -> Result<Option<u64>, SinkError> {
+    /// Asks the log for the greatest version that is published; no publication may be on its way.
+    pub fn newest_version(&mut self) -> Result<Option<SnapshotVersion>, SinkError> {
         debug_assert!(!self.is_busy, "what is published is not known meanwhile");
-        self.helper.order(Order::ReadEpoch);
+        self.helper.order(Order::ReadNewest);
         match self.helper.wait() {
-            Answer::Epoch(epoch) => epoch,
+            Answer::Newest(version) => version,
             _ => Err(was_busy()),
         }
     }
@@ -103,7 +103,7 @@ impl Outbox {
         self.is_busy = false;
         match answer {
             Answer::Sent(sent) => Some(sent),
-            Answer::Published(_) | Answer::Epoch(_) => None,
+            Answer::Published(_) | Answer::Newest(_) => None,
         }
     }
 }
@@ -112,11 +112,24 @@ fn was_busy() -> SinkError {
     SinkError::Retry("a publication was on its way".to_owned())
 }
 
-/// The greatest epoch that is published. Epochs never fall, so the newest snapshots have it.
-fn newest_epoch(sink: &mut impl Sink) -> Result<Option<u64>, SinkError> {
-    let mut newest = None;
+/// The greatest version that is published. Versions never fall, so those of the newest snapshots hold it:
+/// the greatest epoch, and of that the greatest offset of each partition.
+fn newest_version(sink: &mut impl Sink) -> Result<Option<SnapshotVersion>, SinkError> {
+    let mut newest: Option<SnapshotVersion> = None;
     sink.newest_snapshots(&mut |value| match decode_message(value) {
-        Ok(snapshot) => newest = newest.max(u64::try_from(snapshot.version.log_epoch).ok()),
+        Ok(snapshot) => {
+            let version = snapshot.version;
+            match &mut newest {
+                Some(newest) if newest.log_epoch > version.log_epoch => {}
+                Some(newest) if newest.log_epoch == version.log_epoch => {
+                    for (partition, next) in version.next_offsets {
+                        let known = newest.next_offsets.entry(partition).or_insert(next);
+                        *known = next.max(*known);
+                    }
+                }
+                _ => newest = Some(version),
+            }
+        }
         Err(error) => warn!(%error, "a record of the snapshots topic is no snapshot"),
     })?;
     Ok(newest)
@@ -164,7 +177,7 @@ mod tests {
         assert!(outbox.wait().is_some_and(|sent| sent.outcome.is_ok()));
         assert!(!outbox.is_busy());
         assert_eq!(outbox.published(&[3]).unwrap(), [(3, Some(NextOffset(7)))]);
-        assert_eq!(outbox.epoch().unwrap(), None);
+        assert_eq!(outbox.newest_version().unwrap(), None);
     }
 
     #[test]

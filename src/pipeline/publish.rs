@@ -1,7 +1,8 @@
 //! Publications: the current snapshot of every changed cohort, with the offsets they hold.
 //!
 //! Always true
-//! * A publication names the offsets that its values contain: no shard changes while they are summed up.
+//! * A snapshot names the offsets that its sums contain: no shard changes while it is summed up.
+//! * A publication holds whatever changed below the offsets that it names.
 //! * Nothing is published while a shard is behind what the log says is published: those versions
 //!   would be older.
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::RwLockReadGuard;
 use tracing::error;
 
 use crate::codec::envelope::Framing;
@@ -18,7 +19,7 @@ use crate::codec::snapshot_key::Segment as WireSegment;
 use crate::config::Config;
 use crate::domain::money::Currency;
 use crate::domain::time::{Day, Timestamp, Width, Zone};
-use crate::engine::curves::{CurvesConfig, ZonesKept};
+use crate::engine::curves::{ChangedCohort, CurvesConfig, ZonesKept};
 use crate::engine::facts::Sums;
 use crate::engine::shard::Shard;
 use crate::metrics_api::snapshot::{
@@ -27,6 +28,13 @@ use crate::metrics_api::snapshot::{
 use crate::state::{LiveShard, SharedShard, StateError};
 use crate::stream::{DeadLetter, NextOffset, Partition, Publication};
 use crate::telemetry::Metrics;
+
+/// Snapshots that are summed up before shards may go on, all shards together: a few milliseconds.
+const KEYS_AT_A_TIME: usize = 256;
+/// Fewer would be summed up as a part of longer cohorts more often than for themselves.
+const KEYS_AT_A_TIME_MIN: usize = 64;
+/// Changed cohorts that are called by their names before a shard may go on.
+const CHANGES_AT_A_TIME: usize = 1024;
 
 /// What of an app is published.
 #[derive(Debug, Clone)]
@@ -74,6 +82,14 @@ impl SnapshotPlan {
     }
 }
 
+/// What a shard held when a publication was begun.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    partition: Partition,
+    next_offset: NextOffset,
+    log_epoch: u64,
+}
+
 /// Gathers publications and remembers what is out.
 pub struct Publisher {
     plan: SnapshotPlan,
@@ -83,6 +99,8 @@ pub struct Publisher {
     partitions: usize,
     /// `o_pub` by partition, as far as it is known.
     published: BTreeMap<Partition, NextOffset>,
+    /// The greatest version that was out when partitions were assigned last.
+    newest: Option<SnapshotVersion>,
     /// Cohorts that must go out though nothing changed since.
     owed: BTreeSet<SnapshotKey>,
     dead_letters: Vec<DeadLetter>,
@@ -97,7 +115,12 @@ impl Publisher {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (published, owed, dead_letters) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        Self { plan, framing, metrics, partitions, published, owed, dead_letters }
+        Self { plan, framing, metrics, partitions, published, newest: None, owed, dead_letters }
+    }
+
+    /// Learns of the greatest version that is out.
+    pub fn set_newest(&mut self, newest: SnapshotVersion) {
+        self.newest = Some(newest);
     }
 
     /// Learns up to where partitions are published.
@@ -112,7 +135,8 @@ impl Publisher {
     pub fn adopt(&mut self, shard: &mut LiveShard) -> Result<(), StateError> {
         let published = self.published(shard.partition);
         // The curves were filled from the store just now, so everything counts as changed.
-        let owed = self.touched(shard);
+        let changed = shard.shard.curves.take_changed();
+        let owed = self.touched(shard, &changed);
         self.owed.extend(owed);
         if published < shard.next_offset() {
             let letters = shard.reader().dead_letters(published.0, usize::MAX)?;
@@ -132,54 +156,80 @@ impl Publisher {
         self.dead_letters.retain(|letter| letter.partition != partition);
     }
 
-    fn touched(&self, shard: &mut LiveShard) -> BTreeSet<SnapshotKey> {
-        let changed = shard.shard.curves.take_changed();
+    /// The snapshots that these changes of a shard's cohorts touch.
+    fn touched(&self, live: &LiveShard, changed: &[ChangedCohort]) -> BTreeSet<SnapshotKey> {
+        let Shard { curves, dictionary, .. } = &live.shard;
         let mut keys = BTreeSet::new();
         for (app, plan) in &self.plan.apps {
-            let Some(app) = shard.shard.dictionary.find_app(app) else { continue };
+            let Some(app) = dictionary.find_app(app) else { continue };
             let of_app: Vec<_> =
                 changed.iter().filter(|changed| changed.key.app == app).copied().collect();
-            let (curves, dictionary) = (&shard.shard.curves, &shard.shard.dictionary);
             keys.extend(snapshot::touched(curves, dictionary, &of_app, &plan.widths));
         }
         keys
     }
 
-    /// What is to be published now; `None` if nothing is, if a shard is still behind `o_pub`, or
+    /// What is to be published now; `None` if nothing is, if a shard is still behind what is out, or
     /// while partitions are elsewhere: sums over a part would replace sums over all.
+    ///
+    /// Everything that changed below the offsets of the publication is in it. Shards go on while it is
+    /// gathered, so that most snapshots hold more; each is of the version that it names.
     pub fn gather(&mut self, shards: &[SharedShard]) -> Option<Publication> {
-        let mut guards: Vec<_> = shards.iter().map(|shard| shard.write()).collect();
-        let mut next_offsets = Vec::new();
-        for shard in &mut guards {
-            let touched = self.touched(shard);
-            self.owed.extend(touched);
-            self.dead_letters.extend(shard.take_refused());
-            next_offsets.push((shard.partition, shard.next_offset()));
-        }
-        self.drop_published_letters();
-        let of = |partition: &Partition| self.published(*partition);
-        let is_behind = next_offsets.iter().any(|(partition, next)| *next < of(partition));
-        let is_ahead = next_offsets.iter().any(|(partition, next)| *next > of(partition));
-        if shards.len() < self.partitions {
+        let next_offsets = self.note_changes(shards);
+        if shards.len() < self.partitions || next_offsets.iter().any(|held| self.is_behind(*held)) {
             return None;
         }
-        if is_behind || (!is_ahead && self.owed.is_empty()) {
+        let of = |partition: &Partition| self.published(*partition);
+        let is_ahead = next_offsets.iter().any(|held| held.next_offset > of(&held.partition));
+        if !is_ahead && self.owed.is_empty() {
             return None;
         }
         let owed: Vec<_> = std::mem::take(&mut self.owed).into_iter().collect();
-        // Questions are answered meanwhile, and the shards are let go before the sums are written out.
-        let guards: Vec<_> = guards.into_iter().map(RwLockWriteGuard::downgrade).collect();
-        let newest_event_at = guards.iter().filter_map(|live| live.shard.newest_event_at()).max();
-        let log_epoch = guards.iter().map(|live| live.position.log_epoch).max().unwrap_or(0);
-        let sums = self.sums(&guards, &owed, newest_event_at);
-        drop(guards);
-        let version = SnapshotVersion {
-            log_epoch: i64::try_from(log_epoch).unwrap_or(i64::MAX),
-            next_offsets: next_offsets.iter().map(|(p, next)| (*p, next.0)).collect(),
-        };
-        let snapshots = self.snapshots(owed, &sums, (&version, newest_event_at));
+        let mut snapshots = Vec::with_capacity(owed.len());
+        let at_a_time = (KEYS_AT_A_TIME / shards.len()).max(KEYS_AT_A_TIME_MIN);
+        for keys in owed.chunks(at_a_time) {
+            let guards: Vec<_> = shards.iter().map(|shard| shard.read()).collect();
+            let newest_event_at =
+                guards.iter().filter_map(|live| live.shard.newest_event_at()).max();
+            let sums = self.sums(&guards, keys, newest_event_at);
+            let version = version_of(&guards);
+            drop(guards);
+            snapshots.extend(self.snapshots(keys, &sums, (&version, newest_event_at)));
+        }
         let dead_letters = std::mem::take(&mut self.dead_letters);
-        Some(Publication { snapshots, dead_letters, next_offsets })
+        let next_offsets = next_offsets.iter().map(|held| (held.partition, held.next_offset));
+        Some(Publication { snapshots, dead_letters, next_offsets: next_offsets.collect() })
+    }
+
+    /// Takes note of what changed since the last time, all shards at one moment; returns which.
+    fn note_changes(&mut self, shards: &[SharedShard]) -> Vec<Held> {
+        let mut guards: Vec<_> = shards.iter().map(|shard| shard.write()).collect();
+        let (mut changes, mut held) = (Vec::new(), Vec::new());
+        for live in &mut guards {
+            changes.push(live.shard.curves.take_changed());
+            self.dead_letters.extend(live.take_refused());
+            let (next_offset, log_epoch) = (live.next_offset(), live.position.log_epoch);
+            held.push(Held { partition: live.partition, next_offset, log_epoch });
+        }
+        drop(guards);
+        self.drop_published_letters();
+        for (shard, changes) in shards.iter().zip(changes) {
+            // What a cohort is called does not change.
+            for changes in changes.chunks(CHANGES_AT_A_TIME) {
+                let touched = self.touched(&shard.read(), changes);
+                self.owed.extend(touched);
+            }
+        }
+        held
+    }
+
+    /// Whether versions of the shard would be older than what is out: some of that may hold more than
+    /// the offsets that were published with it.
+    fn is_behind(&self, held: Held) -> bool {
+        let Held { partition, next_offset, log_epoch } = held;
+        let newest = self.newest.as_ref().filter(|newest| newest.log_epoch == epoch(log_epoch));
+        let newest = newest.and_then(|newest| newest.next_offsets.get(&partition));
+        next_offset < self.published(partition) || newest.is_some_and(|out| next_offset.0 < *out)
     }
 
     /// The last day that counts in the snapshots of an app.
@@ -214,15 +264,15 @@ impl Publisher {
     /// The snapshots of `keys`, encoded, each with its key.
     fn snapshots(
         &self,
-        keys: Vec<SnapshotKey>,
+        keys: &[SnapshotKey],
         sums: &[SnapshotPartial],
         (version, newest_event_at): (&SnapshotVersion, Option<Timestamp>),
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut encoded = Vec::with_capacity(keys.len());
-        for (key, sums) in keys.into_iter().zip(sums) {
+        for (key, sums) in keys.iter().zip(sums) {
             let Some(plan) = self.plan.apps.get(&key.app) else { continue };
             let at = (&self.plan.ages, Self::until(plan, newest_event_at));
-            let snapshot = snapshot::snapshot(key, at, sums);
+            let snapshot = snapshot::snapshot(key.clone(), at, sums);
             let record = record(snapshot, plan, version, newest_event_at);
             let name = record.key().to_string();
             match wire::encode(&record, self.framing) {
@@ -261,6 +311,18 @@ impl Publisher {
             published.get(&letter.partition).is_none_or(|next| letter.offset >= next.0)
         });
     }
+}
+
+/// An epoch as versions name it.
+fn epoch(log_epoch: u64) -> i64 {
+    i64::try_from(log_epoch).unwrap_or(i64::MAX)
+}
+
+/// What these shards hold now.
+fn version_of(shards: &[RwLockReadGuard<'_, LiveShard>]) -> SnapshotVersion {
+    let log_epoch = shards.iter().map(|live| live.position.log_epoch).max().unwrap_or(0);
+    let next_offsets = shards.iter().map(|live| (live.partition, live.next_offset().0));
+    SnapshotVersion { log_epoch: epoch(log_epoch), next_offsets: next_offsets.collect() }
 }
 
 fn money(sums: Sums) -> MoneySums {
@@ -302,5 +364,97 @@ fn record(
         ages_periods: snapshot.ages_periods.iter().map(wire_age).collect(),
         version: version.clone(),
         newest_event_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::json_event;
+    use crate::codec::snapshot::{LTV_SNAPSHOT_V1_FINGERPRINT, decode_message};
+    use crate::domain::rules::Rules;
+    use crate::state::{Arrival, Shards};
+    use crate::store::memory::MemoryStore;
+    use crate::stream::Record;
+
+    fn plan() -> SnapshotPlan {
+        let plan = AppPlan {
+            widths: vec![Width::Day],
+            currency: "USD".parse().unwrap(),
+            zone: "UTC".parse().unwrap(),
+        };
+        SnapshotPlan {
+            apps: BTreeMap::from([("acme".to_owned(), plan)]),
+            ages: SnapshotAges { days: vec![0], periods: vec![0] },
+            curves: CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() },
+        }
+    }
+
+    /// Takes in an install of a customer of its own at the next offset.
+    fn install(shard: &SharedShard) {
+        let mut shard = shard.write();
+        let offset = shard.next_offset().0;
+        let json = format!(
+            r#"{{"event_id":"e","app_id":"acme","customer_id":"c{offset}","kind":"install",
+                "occurred_at":"2024-01-01T00:00:00Z"}}"#
+        );
+        let (partition, timestamp) = (shard.partition, Timestamp(1_800_000_000_000_000));
+        let value = Some(json.as_bytes());
+        let record = Record { partition, offset, timestamp, key: None, value, headers: None };
+        let decoded = json_event::decode(json.as_bytes()).map_err(|_| unreachable!());
+        shard.apply(&[Arrival { record, decoded }]).unwrap();
+    }
+
+    /// A publisher and the one shard of its topic.
+    fn publisher() -> (Publisher, Vec<SharedShard>) {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let framing = Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT);
+        let publisher = Publisher::new(plan(), framing, 1, metrics);
+        let rules = Arc::new(Rules::of_one_app("acme"));
+        let settings = (rules, plan().curves());
+        let shard = LiveShard::open(Arc::new(MemoryStore::default()), 0, settings).unwrap();
+        (publisher, vec![Shards::default().insert(shard)])
+    }
+
+    #[test]
+    fn nothing_is_published_while_versions_would_be_older_than_those_that_are_out() {
+        let (mut publisher, shards) = publisher();
+        publisher.set_published(vec![(0, Some(NextOffset(1)))]);
+        // Snapshots hold more than the offsets that were published with them.
+        let next_offsets = BTreeMap::from([(0, 3)]);
+        publisher.set_newest(SnapshotVersion { log_epoch: 0, next_offsets });
+        for _ in 0..2 {
+            install(&shards[0]);
+            assert!(publisher.gather(&shards).is_none());
+        }
+        install(&shards[0]);
+        let publication = publisher.gather(&shards).unwrap();
+        assert_eq!(publication.next_offsets, [(0, NextOffset(3))]);
+        let snapshot = decode_message(&publication.snapshots[0].1).unwrap();
+        assert_eq!((snapshot.customers, &snapshot.version.next_offsets[&0]), (3, &3));
+        // Of another epoch they are neither older nor newer.
+        publisher.published.clear();
+        let next_offsets = BTreeMap::from([(0, 9)]);
+        publisher.set_newest(SnapshotVersion { log_epoch: 1, next_offsets });
+        install(&shards[0]);
+        assert!(publisher.gather(&shards).is_some());
+    }
+
+    #[test]
+    fn what_changes_while_a_publication_is_gathered_is_in_the_next_one() {
+        let (mut publisher, shards) = publisher();
+        install(&shards[0]);
+        assert_eq!(publisher.note_changes(&shards).len(), 1);
+        install(&shards[0]);
+        let publication = publisher.gather(&shards).unwrap();
+        let count = |publication: &Publication| {
+            let snapshots = publication.snapshots.iter();
+            snapshots.map(|(_, value)| decode_message(value).unwrap().customers).collect::<Vec<_>>()
+        };
+        assert_eq!(count(&publication), [2]);
+        publisher.done(&publication, Duration::ZERO);
+        assert!(publisher.gather(&shards).is_none());
+        install(&shards[0]);
+        assert_eq!(count(&publisher.gather(&shards).unwrap()), [3]);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use ltvstream::codec::json_event::to_json;
 use ltvstream::domain::time::Width;
@@ -11,7 +12,7 @@ use ltvstream::generator::{Generator, GeneratorSettings};
 use crate::reference::{AppSettings, Reference};
 use crate::support::kafka::{Writer, brokers, create_topic, ends, topics_of, write_settings};
 use crate::support::process::Served;
-use crate::support::snapshots::{Plan, newest};
+use crate::support::snapshots::{Plan, by_version, newest};
 use crate::support::unique;
 
 const PARTITIONS: i32 = 2;
@@ -33,31 +34,23 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        let mut site = Self::without_events();
+        site.write(&events());
+        site
+    }
+
+    fn without_events() -> Self {
         let (dir, topic) = (tempfile::tempdir().unwrap(), unique("snapshots"));
         create_topic(&topic, PARTITIONS, "delete");
         let config = configuration(dir.path(), &topic);
-        let reference = Reference::new(&[AppSettings {
-            id: "default".to_owned(),
-            reporting_currency: "USD".to_owned(),
-            zones: vec!["UTC".to_owned()],
-            ..AppSettings::default()
-        }]);
-        let mut site = Self { dir, topic, config, reference };
-        let settings =
-            GeneratorSettings { customers: 300, days: 700, ..GeneratorSettings::default() };
-        let events: Vec<String> =
-            Generator::new(&settings).unwrap().map(|event| to_json(&event)).collect();
-        site.write(&events);
-        site
+        Self { dir, topic, config, reference: reference() }
     }
 
     fn write(&mut self, events: &[String]) {
         let writer = Writer::new(&self.topic);
         for json in events {
             self.reference.offer(json, RECORD_TIMESTAMP_MS * 1000);
-            let event: serde_json::Value = serde_json::from_str(json).unwrap();
-            let customer = event["customer_id"].as_str().unwrap();
-            let partition = i32::from(customer.bytes().fold(0u8, u8::wrapping_add) % 2);
+            let partition = partition_of(json);
             writer.send(partition, RECORD_TIMESTAMP_MS, Some(b"k"), Some(json.as_bytes()));
         }
         writer.flush();
@@ -85,6 +78,26 @@ impl Site {
         assert_eq!(epochs.iter().min(), epochs.iter().max(), "every cohort is published again");
         epochs[0]
     }
+}
+
+fn events() -> Vec<String> {
+    let settings = GeneratorSettings { customers: 300, days: 700, ..GeneratorSettings::default() };
+    Generator::new(&settings).unwrap().map(|event| to_json(&event)).collect()
+}
+
+fn reference() -> Reference {
+    Reference::new(&[AppSettings {
+        id: "default".to_owned(),
+        reporting_currency: "USD".to_owned(),
+        zones: vec!["UTC".to_owned()],
+        ..AppSettings::default()
+    }])
+}
+
+fn partition_of(json: &str) -> i32 {
+    let event: serde_json::Value = serde_json::from_str(json).unwrap();
+    let customer = event["customer_id"].as_str().unwrap();
+    i32::from(customer.bytes().fold(0u8, u8::wrapping_add) % 2)
 }
 
 fn configuration(dir: &Path, topic: &str) -> String {
@@ -121,4 +134,38 @@ fn a_state_that_was_lost_or_is_an_older_copy_publishes_above_the_epoch_that_is_o
     std::fs::remove_dir_all(site.data()).unwrap();
     copy(&backup, &site.data());
     assert_eq!(site.run(), 2);
+}
+
+#[test]
+fn snapshots_published_while_events_flow_in_are_what_the_log_says_as_of_their_version() {
+    let (mut site, events) = (Site::without_events(), events());
+    let log = site.dir.path().join("log");
+    let served = Served::start(&["--config", &site.config], &log);
+    for events in events.chunks(events.len() / 40) {
+        site.write(events);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ends = ends(&site.topic, PARTITIONS);
+    served.wait_for("/v1/apps/default/revenue", |answer| {
+        (0..2).all(|partition| answer["as_of"][partition.to_string()] == ends[partition])
+    });
+    assert_eq!(served.terminate(), Some(0), "{}", std::fs::read_to_string(&log).unwrap());
+    let by_version = by_version(&format!("{}-snapshots", site.topic), 1);
+    assert!(by_version.len() > 5, "{} versions", by_version.len());
+    // A reference costs a while; those of any few versions will do.
+    let compared = by_version.iter().step_by(by_version.len().div_ceil(12)).map(|found| {
+        let ((_, next_offsets), published) = found;
+        let mut reference = reference();
+        let mut read = [0; 2];
+        for json in &events {
+            let partition = partition_of(json);
+            let offset = &mut read[usize::try_from(partition).unwrap()];
+            if *offset < next_offsets[&partition] {
+                reference.offer(json, RECORD_TIMESTAMP_MS * 1000);
+            }
+            *offset += 1;
+        }
+        PLAN.compare_each(published, &reference)
+    });
+    assert!(compared.sum::<usize>() > 500);
 }

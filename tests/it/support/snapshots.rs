@@ -31,6 +31,23 @@ pub fn newest(topic: &str, partitions: i32) -> BTreeMap<Vec<u8>, SnapshotRecord>
     newest
 }
 
+/// Epoch and next offsets of a version.
+pub type VersionKey = (i64, BTreeMap<i32, i64>);
+
+/// All that was ever published, by version and key.
+pub fn by_version(
+    topic: &str,
+    partitions: i32,
+) -> BTreeMap<VersionKey, BTreeMap<Vec<u8>, SnapshotRecord>> {
+    let mut found: BTreeMap<VersionKey, BTreeMap<_, _>> = BTreeMap::new();
+    for TestRecord { key, value, .. } in read_all(topic, partitions) {
+        let snapshot = decode_message(&value.unwrap()).unwrap();
+        let version = (snapshot.version.log_epoch, snapshot.version.next_offsets.clone());
+        found.entry(version).or_default().insert(key.unwrap(), snapshot);
+    }
+    found
+}
+
 fn assert_not_smaller(before: &SnapshotVersion, after: &SnapshotVersion) {
     assert!(before.log_epoch <= after.log_epoch, "{after:?} after {before:?}");
     assert!(before.next_offsets.keys().eq(after.next_offsets.keys()), "{after:?} after {before:?}");
@@ -40,6 +57,11 @@ fn assert_not_smaller(before: &SnapshotVersion, after: &SnapshotVersion) {
         assert!(is_kept, "{after:?} after {before:?}");
     }
 }
+
+const ANCHORS: [(Anchor, reference::Anchor); 2] = [
+    (Anchor::FirstPurchase, reference::Anchor::FirstPurchase),
+    (Anchor::Install, reference::Anchor::Install),
+];
 
 /// What an app publishes, in UTC.
 pub struct Plan<'a> {
@@ -56,22 +78,35 @@ impl Plan<'_> {
         published: &BTreeMap<Vec<u8>, SnapshotRecord>,
         reference: &Reference,
     ) -> usize {
+        for (anchor, name) in ANCHORS {
+            for width in self.widths {
+                let expected = self.expected(reference, (name, *width));
+                let found = |(segment, start): &(Option<Segment>, NaiveDate)| {
+                    published.values().any(|snapshot| {
+                        (snapshot.anchor, snapshot.width) == (anchor, *width)
+                            && snapshot.segment == *segment
+                            && snapshot.cohort_start.date() == *start
+                    })
+                };
+                let missing: Vec<_> = expected.keys().filter(|place| !found(place)).collect();
+                assert!(missing.is_empty(), "{anchor:?} {width:?} lacks {missing:?}");
+            }
+        }
+        self.compare_each(published, reference)
+    }
+
+    /// Each of those published must be as the reference has it, or empty where it has none. Returns how
+    /// many ages were compared.
+    pub fn compare_each(
+        &self,
+        published: &BTreeMap<Vec<u8>, SnapshotRecord>,
+        reference: &Reference,
+    ) -> usize {
         let mut compared = 0;
         let mut seen = BTreeSet::new();
-        for (anchor, name) in [
-            (Anchor::FirstPurchase, reference::Anchor::FirstPurchase),
-            (Anchor::Install, reference::Anchor::Install),
-        ] {
+        for (anchor, name) in ANCHORS {
             for width in self.widths {
-                let question = |age| CohortQuestion {
-                    app: self.app,
-                    anchor: name,
-                    width: width_of(*width),
-                    age,
-                    refunds: Refunds::AtRefund,
-                    zone: Tz::UTC,
-                };
-                let expected = self.expected(reference, &question);
+                let expected = self.expected(reference, (name, *width));
                 for (key, snapshot) in published {
                     if (snapshot.anchor, snapshot.width) != (anchor, *width) {
                         continue;
@@ -82,15 +117,6 @@ impl Plan<'_> {
                     let empty = Default::default();
                     compared += check(snapshot, expected.get(&place).unwrap_or(&empty));
                 }
-                let found = |(segment, start): &(Option<Segment>, NaiveDate)| {
-                    published.values().any(|snapshot| {
-                        (snapshot.anchor, snapshot.width) == (anchor, *width)
-                            && snapshot.segment == *segment
-                            && snapshot.cohort_start.date() == *start
-                    })
-                };
-                let missing: Vec<_> = expected.keys().filter(|place| !found(place)).collect();
-                assert!(missing.is_empty(), "{anchor:?} {width:?} lacks {missing:?}");
             }
         }
         assert_eq!(seen.len(), published.len(), "snapshots that nobody planned");
@@ -104,14 +130,21 @@ impl Plan<'_> {
             && segment.is_none_or(|segment| self.segments.contains(&segment.dimension.as_str()))
     }
 
-    fn expected<'q>(
+    fn expected(
         &self,
         reference: &Reference,
-        question: &dyn Fn(Age) -> CohortQuestion<'q>,
+        (anchor, width): (reference::Anchor, Width),
     ) -> BTreeMap<(Option<Segment>, NaiveDate), [Cohort; 2]> {
         let mut expected: BTreeMap<(Option<Segment>, NaiveDate), [Cohort; 2]> = BTreeMap::new();
         for (place, age) in [Age::Days, Age::Periods].into_iter().enumerate() {
-            let question = question(age);
+            let question = CohortQuestion {
+                app: self.app,
+                anchor,
+                width: width_of(width),
+                age,
+                refunds: Refunds::AtRefund,
+                zone: Tz::UTC,
+            };
             for (start, cohort) in reference.cohorts(&question) {
                 expected.entry((None, start)).or_default()[place] = cohort;
             }
