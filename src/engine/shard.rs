@@ -397,7 +397,7 @@ impl Shard {
     /// Counts the facts of all events offered so far.
     pub fn settle(&mut self) {
         self.facts.add_all(&self.unsettled);
-        self.recent.note(&self.unsettled);
+        self.recent.note(&self.unsettled, self.facts.len());
         for (key, sums) in self.unsettled.drain(..) {
             self.curves.add(&key, sums, &self.dictionary);
         }

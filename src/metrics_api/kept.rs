@@ -73,12 +73,11 @@ impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
         let place = self.place(question);
         let mut known = place.lock();
         let followed = known.take().and_then(|Known { partial, next }| {
-            let rows = recent.since(next)?;
-            if rows.is_empty() {
+            let mut added = FactTable::default();
+            recent.since(next)?.for_each(|rows| added.add_all(rows));
+            if added.is_empty() {
                 return Some(partial);
             }
-            let mut added = FactTable::default();
-            added.add_all(rows);
             Some(Arc::new(Arc::unwrap_or_clone(partial).merge(some(&added))))
         });
         let partial = followed.unwrap_or_else(|| Arc::new(all()));
@@ -157,7 +156,7 @@ mod tests {
             let key = |day| FactKey::new(AppIx(0), 0, FactKind::Timeline, Day(day), 1);
             let rows: Vec<_> = days.map(|day| (key(day), Sums::count(1))).collect();
             self.facts.add_all(&rows);
-            self.recent.note(&rows);
+            self.recent.note(&rows, self.facts.len());
         }
 
         /// The total, and of how many facts it was worked out.
