@@ -18,6 +18,7 @@ use crate::engine::fold::Fold;
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::moment::Moment;
 use crate::engine::packed::{PendingAt, PendingLog};
+use crate::engine::shard::ChunkPlace;
 use crate::engine::standing::{Standing, Suspension, is_paying};
 
 /// Up to so many fingerprints a plain list is searched.
@@ -84,7 +85,8 @@ impl Fingerprints {
 pub struct Customer {
     pub fold: Fold,
     newest_at: Moment,
-    /// All events at `newest_at` wait for the next commit, where their ids can be read.
+    /// All events at `newest_at` came since the last commit that took some of the customer: while they
+    /// wait their ids can be read.
     is_newest_pending: bool,
     /// Of events and of the transactions of payments.
     identifiers: Fingerprints,
@@ -92,12 +94,12 @@ pub struct Customer {
     has_suspended: bool,
     /// A status that names no chain is good only while there is one chain.
     has_unnamed_status: bool,
-    /// The newest event accepted since the last commit.
+    /// The newest event that waits for a commit or was last taken by one.
     pub pending: PendingAt,
-    /// Chunks of history, one that a commit is writing included.
+    /// Chunks of history, with one that a commit is writing and one that waits for the next.
     pub chunks: u32,
-    /// The customer's place in the last commit that took events of it.
-    pub storing: Option<u32>,
+    /// The customer's places in the last two commits that took events of it, or will.
+    pub places: [ChunkPlace; 2],
 }
 
 impl Customer {
@@ -142,27 +144,23 @@ impl Customer {
         }
     }
 
-    /// Takes note of an event whose facts one step of the fold has written.
-    pub fn note_appended(&mut self, event: &LedgerEvent<'_>) {
+    /// Takes note of an event whose facts one step of the fold has written; whether others wait for the
+    /// next commit.
+    pub fn note_appended(&mut self, event: &LedgerEvent<'_>, is_waiting: bool) {
+        self.is_newest_pending &= is_waiting;
         self.is_newest_pending |= self.newest_at.get().is_none_or(|newest| event.at > newest);
         self.newest_at = event.at.into();
     }
 
-    /// The events that wait for the next commit, which takes them.
-    pub fn take_pending(&mut self) -> PendingAt {
-        self.is_newest_pending = false;
-        std::mem::take(&mut self.pending)
-    }
-
-    /// The standing of a new event if one step is enough for it, else `None`; `pending` holds the
-    /// events that wait.
+    /// The standing of a new event if one step is enough for it, else `None`; `waiting` holds events that
+    /// wait for the next commit, if some are the customer's.
     pub fn appendable(
         &self,
         event: &LedgerEvent,
         zero: ZeroPayments,
-        pending: &PendingLog,
+        waiting: Option<&PendingLog>,
     ) -> Option<Standing> {
-        if self.has_suspended || event.kind == EventKind::Void || !self.is_last(event, pending) {
+        if self.has_suspended || event.kind == EventKind::Void || !self.is_last(event, waiting) {
             return None;
         }
         if event.is_sandbox {
@@ -188,14 +186,17 @@ impl Customer {
     }
 
     /// Whether the event comes after all others in the order of the ledger, as far as is known.
-    fn is_last(&self, event: &LedgerEvent, pending: &PendingLog) -> bool {
+    fn is_last(&self, event: &LedgerEvent, waiting: Option<&PendingLog>) -> bool {
         let Some(newest_at) = self.newest_at.get() else { return true };
         match event.at.cmp(&newest_at) {
             Ordering::Greater => true,
             // A status counts for its chain alone; a payment also for refunds of its instant.
             Ordering::Equal if self.is_newest_pending && event.kind.is_chain_status() => {
-                let waiting = pending.events(self.pending);
-                waiting.iter().all(|known| known.position() < event.position())
+                let is_after = |log: &PendingLog| {
+                    let known = log.events(self.pending);
+                    known.iter().all(|known| known.position() < event.position())
+                };
+                waiting.is_some_and(is_after)
             }
             Ordering::Equal | Ordering::Less => false,
         }
@@ -263,21 +264,24 @@ mod tests {
     fn at_one_instant_ids_tell_which_status_comes_last_while_all_are_pending() {
         let (mut customer, mut pending) = (Customer::default(), PendingLog::default());
         let status = |id, at| event(EventKind::GracePeriod, id, at);
-        let is_appendable = |customer: &Customer, pending: &PendingLog, id, at| {
-            customer.appendable(&status(id, at), ZeroPayments::Ignore, pending).is_some()
+        let is_appendable = |customer: &Customer, waiting: Option<&PendingLog>, id, at| {
+            customer.appendable(&status(id, at), ZeroPayments::Ignore, waiting).is_some()
         };
         for (id, at) in [("a", 1), ("m", 2), ("n", 2)] {
-            assert!(is_appendable(&customer, &pending, id, at), "{id}");
-            customer.note_appended(&status(id, at));
+            let is_waiting = id != "a";
+            assert!(is_appendable(&customer, Some(&pending), id, at), "{id}");
+            customer.note_appended(&status(id, at), is_waiting);
             customer.pending = pending.push(&status(id, at), customer.pending);
         }
         let payment = event(EventKind::Purchase, "o", 2);
-        assert_eq!(customer.appendable(&payment, ZeroPayments::Ignore, &pending), None);
-        assert!(is_appendable(&customer, &pending, "o", 2));
-        assert!(!is_appendable(&customer, &pending, "mm", 2), "between two of one instant");
-        assert!(!is_appendable(&customer, &pending, "o", 1), "late");
-        customer.take_pending();
-        assert!(!is_appendable(&customer, &pending, "o", 2), "the others are in the store");
-        assert!(is_appendable(&customer, &pending, "a", 3));
+        assert_eq!(customer.appendable(&payment, ZeroPayments::Ignore, Some(&pending)), None);
+        assert!(is_appendable(&customer, Some(&pending), "o", 2));
+        assert!(!is_appendable(&customer, Some(&pending), "mm", 2), "between two of one instant");
+        assert!(!is_appendable(&customer, Some(&pending), "o", 1), "late");
+        assert!(!is_appendable(&customer, None, "o", 2), "the others are in the store");
+        assert!(is_appendable(&customer, None, "a", 3));
+        // The first event since is of that instant, too: what was stored before it is not at hand.
+        customer.note_appended(&status("o", 2), false);
+        assert!(!is_appendable(&customer, Some(&pending), "p", 2));
     }
 }

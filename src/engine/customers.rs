@@ -154,9 +154,9 @@ impl Customers {
         self.free.push(at.0);
     }
 
-    /// Lets go of customers until `bytes` of memory can be used anew, or none is left but those with
-    /// events that wait; returns how many left.
-    pub fn evict(&mut self, bytes: usize) -> usize {
+    /// Lets go of customers until `bytes` of memory can be used anew, or none is left but those that must
+    /// stay; returns how many left.
+    pub fn evict(&mut self, bytes: usize, must_stay: impl Fn(&Customer) -> bool) -> usize {
         let (mut freed, mut evicted) = (0, 0);
         let rows = self.pages.len() * PAGE_ROWS;
         // The second round finds nobody met since the first.
@@ -169,7 +169,7 @@ impl Customers {
             let Some(row) = self.row_mut(at) else {
                 continue;
             };
-            if std::mem::take(&mut row.is_recent) || !row.customer.pending.is_none() {
+            if std::mem::take(&mut row.is_recent) || must_stay(&row.customer) {
                 continue;
             }
             freed += size_of::<Option<Row>>() + row_heap_bytes(row);
@@ -238,12 +238,14 @@ mod tests {
             add(&mut customers, &format!("customer {number}"), number);
         }
         // The first round spares everybody once.
-        assert_eq!(customers.evict(1), 1);
+        let nobody = |_: &Customer| false;
+        assert_eq!(customers.evict(1, nobody), 1);
         let met = customers.find(AppIx(1), "customer 50").unwrap();
         customers.meet(met);
-        customers.evict(98 * size_of::<Option<Row>>());
+        customers.evict(98 * size_of::<Option<Row>>(), nobody);
         assert_eq!(customers.len(), 1);
         assert_eq!(customers.find(AppIx(1), "customer 50"), Ok(met));
-        assert_eq!(customers.evict(usize::MAX), 1);
+        assert_eq!(customers.evict(usize::MAX, |customer| customer.chunks == 50), 0);
+        assert_eq!(customers.evict(usize::MAX, nobody), 1);
     }
 }

@@ -165,6 +165,13 @@ impl PendingAt {
     }
 }
 
+/// Where bytes lie that were noted in a [`PendingLog`].
+#[derive(Debug, Clone, Copy)]
+pub struct NoteAt {
+    at: RunAt,
+    bytes: u32,
+}
+
 /// Events accepted since the last commit, packed, in order of arrival over all customers.
 ///
 /// Each entry knows the one before of its customer, so that a customer's events are found from the
@@ -191,6 +198,22 @@ impl PendingLog {
                 place.copy_from_slice(&length.to_le_bytes());
             }
         }))
+    }
+
+    /// Notes what `write` appends beside the events.
+    pub fn note(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> NoteAt {
+        let mut bytes = 0;
+        let at = self.entries.append(|into| {
+            let before = into.len();
+            write(into);
+            bytes = u32::try_from(into.len() - before).unwrap_or(u32::MAX);
+        });
+        NoteAt { at, bytes }
+    }
+
+    /// What was noted.
+    pub fn noted(&self, NoteAt { at, bytes }: NoteAt) -> &[u8] {
+        self.entries.from(at).get(..bytes as usize).unwrap_or_default()
     }
 
     /// The packed events of a customer, newest first.
@@ -275,5 +298,8 @@ mod tests {
         assert_eq!(log.events(a), [event("a1"), event("a2")]);
         assert_eq!(log.events(b), [event("b1")]);
         assert!(log.events(PendingAt::default()).is_empty());
+        let notes = ["one", "", "three"];
+        let noted = notes.map(|note| log.note(|into| into.extend_from_slice(note.as_bytes())));
+        assert_eq!(noted.map(|at| log.noted(at)), notes.map(str::as_bytes));
     }
 }

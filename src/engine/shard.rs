@@ -39,7 +39,7 @@ use crate::engine::standing::{Standing, Suspension};
 
 pub use ahead::ReadAhead;
 pub use memory::Evicted;
-pub use storing::{NewChunk, NewEvents};
+pub use storing::{ChunkPlace, NewChunk, NewEvents};
 
 use storing::Unstored;
 
@@ -49,11 +49,15 @@ pub type CustomerKey = Box<[u8]>;
 /// The key of a customer of an app.
 pub fn customer_key(app: AppIx, customer_id: &str) -> CustomerKey {
     let mut key = Vec::with_capacity(customer_id.len() + 3);
-    key.extend_from_slice(&app.0.to_be_bytes());
-    key.extend_from_slice(customer_id.as_bytes());
-    // Identifiers hold no control characters, so this byte ends the longest key first.
-    key.push(0);
+    put_customer_key(app, customer_id, &mut key);
     key.into_boxed_slice()
+}
+
+fn put_customer_key(app: AppIx, customer_id: &str, into: &mut Vec<u8>) {
+    into.extend_from_slice(&app.0.to_be_bytes());
+    into.extend_from_slice(customer_id.as_bytes());
+    // Identifiers hold no control characters, so this byte ends the longest key first.
+    into.push(0);
 }
 
 /// The app and the customer id of a key.
@@ -135,9 +139,8 @@ pub struct Shard {
     forgotten: HashMap<u128, u128>,
     suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     newest_event_at: Option<Timestamp>,
-    dirty_customers: Vec<CustomerAt>,
-    /// Customers that had many chunks of history when they were noted here.
-    scattered: Vec<CustomerAt>,
+    /// Customers that had many chunks of history, so many, when they were noted here.
+    scattered: Vec<(CustomerAt, u32)>,
     changes: Changes,
     /// Rows of the event that is being taken.
     delta: FactDelta,
@@ -164,7 +167,6 @@ impl Shard {
             forgotten: HashMap::new(),
             suspended: BTreeMap::new(),
             newest_event_at: None,
-            dirty_customers: Vec::new(),
             scattered: Vec::new(),
             changes: Changes::default(),
             delta: FactDelta::new(),
@@ -266,18 +268,19 @@ impl Shard {
             return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
         };
         let may_be_repeat = customer.may_have(&event.event_id);
-        let standing = customer.appendable(&event, rules.zero_payments, &self.unstored.pending);
+        let waiting = self.unstored.waiting(customer);
+        let standing = customer.appendable(&event, rules.zero_payments, waiting);
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
-            (true, None) if self.unstored.stored_chunks(at, customer) > 0 => {
-                let has = HasHistory::Chunks(self.unstored.stored_chunks(at, customer));
+            (true, None) if self.unstored.stored_chunks(customer) > 0 => {
+                let has = HasHistory::Chunks(self.unstored.stored_chunks(customer));
                 return Offer::NeedsHistory(customer_key(app, customer_id), has);
             }
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
         };
         if may_be_repeat {
-            let unstored = self.unstored.events(at, customer);
+            let unstored = self.unstored.events(customer);
             let known = stored.events.iter().chain(&unstored);
             if let Some(known) = known.into_iter().find(|known| known.event_id == event.event_id) {
                 return Offer::Done(if same_content(known, &event) {
@@ -341,7 +344,8 @@ impl Shard {
                 Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
             customer.fold.append(event, standing, &mut scribe);
         }
-        customer.note_appended(event);
+        let is_waiting = self.unstored.waiting(customer).is_some();
+        customer.note_appended(event, is_waiting);
         self.spend_delta();
     }
 
@@ -357,7 +361,7 @@ impl Shard {
             return false;
         };
         let mut events = stored.events;
-        events.extend(self.unstored.events(at, customer));
+        events.extend(self.unstored.events(customer));
         let mut ledger = Ledger::new(events);
         self.delta.clear();
         let mut scribe =
@@ -405,12 +409,13 @@ impl Shard {
 
     fn accept(&mut self, at: CustomerAt, event: &LedgerEvent<'_>) {
         self.newest_event_at = self.newest_event_at.max(Some(event.at));
-        if let Some(customer) = self.customers.meet(at) {
-            customer.remember(event);
-            if customer.pending.is_none() {
-                self.dirty_customers.push(at);
-            }
-            customer.pending = self.unstored.pending.push(event, customer.pending);
+        let Some((app, id, customer)) = self.customers.named_mut(at) else {
+            return;
+        };
+        customer.remember(event);
+        if self.unstored.pending.push(event, (app, id, &mut *customer)) {
+            let chunks = customer.chunks;
+            self.note_chunk(at, chunks);
         }
     }
 
@@ -430,13 +435,18 @@ impl Shard {
             (None, has_history) => return Offer::NeedsHistory(key, has_history),
         };
         let customer = at.and_then(|at| self.customers.get(at));
-        let chunks = customer.map_or(stored.chunks, |customer| customer.chunks);
+        let pending = &self.unstored.pending;
+        let chunks = customer
+            .map_or(stored.chunks, |customer| customer.chunks - u32::from(pending.has(customer)));
         let mut events = stored.events;
         events.extend(self.pending(app, &event.customer_id));
         if events.iter().any(|known| *known.event_id == *event.event_id) {
             return refused(Refusal::Conflict);
         }
         if let Some(at) = at {
+            if let Some(customer) = self.customers.get(at) {
+                self.unstored.pending.drop_events(customer);
+            }
             self.customers.remove(at);
         }
         if !events.is_empty() {
@@ -468,29 +478,8 @@ impl Shard {
     pub fn take_changes(&mut self) -> Changes {
         self.settle();
         let mut changes = std::mem::take(&mut self.changes);
-        self.pending_bytes_before = self.unstored.pending.byte_count();
-        let log = std::mem::take(&mut self.unstored.pending);
-        let mut events = NewEvents { log, chunks: Vec::with_capacity(self.dirty_customers.len()) };
-        let mut dirty_customers = std::mem::take(&mut self.dirty_customers);
-        for at in dirty_customers.drain(..) {
-            // A row whose customer was forgotten may be that of another one by now, met twice here.
-            if let Some((app, id, customer)) = self.customers.named_mut(at)
-                && !customer.pending.is_none()
-            {
-                customer.storing = Some(events.add(NewChunk {
-                    customer: customer_key(app, id),
-                    chunk: customer.chunks,
-                    events: customer.take_pending(),
-                    at,
-                }));
-                customer.chunks += 1;
-                let chunks = customer.chunks;
-                self.note_chunk(at, chunks);
-            }
-        }
-        self.dirty_customers = dirty_customers;
-        changes.events = Arc::new(events);
-        self.unstored.storing = Some(Arc::clone(&changes.events));
+        changes.events = self.unstored.take();
+        self.pending_bytes_before = changes.events.log.byte_count();
         changes.facts = self.facts.take_changed_pages();
         changes.given = self.given.take_changed_pages();
         changes.entries = self.dictionary.take_fresh();
@@ -577,24 +566,23 @@ impl Shard {
     }
 
     /// A customer that is in memory.
-    fn resident(&self, app: AppIx, customer_id: &str) -> Option<(CustomerAt, &Customer)> {
-        let at = self.customers.find(app, customer_id).ok()?;
-        Some((at, self.customers.get(at)?))
+    fn resident(&self, app: AppIx, customer_id: &str) -> Option<&Customer> {
+        self.customers.get(self.customers.find(app, customer_id).ok()?)
     }
 
     /// What the store holds of a customer beside [`Shard::pending`].
     pub fn has_history(&self, app: AppIx, customer_id: &str) -> HasHistory {
-        self.resident(app, customer_id).map_or(HasHistory::Perhaps, |(at, customer)| {
-            HasHistory::Chunks(self.unstored.stored_chunks(at, customer))
+        self.resident(app, customer_id).map_or(HasHistory::Perhaps, |customer| {
+            HasHistory::Chunks(self.unstored.stored_chunks(customer))
         })
     }
 
     /// Events of a customer that are accepted but not known to be stored, in order of arrival.
     pub fn pending(&self, app: AppIx, customer_id: &str) -> Vec<LedgerEvent<'static>> {
-        let Some((at, customer)) = self.resident(app, customer_id) else {
+        let Some(customer) = self.resident(app, customer_id) else {
             return Vec::new();
         };
-        let events = self.unstored.events(at, customer);
+        let events = self.unstored.events(customer);
         events.into_iter().map(LedgerEvent::into_owned).collect()
     }
 }

@@ -174,8 +174,12 @@ impl Feed {
         let reader = self.shard.read().reader();
         let scattered = reader.scattered(customers)?;
         let mut shard = self.shard.write();
+        let begun_at = Instant::now();
         shard.gather(&scattered)?;
-        Ok(shard.prepare_commit())
+        let prepared = shard.prepare_commit();
+        let (partition, held) = (self.partition, begun_at.elapsed());
+        debug!(partition, ?held, "changes taken for a commit");
+        Ok(prepared)
     }
 
     /// Begins a commit of the shard, if it has changed, after the one before; records that come next

@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLockReadGuard;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::codec::envelope::Framing;
 use crate::codec::snapshot::{self as wire, MoneySums, SnapshotRecord, SnapshotVersion};
@@ -29,10 +29,10 @@ use crate::state::{LiveShard, SharedShard, StateError};
 use crate::stream::{DeadLetter, NextOffset, Partition, Publication};
 use crate::telemetry::Metrics;
 
-/// Snapshots that are summed up before shards may go on, all shards together: a few milliseconds.
-const KEYS_AT_A_TIME: usize = 256;
+/// Snapshots that are summed up before shards may go on, all shards together: some two milliseconds.
+const KEYS_AT_A_TIME: usize = 64;
 /// Fewer would be summed up as a part of longer cohorts more often than for themselves.
-const KEYS_AT_A_TIME_MIN: usize = 64;
+const KEYS_AT_A_TIME_MIN: usize = 16;
 /// Changed cohorts that are called by their names before a shard may go on.
 const CHANGES_AT_A_TIME: usize = 1024;
 
@@ -185,17 +185,20 @@ impl Publisher {
             return None;
         }
         let owed: Vec<_> = std::mem::take(&mut self.owed).into_iter().collect();
-        let mut snapshots = Vec::with_capacity(owed.len());
+        let (mut snapshots, mut longest_hold) = (Vec::with_capacity(owed.len()), Duration::ZERO);
         let at_a_time = (KEYS_AT_A_TIME / shards.len()).max(KEYS_AT_A_TIME_MIN);
         for keys in owed.chunks(at_a_time) {
             let guards: Vec<_> = shards.iter().map(|shard| shard.read()).collect();
             let newest_event_at =
                 guards.iter().filter_map(|live| live.shard.newest_event_at()).max();
+            let begun_at = Instant::now();
             let sums = self.sums(&guards, keys, newest_event_at);
             let version = version_of(&guards);
             drop(guards);
+            longest_hold = longest_hold.max(begun_at.elapsed());
             snapshots.extend(self.snapshots(keys, &sums, (&version, newest_event_at)));
         }
+        debug!(snapshots = snapshots.len(), ?longest_hold, "publication gathered");
         let dead_letters = std::mem::take(&mut self.dead_letters);
         let next_offsets = next_offsets.iter().map(|held| (held.partition, held.next_offset));
         Some(Publication { snapshots, dead_letters, next_offsets: next_offsets.collect() })

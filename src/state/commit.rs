@@ -134,6 +134,11 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
     for NewChunk { customer, chunk, events: newest, .. } in &changes.events.chunks {
         events.clear();
         events.extend(changes.events.log.newest_first(*newest));
+        // The customer was forgotten since.
+        if events.is_empty() {
+            continue;
+        }
+        let customer = changes.events.log.noted(*customer);
         batch.put_written(Table::History, chunk_key(customer, *chunk), |key, into| {
             encode_chunk(key, events.iter().rev().copied(), into);
         });

@@ -169,7 +169,7 @@ impl<K: Dated, V: Summand> Series<K, V> {
     }
 
     /// Those from a day on and before another.
-    pub(super) fn between(&self, from: Day, until: Day) -> impl Iterator<Item = (K, V)> + '_ {
+    pub(super) fn between(&self, (from, until): (Day, Day)) -> impl Iterator<Item = (K, V)> + '_ {
         let place = |day: Day| self.keys.partition_point(|key| key.day() < day);
         let from = place(from);
         self.at(from..place(until).max(from))
@@ -204,7 +204,7 @@ mod tests {
             series.iter().map(|(day, sums)| (day.0, sums.gross)).collect();
         assert_eq!(gross, [(3, 2 * large), (4, -large), (5, 7), (9, -1)]);
         assert!(matches!(series.sums, Column::Whole(_)));
-        let between: Vec<i32> = series.between(Day(4), Day(9)).map(|(day, _)| day.0).collect();
+        let between: Vec<i32> = series.between((Day(4), Day(9))).map(|(day, _)| day.0).collect();
         assert_eq!(between, [4, 5]);
     }
 }

@@ -121,17 +121,22 @@ fn cells_of<K: Dated, V: Summand>(
     bits: u64,
     mut take: impl FnMut(i32, Vec<(K, V)>),
 ) {
+    let is_filled = |(_, sums): &(K, V)| *sums != V::default();
     for stretch_bit in (0..u64::BITS).filter(|bit| bits & (1 << bit) != 0) {
         let number = i32::try_from(stretch_bit).unwrap_or(i32::MAX) - 1;
-        let from = if number < 0 { Day::MIN } else { begins(cohort_day, number) };
-        let is_last = number == STRETCH_ALONE_MAX;
-        let until = if is_last { Day(i32::MAX) } else { begins(cohort_day, number + 1) };
-        let cells: Vec<(K, V)> = series.between(from, until).collect();
-        for cells in cells.chunk_by(|one, next| {
-            stretch(cohort_day, one.0.day()) == stretch(cohort_day, next.0.day())
-        }) {
-            let number = stretch(cohort_day, cells[0].0.day());
-            take(number, cells.iter().filter(|cell| cell.1 != V::default()).copied().collect());
+        if (0..STRETCH_ALONE_MAX).contains(&number) {
+            let days = (begins(cohort_day, number), begins(cohort_day, number + 1));
+            take(number, series.between(days).filter(is_filled).collect());
+            continue;
+        }
+        let days = match number {
+            ..0 => (Day::MIN, cohort_day),
+            _ => (begins(cohort_day, number), Day(i32::MAX)),
+        };
+        let cells: Vec<(K, V)> = series.between(days).collect();
+        let number = |(key, _): &(K, V)| stretch(cohort_day, key.day());
+        for cells in cells.chunk_by(|one, next| number(one) == number(next)) {
+            take(number(&cells[0]), cells.iter().filter(|cell| is_filled(cell)).copied().collect());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a shard holds in memory, and what of it can be dropped.
 
+use crate::engine::customer::Customer;
 use crate::engine::shard::Shard;
 
 /// Customers may hold the memory budget divided by this, however much is held by what can't be
@@ -31,7 +32,9 @@ impl Shard {
         let left = bytes.saturating_sub(fixed + coming);
         let room = left.max(least);
         let may_drop = held > room && self.unstored.storing.is_none();
-        let customers = if may_drop { self.customers.evict(held - room) } else { 0 };
+        let pending = &self.unstored.pending;
+        let must_stay = |customer: &Customer| pending.has(customer);
+        let customers = if may_drop { self.customers.evict(held - room, must_stay) } else { 0 };
         self.is_all_resident &= customers == 0;
         self.customer_bytes_before = self.customer_memory_bytes();
         Evicted { customers, is_tight: bytes.saturating_sub(fixed) < least }
@@ -52,13 +55,14 @@ impl Shard {
 
     /// Bytes of the events accepted since the last commit.
     pub fn pending_bytes(&self) -> usize {
-        self.unstored.pending.byte_count()
+        self.unstored.pending.log.byte_count()
     }
 
     /// Bytes of memory held by everything, roughly.
     pub fn memory_bytes(&self) -> usize {
-        let pending = self.unstored.pending.memory_bytes();
-        self.customer_memory_bytes() + self.fixed_memory_bytes() + pending
+        let storing = self.unstored.storing.as_ref().map_or(0, |events| events.memory_bytes());
+        let unstored = self.unstored.pending.memory_bytes() + storing;
+        self.customer_memory_bytes() + self.fixed_memory_bytes() + unstored
     }
 }
 

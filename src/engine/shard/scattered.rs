@@ -2,8 +2,6 @@
 //! customer: gathered into one chunk, so that they are read by one key.
 
 use crate::engine::customers::{CustomerAt, HasHistory};
-use crate::engine::ledger::LedgerEvent;
-use crate::engine::packed::PendingAt;
 use crate::engine::shard::{CustomerKey, History, Shard, customer_key, split_customer_key};
 
 /// A history is looked at when it has so many chunks, again whenever they have doubled, and when its
@@ -26,28 +24,30 @@ impl Shard {
     /// Notes a customer that has come from the store.
     pub(super) fn note_admitted(&mut self, at: CustomerAt, chunks: u32) {
         if chunks >= CHUNKS_MANY && self.scattered.len() < NOTED_MAX {
-            self.scattered.push(at);
+            self.scattered.push((at, chunks));
         }
     }
 
     /// Customers whose histories lie in many chunks, those noted first, until they have so many chunks
     /// together.
     pub fn take_scattered(&mut self, chunks_max: usize) -> Vec<CustomerKey> {
-        let (mut taken, mut chunks, mut keys) = (0, 0, Vec::new());
-        for at in &self.scattered {
-            if chunks >= chunks_max {
-                break;
-            }
-            taken += 1;
+        let (mut chunks, mut keys, mut left) = (0, Vec::new(), Vec::new());
+        for (at, noted) in std::mem::take(&mut self.scattered) {
             // It may have left memory since, and another one may have its place.
-            if let Some((app, id, customer)) = self.customers.named_mut(*at)
-                && customer.chunks >= CHUNKS_MANY
-            {
-                chunks += usize::try_from(customer.chunks).unwrap_or(usize::MAX);
-                keys.push(customer_key(app, id));
+            let Some((app, id, customer)) = self.customers.named_mut(at) else { continue };
+            if customer.chunks < CHUNKS_MANY {
+                continue;
             }
+            // The last chunk that it was noted for may be yet to be stored.
+            let stored = customer.chunks - u32::from(self.unstored.pending.has(customer));
+            if chunks >= chunks_max || stored < noted {
+                left.push((at, noted));
+                continue;
+            }
+            chunks += usize::try_from(customer.chunks).unwrap_or(usize::MAX);
+            keys.push(customer_key(app, id));
         }
-        self.scattered.drain(..taken);
+        self.scattered = left;
         keys
     }
 
@@ -63,19 +63,12 @@ impl Shard {
         let Some((_, _, customer)) = self.customers.named_mut(at) else { return };
         let chunks = usize::try_from(history.chunks).unwrap_or(usize::MAX);
         let is_worth_it = history.events.len() <= chunks.saturating_mul(EVENTS_PER_CHUNK_MAX);
-        if customer.chunks != history.chunks || chunks < 2 || !is_worth_it {
+        let pending = &mut self.unstored.pending;
+        let is_written = customer.chunks == history.chunks + u32::from(pending.has(customer));
+        if !is_written || chunks < 2 || !is_worth_it {
             return;
         }
-        if customer.pending.is_none() {
-            self.dirty_customers.push(at);
-        }
-        let pending = &mut self.unstored.pending;
-        let waiting = pending.events(customer.pending).into_iter();
-        let waiting: Vec<_> = waiting.map(LedgerEvent::into_owned).collect();
-        let events = history.events.iter().chain(&waiting);
-        customer.pending =
-            events.fold(PendingAt::default(), |before, event| pending.push(event, before));
-        customer.chunks = 0;
+        pending.replace(key, &history.events, customer);
         self.changes.erased.push((key.clone(), history.chunks));
     }
 }
