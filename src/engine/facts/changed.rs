@@ -21,8 +21,8 @@ pub struct FactPage {
     /// So many updates are replaced by a whole page.
     pub replaces: u32,
     content: Arc<Page>,
-    /// Rising; `None` for all.
-    places: Option<Vec<u16>>,
+    /// How many of its rows have changed.
+    changed: usize,
     /// Facts that do not fit into the page.
     wide: HashMap<u16, Fact>,
 }
@@ -35,7 +35,11 @@ impl FactPage {
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.places.as_ref().map_or(self.content.len(), Vec::len)
+        if self.is_whole() { self.content.len() } else { self.changed }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.update == 0
     }
 
     /// Whether there is no row.
@@ -46,11 +50,9 @@ impl FactPage {
     /// Places within the page, rising, with the facts that lie there now, `None` where none does.
     pub fn rows(&self) -> impl Iterator<Item = (u16, Option<Fact>)> {
         let all = 0..u16::try_from(self.content.len()).unwrap_or(u16::MAX);
-        let (all, some) = match &self.places {
-            None => (all, &[][..]),
-            Some(places) => (0..0, &places[..]),
-        };
-        all.chain(some.iter().copied()).map(|place| (place, self.fact(place)))
+        let is_asked =
+            |place: &u16| self.is_whole() || self.content.key((*place).into()).has(Flag::Dirty);
+        all.filter(is_asked).map(|place| (place, self.fact(place)))
     }
 
     fn fact(&self, place: u16) -> Option<Fact> {
@@ -69,6 +71,8 @@ impl FactPage {
 /// What is stored of a page.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct PageState {
+    /// Rows that have changed since the last commit.
+    pub(super) changed: usize,
     pub(super) is_stored: bool,
     /// How many updates followed the whole page, and of how many rows.
     pub(super) updates: u32,
@@ -77,39 +81,37 @@ pub(super) struct PageState {
 
 impl FactTable {
     /// What has changed since the last call and must be stored; it counts as stored now.
+    ///
+    /// Which rows of a page have changed is noted in the page itself, and told by who stores it: no row
+    /// is looked at here but those that are zero now.
     pub fn take_changed_pages(&mut self) -> Vec<FactPage> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        let same_page = |a: &u32, b: &u32| place(*a).0 == place(*b).0;
-        let pages = dirty.chunk_by(same_page).map(|rows| self.changed_page(rows)).collect();
-        dirty.clear();
-        self.dirty = dirty;
+        for row in std::mem::take(&mut self.zeroed) {
+            self.free_if_zero(row);
+        }
+        let mut changed = std::mem::take(&mut self.changed_pages);
+        changed.sort_unstable();
+        let pages = changed.drain(..).map(|page| self.changed_page(page)).collect();
+        self.changed_pages = changed;
         pages
     }
 
-    /// `changed` are rows of one page, rising.
-    fn changed_page(&mut self, changed: &[u32]) -> FactPage {
-        let (number, _) = place(changed[0]);
-        let page = self.pages[number].own();
-        changed.iter().for_each(|row| page.set_flag(place(*row).1, Flag::Dirty, false));
-        changed.iter().for_each(|row| self.free_if_zero(*row));
-        let (content, state) = (self.pages[number].share(), &mut self.states[number]);
-        let replaces = state.updates;
-        let is_whole = !state.is_stored || state.updated_rows + changed.len() > PAGE_UPDATES_MAX;
+    fn changed_page(&mut self, number: u32) -> FactPage {
+        let at = number as usize;
+        let (content, state) = (self.pages[at].share(), &mut self.states[at]);
+        let (changed, replaces) = (std::mem::take(&mut state.changed), state.updates);
+        let is_whole = !state.is_stored || state.updated_rows + changed > PAGE_UPDATES_MAX;
         if is_whole {
             *state = PageState { is_stored: true, ..PageState::default() };
         } else {
             state.updates += 1;
-            state.updated_rows += changed.len();
+            state.updated_rows += changed;
         }
-        let place = |row: &u32| u16::try_from(place(*row).1).unwrap_or(u16::MAX);
-        let page = u32::try_from(number).unwrap_or(u32::MAX);
         FactPage {
-            page,
+            page: number,
             update: if is_whole { 0 } else { replaces + 1 },
             replaces: if is_whole { replaces } else { 0 },
-            places: (!is_whole).then(|| changed.iter().map(place).collect()),
-            wide: self.wide_facts(page, &content),
+            changed,
+            wide: self.wide_facts(number, &content),
             content,
         }
     }
@@ -261,5 +263,32 @@ mod tests {
         }
         assert!(table.wide_keys.len() > 1);
         assert!(table.pages.len() > 2 && stored.0.keys().any(|(_, update)| *update > 0));
+    }
+
+    #[test]
+    fn pages_on_their_way_to_the_store_stay_what_they_are_while_rows_change() {
+        let mut table = FactTable::default();
+        for dims in 0..700 {
+            table.add(key(dims), Sums::count(1));
+        }
+        drop(table.take_changed_pages());
+        table.add(key(3), Sums::count(1));
+        table.add(key(690), Sums::count(-1));
+        let rows = |pages: &[FactPage]| {
+            let of = |page: &FactPage| (page.page, page.len(), page.rows().collect::<Rows>());
+            pages.iter().map(of).collect::<Vec<_>>()
+        };
+        let pages = table.take_changed_pages();
+        let taken = rows(&pages);
+        let sums = |count| Some(Fact { key: key(3), sums: Sums::count(count) });
+        assert_eq!(taken, [(0, 1, vec![(3, sums(2))]), (1, 1, vec![(690 - 512, None)])]);
+        table.add(key(3), Sums::count(1));
+        table.add(key(5), Sums::count(1));
+        table.add(key(7_000), Sums::count(1));
+        assert_eq!(rows(&pages), taken);
+        let [first, second] = &rows(&table.take_changed_pages())[..] else { panic!("two pages") };
+        assert_eq!((first.1, first.2[0], first.2.len()), (2, (3, sums(3)), 2));
+        // The row that was zero at the commit is another fact's now.
+        assert_eq!((second.1, second.2[0].0), (1, 690 - 512));
     }
 }

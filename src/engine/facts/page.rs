@@ -39,7 +39,7 @@ impl Group {
 pub(super) enum Flag {
     /// All sums are zero: there is no fact.
     Zero = 1 << 0,
-    /// Changed since the last commit.
+    /// Changed since the last commit; in a page that a commit took, since the one before.
     Dirty = 1 << 1,
     /// The sums are kept elsewhere.
     WideSums = 1 << 2,
@@ -307,6 +307,11 @@ impl Page {
         fits
     }
 
+    /// Nothing of it has changed.
+    fn forget_changes(&mut self) {
+        self.keys.iter_mut().for_each(|key| key.set(Flag::Dirty, false));
+    }
+
     /// Bytes of memory held by its rows.
     pub(super) fn row_bytes(&self) -> usize {
         let sums = match &self.column {
@@ -346,12 +351,15 @@ impl Deref for HeldPage {
 }
 
 impl HeldPage {
-    /// The page to be changed: what others share stays what it is.
+    /// The page to be changed: what others share stays what it is. Of one that was shared nothing has
+    /// changed since.
     #[inline]
     pub(super) fn own(&mut self) -> &mut Page {
         if let Self::Shared(page) = self {
             let emptied = Page::new(page.group);
-            *self = Self::Own(std::mem::replace(Arc::make_mut(page), emptied));
+            let mut page = std::mem::replace(Arc::make_mut(page), emptied);
+            page.forget_changes();
+            *self = Self::Own(page);
         }
         match self {
             Self::Own(page) => page,

@@ -39,7 +39,8 @@ impl RestoredFacts {
                 table.wide_keys.insert(row, *key);
             }
         }
-        table.add_page(page, PageState { is_stored: true, updates, updated_rows });
+        let state = PageState { is_stored: true, updates, updated_rows, ..PageState::default() };
+        table.add_page(page, state);
     }
 
     /// The facts taken in so far, none of which can be found or changed.

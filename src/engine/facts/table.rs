@@ -44,7 +44,10 @@ pub struct FactTable {
     pub(super) wide_sums: HashMap<u32, Sums>,
     pub(super) index: RowIndex,
     hasher: DefaultHashBuilder,
-    pub(super) dirty: Vec<u32>,
+    /// Pages with rows that have changed since the last commit.
+    pub(super) changed_pages: Vec<u32>,
+    /// Rows that became zero since the last commit, and perhaps more since.
+    pub(super) zeroed: Vec<u32>,
 }
 
 /// The page of a row, and its place there.
@@ -205,8 +208,8 @@ impl FactTable {
     }
 
     fn add_to(&mut self, row: u32, more: Sums) {
-        let (page, place) = place(row);
-        let page = self.pages[page].own();
+        let (number, place) = place(row);
+        let page = self.pages[number].own();
         let key = page.key(place);
         if !page.add(place, &more) {
             let mut sums = match key.has(Flag::WideSums) {
@@ -220,9 +223,16 @@ impl FactTable {
                 self.wide_sums.remove(&row);
             }
         }
+        if page.key(place).has(Flag::Zero) {
+            self.zeroed.push(row);
+        }
         if !key.has(Flag::Dirty) {
             page.set_flag(place, Flag::Dirty, true);
-            self.dirty.push(row);
+            let changed = &mut self.states[number].changed;
+            if *changed == 0 {
+                self.changed_pages.push(row / PAGE_ROWS as u32);
+            }
+            *changed += 1;
         }
     }
 
@@ -284,7 +294,7 @@ impl FactTable {
             + self.index.memory_bytes()
             + self.wide_keys.allocation_size()
             + self.wide_sums.allocation_size()
-            + self.dirty.capacity() * size_of::<u32>()
+            + (self.changed_pages.capacity() + self.zeroed.capacity()) * size_of::<u32>()
             + self.states.capacity() * size_of::<PageState>()
     }
 }
