@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::engine::facts::Fact;
 use crate::engine::facts::page::{Flag, Group, PAGE_ROWS, Page};
-use crate::engine::facts::table::{FactRow, FactTable, place};
+use crate::engine::facts::table::{FactRow, FactTable};
 
 /// A page is stored whole again when so many rows of it have been stored one by one since.
 const PAGE_UPDATES_MAX: usize = PAGE_ROWS / 2;
@@ -83,11 +83,8 @@ impl FactTable {
     /// What has changed since the last call and must be stored; it counts as stored now.
     ///
     /// Which rows of a page have changed is noted in the page itself, and told by who stores it: no row
-    /// is looked at here but those that are zero now.
+    /// is looked at here.
     pub fn take_changed_pages(&mut self) -> Vec<FactPage> {
-        for row in std::mem::take(&mut self.zeroed) {
-            self.free_if_zero(row);
-        }
         let mut changed = std::mem::take(&mut self.changed_pages);
         changed.sort_unstable();
         let pages = changed.drain(..).map(|page| self.changed_page(page)).collect();
@@ -113,24 +110,6 @@ impl FactTable {
             changed,
             wide: self.wide_facts(number, &content),
             content,
-        }
-    }
-
-    fn free_if_zero(&mut self, row: u32) {
-        let (page, place) = place(row);
-        let (key, group) = (self.pages[page].key(place), self.pages[page].group);
-        if !key.has(Flag::Zero) {
-            return;
-        }
-        let (key, packed) = match key.has(Flag::WideKey) {
-            true => (self.wide_key(row).copied(), None),
-            false => (Some(key.unpack(group)), Some(key)),
-        };
-        let Some(key) = key else { return };
-        if self.index.remove(self.hash(&key, packed), row) {
-            self.wide_keys.remove(&row);
-            let number = self.group_number(group);
-            self.groups[number].free.push(row);
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) enum Flag {
     WideSums = 1 << 2,
     /// The key is kept elsewhere.
     WideKey = 1 << 3,
+    /// Was zero, and is among the rows that new facts may take.
+    Spare = 1 << 4,
 }
 
 impl Flag {

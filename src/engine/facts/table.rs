@@ -25,14 +25,14 @@ pub(super) struct GroupPages {
     group: Group,
     /// Rising; all but the last are full.
     pages: Vec<u32>,
-    /// Rows without a key.
+    /// Rows without a key, and those that were zero and are marked as spare.
     pub(super) free: Vec<u32>,
 }
 
 /// All facts of a shard, in memory.
 ///
 /// A row's number is that of its page times [`PAGE_ROWS`] plus its place there; a hash index finds
-/// a row by key. A row that is zero at a commit is free for another key of its group from then on.
+/// a row by key. A row that is zero is taken by the next new key of its group.
 #[derive(Default)]
 pub struct FactTable {
     pub(super) pages: Vec<HeldPage>,
@@ -46,8 +46,8 @@ pub struct FactTable {
     hasher: DefaultHashBuilder,
     /// Pages with rows that have changed since the last commit.
     pub(super) changed_pages: Vec<u32>,
-    /// Rows that became zero since the last commit, and perhaps more since.
-    pub(super) zeroed: Vec<u32>,
+    /// Rows at zero that have a key.
+    zero_rows: usize,
 }
 
 /// The page of a row, and its place there.
@@ -108,6 +108,7 @@ impl FactTable {
         known.unwrap_or_else(|| {
             let row = self.take_row(key, packed);
             self.index.insert(hash, row);
+            self.zero_rows += 1;
             row
         })
     }
@@ -155,7 +156,7 @@ impl FactTable {
     /// A row at zero for the key.
     fn take_row(&mut self, key: &FactKey, packed: Option<PackedKey>) -> u32 {
         let number = self.group_number(Group::of(key));
-        let row = match self.groups[number].free.pop() {
+        let row = match self.take_free(number) {
             Some(row) => {
                 let (page, place) = place(row);
                 let page = self.pages[page].own();
@@ -175,6 +176,37 @@ impl FactTable {
             self.wide_keys.insert(row, *key);
         }
         row
+    }
+
+    /// A row of the group that is free.
+    fn take_free(&mut self, number: usize) -> Option<u32> {
+        while let Some(row) = self.groups[number].free.pop() {
+            if self.free_if_zero(row) {
+                return Some(row);
+            }
+        }
+        None
+    }
+
+    /// Lets go of the key of a row at zero; `false`, and the row is spare no more, if it is not at zero.
+    fn free_if_zero(&mut self, row: u32) -> bool {
+        let (page, place) = place(row);
+        let (key, group) = (self.pages[page].key(place), self.pages[page].group);
+        if !key.has(Flag::Zero) {
+            self.pages[page].own().set_flag(place, Flag::Spare, false);
+            return false;
+        }
+        let (key, packed) = match key.has(Flag::WideKey) {
+            true => (self.wide_key(row).copied(), None),
+            false => (Some(key.unpack(group)), Some(key)),
+        };
+        if let Some(key) = key
+            && self.index.remove(self.hash(&key, packed), row)
+        {
+            self.wide_keys.remove(&row);
+            self.zero_rows -= 1;
+        }
+        true
     }
 
     pub(super) fn group_number(&mut self, group: Group) -> usize {
@@ -223,11 +255,20 @@ impl FactTable {
                 self.wide_sums.remove(&row);
             }
         }
-        if page.key(place).has(Flag::Zero) {
-            self.zeroed.push(row);
+        let is_zero = page.key(place).has(Flag::Zero);
+        if is_zero && !key.has(Flag::Spare) {
+            page.set_flag(place, Flag::Spare, true);
+            let group = page.group;
+            let group = self.group_number(group);
+            self.groups[group].free.push(row);
+        }
+        match (key.has(Flag::Zero), is_zero) {
+            (true, false) => self.zero_rows -= 1,
+            (false, true) => self.zero_rows += 1,
+            _ => {}
         }
         if !key.has(Flag::Dirty) {
-            page.set_flag(place, Flag::Dirty, true);
+            self.pages[number].own().set_flag(place, Flag::Dirty, true);
             let changed = &mut self.states[number].changed;
             if *changed == 0 {
                 self.changed_pages.push(row / PAGE_ROWS as u32);
@@ -275,14 +316,14 @@ impl FactTable {
         self.wide_keys.get(&row)
     }
 
-    /// Number of rows held, those at zero included.
+    /// Number of facts.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.index.len() - self.zero_rows
     }
 
-    /// Whether there is no row.
+    /// Whether there is no fact.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.len() == 0
     }
 
     /// Bytes of memory held, roughly.
@@ -294,7 +335,7 @@ impl FactTable {
             + self.index.memory_bytes()
             + self.wide_keys.allocation_size()
             + self.wide_sums.allocation_size()
-            + (self.changed_pages.capacity() + self.zeroed.capacity()) * size_of::<u32>()
+            + self.changed_pages.capacity() * size_of::<u32>()
             + self.states.capacity() * size_of::<PageState>()
     }
 }
