@@ -1,4 +1,4 @@
-//! Publications: the current snapshot of every changed cohort, with the offsets they hold.
+//! Publications: the current snapshot of every changed cohort, and up to where nothing is left out.
 //!
 //! Always true
 //! * A snapshot names the offsets that its sums contain: no shard changes while it is summed up.
@@ -29,7 +29,8 @@ use crate::state::{LiveShard, SharedShard, StateError};
 use crate::stream::{DeadLetter, NextOffset, Partition, Publication};
 use crate::telemetry::Metrics;
 
-/// Snapshots that are summed up before shards may go on, all shards together: some two milliseconds.
+/// Snapshots that are summed up before shards may go on, divided by the number of shards: some three
+/// milliseconds.
 const KEYS_AT_A_TIME: usize = 64;
 /// Fewer would be summed up as a part of longer cohorts more often than for themselves.
 const KEYS_AT_A_TIME_MIN: usize = 16;
@@ -176,7 +177,7 @@ impl Publisher {
     /// gathered, so that most snapshots hold more; each is of the version that it names.
     pub fn gather(&mut self, shards: &[SharedShard]) -> Option<Publication> {
         let next_offsets = self.note_changes(shards);
-        if shards.len() < self.partitions || next_offsets.iter().any(|held| self.is_behind(*held)) {
+        if shards.len() < self.partitions || self.is_behind(&next_offsets) {
             return None;
         }
         let of = |partition: &Partition| self.published(*partition);
@@ -226,13 +227,16 @@ impl Publisher {
         held
     }
 
-    /// Whether versions of the shard would be older than what is out: some of that may hold more than
-    /// the offsets that were published with it.
-    fn is_behind(&self, held: Held) -> bool {
-        let Held { partition, next_offset, log_epoch } = held;
-        let newest = self.newest.as_ref().filter(|newest| newest.log_epoch == epoch(log_epoch));
-        let newest = newest.and_then(|newest| newest.next_offsets.get(&partition));
-        next_offset < self.published(partition) || newest.is_some_and(|out| next_offset.0 < *out)
+    /// Whether versions of these shards would be older than what is out: some of that may hold more
+    /// than the offsets that were published with it.
+    fn is_behind(&self, held: &[Held]) -> bool {
+        let log_epoch = greatest_epoch(held.iter().map(|held| held.log_epoch));
+        let newest = self.newest.as_ref().filter(|newest| newest.log_epoch == log_epoch);
+        held.iter().any(|Held { partition, next_offset, .. }| {
+            let newest = newest.and_then(|newest| newest.next_offsets.get(partition));
+            *next_offset < self.published(*partition)
+                || newest.is_some_and(|out| next_offset.0 < *out)
+        })
     }
 
     /// The last day that counts in the snapshots of an app.
@@ -316,16 +320,16 @@ impl Publisher {
     }
 }
 
-/// An epoch as versions name it.
-fn epoch(log_epoch: u64) -> i64 {
-    i64::try_from(log_epoch).unwrap_or(i64::MAX)
+/// The epoch of versions of shards with these.
+fn greatest_epoch(epochs: impl Iterator<Item = u64>) -> i64 {
+    i64::try_from(epochs.max().unwrap_or(0)).unwrap_or(i64::MAX)
 }
 
 /// What these shards hold now.
 fn version_of(shards: &[RwLockReadGuard<'_, LiveShard>]) -> SnapshotVersion {
-    let log_epoch = shards.iter().map(|live| live.position.log_epoch).max().unwrap_or(0);
+    let log_epoch = greatest_epoch(shards.iter().map(|live| live.position.log_epoch));
     let next_offsets = shards.iter().map(|live| (live.partition, live.next_offset().0));
-    SnapshotVersion { log_epoch: epoch(log_epoch), next_offsets: next_offsets.collect() }
+    SnapshotVersion { log_epoch, next_offsets: next_offsets.collect() }
 }
 
 fn money(sums: Sums) -> MoneySums {
@@ -408,20 +412,24 @@ mod tests {
         shard.apply(&[Arrival { record, decoded }]).unwrap();
     }
 
-    /// A publisher and the one shard of its topic.
-    fn publisher() -> (Publisher, Vec<SharedShard>) {
+    /// A publisher and the shards of its topic.
+    fn publisher(partitions: Partition) -> (Publisher, Vec<SharedShard>) {
         let metrics = Arc::new(Metrics::new().unwrap());
         let framing = Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT);
-        let publisher = Publisher::new(plan(), framing, 1, metrics);
+        let count = usize::try_from(partitions).unwrap();
+        let publisher = Publisher::new(plan(), framing, count, metrics);
         let rules = Arc::new(Rules::of_one_app("acme"));
-        let settings = (rules, plan().curves());
-        let shard = LiveShard::open(Arc::new(MemoryStore::default()), 0, settings).unwrap();
-        (publisher, vec![Shards::default().insert(shard)])
+        let shards = (0..partitions).map(|partition| {
+            let settings = (Arc::clone(&rules), plan().curves());
+            let store = Arc::new(MemoryStore::default());
+            Shards::default().insert(LiveShard::open(store, partition, settings).unwrap())
+        });
+        (publisher, shards.collect())
     }
 
     #[test]
     fn nothing_is_published_while_versions_would_be_older_than_those_that_are_out() {
-        let (mut publisher, shards) = publisher();
+        let (mut publisher, shards) = publisher(1);
         publisher.set_published(vec![(0, Some(NextOffset(1)))]);
         // Snapshots hold more than the offsets that were published with them.
         let next_offsets = BTreeMap::from([(0, 3)]);
@@ -444,8 +452,23 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_of_a_smaller_epoch_is_behind_what_is_out_of_the_greatest() {
+        let (mut publisher, shards) = publisher(2);
+        // One was assigned when a greater epoch was out; versions have that of both together.
+        shards[1].write().raise_epoch(1);
+        let next_offsets = BTreeMap::from([(0, 2), (1, 0)]);
+        publisher.set_newest(SnapshotVersion { log_epoch: 1, next_offsets });
+        install(&shards[0]);
+        assert!(publisher.gather(&shards).is_none());
+        install(&shards[0]);
+        let publication = publisher.gather(&shards).unwrap();
+        let version = decode_message(&publication.snapshots[0].1).unwrap().version;
+        assert_eq!((version.log_epoch, version.next_offsets[&0]), (1, 2));
+    }
+
+    #[test]
     fn what_changes_while_a_publication_is_gathered_is_in_the_next_one() {
-        let (mut publisher, shards) = publisher();
+        let (mut publisher, shards) = publisher(1);
         install(&shards[0]);
         assert_eq!(publisher.note_changes(&shards).len(), 1);
         install(&shards[0]);
