@@ -94,7 +94,7 @@ pub struct Customer {
     has_suspended: bool,
     /// A status that names no chain is good only while there is one chain.
     has_unnamed_status: bool,
-    /// The newest event that waits for a commit or was last taken by one.
+    /// The newest event that waits for a commit, as long as one does.
     pub pending: PendingAt,
     /// Chunks of history, with one that a commit is writing and one that waits for the next.
     pub chunks: u32,

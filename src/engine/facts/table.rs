@@ -25,7 +25,7 @@ pub(super) struct GroupPages {
     group: Group,
     /// Rising; all but the last are full.
     pages: Vec<u32>,
-    /// Rows without a key, and those that were zero and are marked as spare.
+    /// Rows without a key, and those marked as spare, which were at zero and may be something again.
     pub(super) free: Vec<u32>,
 }
 
