@@ -1,6 +1,6 @@
 //! Questions put to all shards at once, whatever API they came in by.
 
-use crate::http::freshness::{Freshness, gather, gather_early};
+use crate::http::freshness::{Freshness, gather_early};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::metrics_api::kept::Summed;
@@ -17,7 +17,17 @@ pub fn merged<P: Default + Send>(
     partial: impl Fn(&LiveShard) -> P + Sync,
     merge: impl Fn(P, P) -> P,
 ) -> Result<(P, Freshness), Problem> {
-    let (partials, freshness) = gather(state, |shard| Ok(partial(shard)))?;
+    merged_early(state, partial, |_| None, merge)
+}
+
+/// As [`merged`], with what shards say whose facts are still being read.
+fn merged_early<P: Default + Send>(
+    state: &HttpState,
+    partial: impl Fn(&LiveShard) -> P + Sync,
+    early: impl Fn(&OpeningShard) -> Option<P> + Sync,
+    merge: impl Fn(P, P) -> P,
+) -> Result<(P, Freshness), Problem> {
+    let (partials, freshness) = gather_early(state, |shard| Ok(partial(shard)), early)?;
     Ok((partials.into_iter().reduce(merge).unwrap_or_default(), freshness))
 }
 
@@ -26,10 +36,7 @@ pub fn ltv_partial(
     state: &HttpState,
     question: &LtvQuestion,
 ) -> Result<(LtvPartial, Freshness), Problem> {
-    let look = |shard: &LiveShard| Ok(shard.ltv(question));
-    let look_early = |shard: &OpeningShard| shard.ltv(question);
-    let (partials, freshness) = gather_early(state, look, look_early)?;
-    Ok((partials.into_iter().reduce(LtvPartial::merge).unwrap_or_default(), freshness))
+    merged_early(state, |shard| shard.ltv(question), |shard| shard.ltv(question), LtvPartial::merge)
 }
 
 /// Lifetime value.

@@ -60,6 +60,19 @@ pub struct Audit {
     pub differences: Vec<Difference>,
 }
 
+/// By rising key what is not the same in both, with what each says; a key that one lacks says nothing.
+fn differing<'m, K: Ord, V: Clone + Default + PartialEq>(
+    live: &'m BTreeMap<K, V>,
+    recomputed: &'m BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'m K, V, V)> {
+    let keys: BTreeSet<&K> = live.keys().chain(recomputed.keys()).collect();
+    keys.into_iter().filter_map(move |key| {
+        let says = |map: &BTreeMap<K, V>| map.get(key).cloned().unwrap_or_default();
+        let (live, recomputed) = (says(live), says(recomputed));
+        (live != recomputed).then_some((key, live, recomputed))
+    })
+}
+
 /// What the ledgers say.
 #[derive(Default)]
 struct Recomputed {
@@ -99,14 +112,13 @@ impl LiveShard {
         live: &BTreeMap<FactKey, Sums>,
         recomputed: &BTreeMap<FactKey, Sums>,
     ) -> Vec<Difference> {
-        let keys: BTreeSet<FactKey> = live.keys().chain(recomputed.keys()).copied().collect();
-        let differs = |key: FactKey| {
-            let sums = |of: &BTreeMap<FactKey, Sums>| of.get(&key).copied().unwrap_or_default();
-            let (live, recomputed) = (sums(live), sums(recomputed));
-            let description = self.shard.describe(&key);
-            (live != recomputed).then_some(Difference::Fact { key, description, live, recomputed })
+        let difference = |(key, live, recomputed): (&FactKey, _, _)| Difference::Fact {
+            key: *key,
+            description: self.shard.describe(key),
+            live,
+            recomputed,
         };
-        keys.into_iter().filter_map(differs).collect()
+        differing(live, recomputed).map(difference).collect()
     }
 
     /// Cells of the live curves that are not those of the live facts.
@@ -115,14 +127,12 @@ impl LiveShard {
         let made = CohortCurves::of(curves.config().clone(), facts, dictionary);
         let live: BTreeMap<CellKey, Cell> = curves.cells().collect();
         let recomputed: BTreeMap<CellKey, Cell> = made.cells().collect();
-        let keys: BTreeSet<CellKey> = live.keys().chain(recomputed.keys()).copied().collect();
-        let differs = |key: CellKey| {
-            let cell = |of: &BTreeMap<CellKey, Cell>| of.get(&key).copied().unwrap_or_default();
-            let (live, recomputed) = (cell(&live), cell(&recomputed));
-            let description = self.describe_cell(&key);
-            (live != recomputed).then_some(Difference::Cohort { description, live, recomputed })
+        let difference = |(key, live, recomputed): (&CellKey, _, _)| Difference::Cohort {
+            description: self.describe_cell(key),
+            live,
+            recomputed,
         };
-        keys.into_iter().filter_map(differs).collect()
+        differing(&live, &recomputed).map(difference).collect()
     }
 
     /// `app|zone|anchor|segment|cohort day|cells|day|day of what is refunded`
@@ -142,17 +152,11 @@ impl LiveShard {
     }
 
     fn of_suspended(&self, recomputed: &BTreeMap<CustomerKey, SuspendedEvents>) -> Vec<Difference> {
-        let live = self.shard.suspended();
-        let customers: BTreeSet<&CustomerKey> = live.keys().chain(recomputed.keys()).collect();
-        let differs = |customer: &CustomerKey| {
-            let events = |of: &BTreeMap<CustomerKey, SuspendedEvents>| {
-                of.get(customer).cloned().unwrap_or_default()
-            };
-            let (live, recomputed) = (events(live), events(recomputed));
+        let difference = |(customer, live, recomputed): (&CustomerKey, _, _)| {
             let customer = self.describe_customer(customer);
-            (live != recomputed).then_some(Difference::Suspended { customer, live, recomputed })
+            Difference::Suspended { customer, live, recomputed }
         };
-        customers.into_iter().filter_map(differs).collect()
+        differing(self.shard.suspended(), recomputed).map(difference).collect()
     }
 
     fn describe_customer(&self, key: &CustomerKey) -> String {

@@ -1,5 +1,7 @@
 //! What a store holds of a shard, and whether it may be read under the rules in force.
 
+use std::collections::BTreeMap;
+
 use crate::codec::fact_pages::PageReader;
 use crate::codec::stored::{
     EMPTIED_KEY, Position, RULES_KEY, StoredError, decode_emptied, decode_forgotten, decode_rules,
@@ -14,7 +16,6 @@ use crate::engine::facts::RestoredFacts;
 use crate::engine::shard::Stored;
 use crate::state::{StateError, corrupt, describe_key};
 use crate::store::{Store, StoreError, Table};
-use std::collections::BTreeMap;
 
 /// The stored facts were computed under other rules.
 #[derive(Debug, thiserror::Error)]

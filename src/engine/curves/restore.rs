@@ -1,6 +1,5 @@
 //! Curves read back from what was stored of them.
 
-use crate::domain::time::Day;
 use crate::engine::curves::unstored::{Cells, NewCohort, Stretch, UnplacedRefunds};
 use crate::engine::curves::{CohortCurves, CurvesConfig};
 
@@ -45,7 +44,7 @@ impl RestoredCurves {
     pub fn unplaced(&mut self, refunds: UnplacedRefunds) {
         let UnplacedRefunds { app, zone, cells } = refunds;
         let series = self.0.unplaced.entry((app, zone)).or_default();
-        cells.into_iter().for_each(|(day, sums): (Day, _)| series.add(day, sums));
+        cells.into_iter().for_each(|(day, sums)| series.add(day, sums));
     }
 
     /// The curves, when everything has been taken in. All of it is stored, and all cohorts of the
