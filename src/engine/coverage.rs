@@ -8,12 +8,12 @@
 //! Where the clocks of a zone go back over midnight, an instant can fall on an earlier day than
 //! one before it. Then the later instant's word stands, the same on every walk.
 
-use smallvec::SmallVec;
-
 use crate::domain::time::{Day, Timestamp, Zone};
 use crate::engine::dictionary::TupleId;
 use crate::engine::facts::{FactKey, FactKind, Sums};
 use crate::engine::fold::Scribe;
+use crate::engine::moment::Moment;
+use crate::engine::numbers::Numbers;
 use crate::engine::timelines::{Element, PathId, TermsId, Timeline};
 
 /// A stretch of time in which a chain runs: a trial, or what a payment paid for.
@@ -46,6 +46,26 @@ impl Span {
         is_longer
     }
 
+    /// Passes all numbers that a span is made of; the guesses are an end and a tuple.
+    #[inline]
+    pub(super) fn pass(
+        span: &mut Option<Self>,
+        numbers: &mut impl Numbers,
+        (end, tuple): (Moment, TupleId),
+    ) {
+        let mut ends = span.map_or(Moment::default(), |span| span.end.into());
+        numbers.moment(&mut ends, end);
+        let Some(end) = ends.get() else {
+            *span = None;
+            return;
+        };
+        let span = span.get_or_insert(Self { end, tuple, terms: 0, is_refunded: false });
+        span.end = end;
+        numbers.number(&mut span.tuple, tuple);
+        numbers.number(&mut span.terms, 0);
+        numbers.flags([&mut span.is_refunded]);
+    }
+
     /// An explicit expiration ends the running span early.
     pub fn cut(&mut self, at: Timestamp) -> bool {
         let is_shorter = at < self.end;
@@ -60,9 +80,9 @@ impl Span {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Empty before the first span.
-    all: SmallVec<[Timeline; 1]>,
+    all: Vec<Timeline>,
     /// Without the spans of refunded payments; empty for customers that have none.
-    unrefunded: Box<[Timeline]>,
+    unrefunded: Vec<Timeline>,
 }
 
 impl Coverage {
@@ -70,8 +90,7 @@ impl Coverage {
     /// given back.
     pub fn new(zones: usize, has_refunded: bool) -> Self {
         let refunded_zones = if has_refunded { zones } else { 0 };
-        let unrefunded = vec![Timeline::default(); refunded_zones].into_boxed_slice();
-        Self { all: SmallVec::new(), unrefunded }
+        Self { all: Vec::new(), unrefunded: vec![Timeline::default(); refunded_zones] }
     }
 
     /// Writes what changes when at an instant, the newest so far, the newest spans of the
@@ -117,8 +136,20 @@ impl Coverage {
 
     /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        let all = if self.all.spilled() { self.all.capacity() } else { 0 };
-        (all + self.unrefunded.len()) * size_of::<Timeline>()
+        (self.all.capacity() + self.unrefunded.capacity()) * size_of::<Timeline>()
+    }
+
+    /// Passes all numbers that it is made of; `path` is that of the timeline in the first zone, and
+    /// `lapse` a guess.
+    #[inline]
+    pub(super) fn pass(&mut self, numbers: &mut impl Numbers, (path, lapse): (PathId, Day)) {
+        for timelines in [&mut self.all, &mut self.unrefunded] {
+            numbers.length(timelines);
+            for timeline in timelines {
+                numbers.number(&mut timeline.path, path);
+                numbers.day(&mut timeline.lapse, lapse);
+            }
+        }
     }
 }
 

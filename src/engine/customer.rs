@@ -9,7 +9,6 @@
 use std::cmp::Ordering;
 
 use hashbrown::HashSet;
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::EventKind;
@@ -17,24 +16,22 @@ use crate::domain::rules::ZeroPayments;
 use crate::engine::fold::Fold;
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::moment::Moment;
-use crate::engine::packed::{PendingAt, PendingLog};
-use crate::engine::shard::ChunkPlace;
+use crate::engine::numbers::{NumberReader, Numbers};
+use crate::engine::shard::{Chunks, Waiting};
 use crate::engine::standing::{Standing, Suspension, is_paying};
+use crate::engine::timelines::PathId;
 
-/// Up to so many fingerprints a plain list is searched.
-const LIST_MAX: usize = 64;
+/// So many fingerprints are kept as short ones.
+const SHORT_MAX: usize = 128;
 
-/// A set of 32-bit hashes of identifiers: "surely not seen" or "look closer".
-#[derive(Debug, Clone)]
-enum Fingerprints {
-    List(SmallVec<[u32; 6]>),
-    Set(Box<HashSet<u32>>),
-}
-
-impl Default for Fingerprints {
-    fn default() -> Self {
-        Self::List(SmallVec::new())
-    }
+/// Hashes of identifiers: "surely not seen" or "look closer".
+///
+/// The first are 16 bits long, which lets one in a thousand events of a customer look closer for nothing
+/// when there are sixty of them; those of a customer that has very many are 32 bits long.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprints {
+    short: Vec<u16>,
+    long: HashSet<u32>,
 }
 
 /// The fingerprint of an event id.
@@ -47,75 +44,81 @@ fn of_transaction(transaction_id: &str) -> u32 {
     u32::try_from(xxh3_64(transaction_id.as_bytes()) & u64::from(u32::MAX)).unwrap_or(0)
 }
 
+fn short(fingerprint: u32) -> u16 {
+    (fingerprint >> 16) as u16
+}
+
 impl Fingerprints {
     /// `false` means that it was never inserted.
     fn may_contain(&self, fingerprint: u32) -> bool {
-        match self {
-            Self::List(list) => list.contains(&fingerprint),
-            Self::Set(set) => set.contains(&fingerprint),
-        }
+        self.short.contains(&short(fingerprint)) || self.long.contains(&fingerprint)
     }
 
     fn insert(&mut self, fingerprint: u32) {
-        match self {
-            Self::List(list) if list.len() < LIST_MAX => list.push(fingerprint),
-            Self::List(list) => {
-                let mut set: HashSet<u32> = list.drain(..).collect();
-                set.insert(fingerprint);
-                *self = Self::Set(Box::new(set));
-            }
-            Self::Set(set) => {
-                set.insert(fingerprint);
-            }
+        if self.short.len() < SHORT_MAX {
+            self.short.push(short(fingerprint));
+        } else {
+            self.long.insert(fingerprint);
         }
     }
 
-    /// Bytes of memory held outside the struct itself.
-    fn memory_bytes(&self) -> usize {
-        match self {
-            Self::List(list) if list.spilled() => list.capacity() * 4,
-            Self::List(_) => 0,
-            Self::Set(set) => size_of::<HashSet<u32>>() + set.allocation_size(),
-        }
+    /// All of them as short ones, if they are few enough.
+    pub fn as_short(&self) -> Option<&[u16]> {
+        self.long.is_empty().then_some(&self.short)
+    }
+
+    /// Becomes what [`Fingerprints::as_short`] gave.
+    pub fn set_short(&mut self, fingerprints: impl Iterator<Item = u16>) {
+        self.short.clear();
+        self.short.extend(fingerprints);
+        self.long.clear();
     }
 }
 
-/// What memory holds of a customer between commits.
-#[derive(Debug, Clone, Default)]
+/// What memory holds of a customer between commits, as it is worked with; the others lie packed
+/// ([`customers`](super::customers)).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Customer {
     pub fold: Fold,
     newest_at: Moment,
     /// All events at `newest_at` came since the last commit that took some of the customer: while they
     /// wait their ids can be read.
     is_newest_pending: bool,
-    /// Of events and of the transactions of payments.
-    identifiers: Fingerprints,
     /// An event waits for another: any new one may be it.
     has_suspended: bool,
     /// A status that names no chain is good only while there is one chain.
     has_unnamed_status: bool,
-    /// The newest event that waits for a commit, as long as one does.
-    pub pending: PendingAt,
-    /// Chunks of history, with one that a commit is writing and one that waits for the next.
-    pub chunks: u32,
-    /// The customer's places in the last two commits that took events of it, or will.
-    pub places: [ChunkPlace; 2],
+    /// Of events and of the transactions of payments.
+    pub identifiers: Fingerprints,
+    /// Of its history.
+    pub chunks: Chunks,
 }
 
 impl Customer {
     /// A customer with so many stored chunks, of whose events nothing is known yet.
     pub fn stored(chunks: u32) -> Self {
-        Self { chunks, ..Self::default() }
+        Self { chunks: Chunks::stored(chunks), ..Self::default() }
     }
 
-    /// Reads something of every part of the row, to have it at hand.
-    pub fn look_at(&self) -> u64 {
-        let identifiers = match &self.identifiers {
-            Fingerprints::List(list) => list.first().copied().unwrap_or_default(),
-            Fingerprints::Set(_) => 0,
-        };
-        let newest_at = self.newest_at.get().map_or(0, |at| at.0.unsigned_abs());
-        self.fold.look_at() ^ newest_at ^ u64::from(identifiers ^ self.chunks)
+    /// Becomes a customer of which nothing is known, with what memory it has.
+    pub fn clear(&mut self) {
+        self.pass(&mut NumberReader::new(&[]), 0);
+        self.identifiers.set_short(std::iter::empty());
+        self.chunks = Chunks::default();
+    }
+
+    /// Passes all numbers that it is made of but chunks, fingerprints and the path of its timeline.
+    #[inline]
+    pub fn pass(&mut self, numbers: &mut impl Numbers, path: PathId) {
+        numbers.flags([
+            &mut self.fold.anchors.has_install,
+            &mut self.fold.has_customer_row,
+            &mut self.is_newest_pending,
+            &mut self.has_suspended,
+            &mut self.has_unnamed_status,
+        ]);
+        self.fold.pass(numbers, path);
+        numbers.moment(&mut self.newest_at, self.fold.last_payment_at);
     }
 
     /// Whether an event with this id may have been accepted before.
@@ -136,9 +139,14 @@ impl Customer {
         });
     }
 
+    /// Remembers an event id, and nothing else of the event.
+    pub(super) fn remember_id(&mut self, event_id: &str) {
+        self.identifiers.insert(of_event(event_id));
+    }
+
     /// Remembers the identifiers of an accepted event.
     pub fn remember(&mut self, event: &LedgerEvent<'_>) {
-        self.identifiers.insert(of_event(&event.event_id));
+        self.remember_id(&event.event_id);
         if let (true, Some(transaction)) = (event.kind.is_payment(), &event.transaction_id) {
             self.identifiers.insert(of_transaction(transaction));
         }
@@ -158,7 +166,7 @@ impl Customer {
         &self,
         event: &LedgerEvent,
         zero: ZeroPayments,
-        waiting: Option<&PendingLog>,
+        waiting: Option<Waiting<'_>>,
     ) -> Option<Standing> {
         if self.has_suspended || event.kind == EventKind::Void || !self.is_last(event, waiting) {
             return None;
@@ -186,17 +194,14 @@ impl Customer {
     }
 
     /// Whether the event comes after all others in the order of the ledger, as far as is known.
-    fn is_last(&self, event: &LedgerEvent, waiting: Option<&PendingLog>) -> bool {
+    fn is_last(&self, event: &LedgerEvent, waiting: Option<Waiting<'_>>) -> bool {
         let Some(newest_at) = self.newest_at.get() else { return true };
         match event.at.cmp(&newest_at) {
             Ordering::Greater => true,
             // A status counts for its chain alone; a payment also for refunds of its instant.
             Ordering::Equal if self.is_newest_pending && event.kind.is_chain_status() => {
-                let is_after = |log: &PendingLog| {
-                    let known = log.events(self.pending);
-                    known.iter().all(|known| known.position() < event.position())
-                };
-                waiting.is_some_and(is_after)
+                let is_after = |known: &LedgerEvent<'_>| known.position() < event.position();
+                waiting.is_some_and(|waiting| waiting.events().iter().all(is_after))
             }
             Ordering::Equal | Ordering::Less => false,
         }
@@ -220,9 +225,11 @@ impl Customer {
         !self.has_unnamed_status || chain.is_some_and(|chain| self.fold.knows_chain(chain))
     }
 
-    /// Bytes of memory held outside the struct itself.
+    /// Bytes of memory held, with the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.fold.memory_bytes() + self.identifiers.memory_bytes()
+        let Fingerprints { short, long } = &self.identifiers;
+        let identifiers = short.capacity() * size_of::<u16>() + long.allocation_size();
+        size_of::<Self>() + self.fold.memory_bytes() + identifiers
     }
 }
 
@@ -241,6 +248,7 @@ pub fn suspended(ledger: &Ledger<'_>, standings: &[Standing]) -> Vec<(Box<str>, 
 mod tests {
     use super::*;
     use crate::domain::time::Timestamp;
+    use crate::engine::packed::{PendingAt, PendingLog};
 
     fn event(kind: EventKind, id: &'static str, at: i64) -> LedgerEvent<'static> {
         LedgerEvent {
@@ -262,26 +270,28 @@ mod tests {
 
     #[test]
     fn at_one_instant_ids_tell_which_status_comes_last_while_all_are_pending() {
-        let (mut customer, mut pending) = (Customer::default(), PendingLog::default());
+        let (mut customer, mut log) = (Customer::default(), PendingLog::default());
+        let mut newest = PendingAt::default();
         let status = |id, at| event(EventKind::GracePeriod, id, at);
-        let is_appendable = |customer: &Customer, waiting: Option<&PendingLog>, id, at| {
+        let is_appendable = |customer: &Customer, waiting: Option<Waiting<'_>>, id, at| {
             customer.appendable(&status(id, at), ZeroPayments::Ignore, waiting).is_some()
         };
         for (id, at) in [("a", 1), ("m", 2), ("n", 2)] {
             let is_waiting = id != "a";
-            assert!(is_appendable(&customer, Some(&pending), id, at), "{id}");
+            assert!(is_appendable(&customer, Some(Waiting { log: &log, newest }), id, at), "{id}");
             customer.note_appended(&status(id, at), is_waiting);
-            customer.pending = pending.push(&status(id, at), customer.pending);
+            newest = log.push(&status(id, at), newest);
         }
+        let waiting = Some(Waiting { log: &log, newest });
         let payment = event(EventKind::Purchase, "o", 2);
-        assert_eq!(customer.appendable(&payment, ZeroPayments::Ignore, Some(&pending)), None);
-        assert!(is_appendable(&customer, Some(&pending), "o", 2));
-        assert!(!is_appendable(&customer, Some(&pending), "mm", 2), "between two of one instant");
-        assert!(!is_appendable(&customer, Some(&pending), "o", 1), "late");
+        assert_eq!(customer.appendable(&payment, ZeroPayments::Ignore, waiting), None);
+        assert!(is_appendable(&customer, waiting, "o", 2));
+        assert!(!is_appendable(&customer, waiting, "mm", 2), "between two of one instant");
+        assert!(!is_appendable(&customer, waiting, "o", 1), "late");
         assert!(!is_appendable(&customer, None, "o", 2), "the others are in the store");
         assert!(is_appendable(&customer, None, "a", 3));
         // The first event since is of that instant, too: what was stored before it is not at hand.
         customer.note_appended(&status("o", 2), false);
-        assert!(!is_appendable(&customer, Some(&pending), "p", 2));
+        assert!(!is_appendable(&customer, waiting, "p", 2));
     }
 }

@@ -1,18 +1,28 @@
 //! The customers that are in memory, found by app and id.
 //!
-//! Rows lie in pages that never move, so that a growing shard copies no customer; a small index of
-//! hashes finds them. Customers that were not met for a while leave first (CLOCK: a row met since
-//! the hand last passed is spared once).
+//! Rows lie packed in cells of their size, some 120 bytes each, and are unpacked to be worked with: memory
+//! for one more customer is worth more than the time for that, and fewer bytes are read of a row that is in
+//! no cache. A small index of hashes finds them. Customers that were not met for a while leave first
+//! (CLOCK: a row met since the hand last passed is spared once).
+//!
+//! Customers of very many events are kept whole beside the rows, which then only name them.
+
+mod cells;
+mod row;
 
 use std::hash::BuildHasher as _;
 
-use compact_str::CompactString;
 use hashbrown::DefaultHashBuilder;
 use smallvec::SmallVec;
 
 use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
+use crate::engine::shard::Chunks;
+use crate::engine::timelines::PathId;
+
+use cells::{CellAt, Cells};
+use row::{Head, ID_AT, read_body, write_body};
 
 /// Whether the store holds anything of a customer whose history is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +32,9 @@ pub enum HasHistory {
     Perhaps,
 }
 
-/// Where a customer's row lies.
+/// Where a customer's row lies, until it is put back or leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CustomerAt(u32);
+pub struct CustomerAt(CellAt);
 
 /// The place in the index where a customer that is not there belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,149 +42,199 @@ pub struct Vacancy {
     hash: u64,
 }
 
-struct Row {
-    app: AppIx,
-    /// Met since the clock's hand last passed.
-    is_recent: bool,
-    id: CompactString,
-    customer: Customer,
-}
-
-/// Rows of a page.
-const PAGE_ROWS: usize = 1024;
-/// Rows whose memory is looked at to estimate that of all.
-const SAMPLE_ROWS: usize = 1000;
+/// A customer that takes more than this is kept whole: to pack and unpack it at each event would cost more
+/// than its memory.
+const BODY_BYTES_MAX: usize = 1024;
 
 /// Customers by app and id.
 #[derive(Default)]
 pub struct Customers {
     index: RowIndex,
     hasher: DefaultHashBuilder,
-    pages: Vec<Vec<Option<Row>>>,
-    free: Vec<u32>,
-    hand: usize,
-}
-
-fn place(at: u32) -> (usize, usize) {
-    (at as usize / PAGE_ROWS, at as usize % PAGE_ROWS)
+    cells: Cells,
+    /// Those that are kept whole, by number.
+    whole: Vec<Option<Box<Customer>>>,
+    free_whole: Vec<u32>,
+    hand: Option<CellAt>,
+    /// The row that is being packed.
+    row: Vec<u8>,
 }
 
 impl Customers {
+    fn hash(&self, app: AppIx, id: &[u8]) -> u64 {
+        self.hasher.hash_one((app, id))
+    }
+
     /// Finds a customer, or the place where it belongs.
     pub fn find(&self, app: AppIx, id: &str) -> Result<CustomerAt, Vacancy> {
-        let hash = self.hasher.hash_one((app, id));
-        let is_it = |at| self.row(at).is_some_and(|row| row.app == app && row.id == id);
-        self.index.find(hash, is_it).map(CustomerAt).ok_or(Vacancy { hash })
+        let hash = self.hash(app, id.as_bytes());
+        let is_it = |at| {
+            let row = self.cells.from(CellAt(at));
+            Head::read(row).is_some_and(|head| head.app == app && head.id(row) == id.as_bytes())
+        };
+        let found = self.index.find(hash, is_it);
+        found.map(|at| CustomerAt(CellAt(at))).ok_or(Vacancy { hash })
     }
 
     /// Reads the rows of these customers, in steps that do not wait for each other: the processor
-    /// then fetches several rows from memory at a time. Where they lie is returned; a row may be
-    /// another customer's of the same hash.
+    /// then fetches several rows from memory at a time. The paths of their timelines are returned; one may
+    /// be another customer's of the same hash.
     pub fn look_ahead<'e>(
         &self,
         customers: impl Iterator<Item = (AppIx, &'e str)>,
-    ) -> SmallVec<[CustomerAt; LOOK_AHEAD]> {
+    ) -> SmallVec<[PathId; LOOK_AHEAD]> {
+        /// How far lines of memory lie apart.
+        const LINE_BYTES: usize = 64;
         let hashes: SmallVec<[u64; LOOK_AHEAD]> =
-            customers.map(|customer| self.hasher.hash_one(customer)).collect();
+            customers.map(|(app, id)| self.hash(app, id.as_bytes())).collect();
         let found = self.index.look_ahead(&hashes);
-        let rows: SmallVec<[CustomerAt; LOOK_AHEAD]> =
-            found.into_iter().flatten().map(CustomerAt).collect();
-        let customers = rows.iter().filter_map(|at| self.get(*at));
-        std::hint::black_box(customers.fold(0, |read, customer| read ^ customer.look_at()));
-        rows
+        let rows = found.into_iter().flatten().map(|at| self.cells.from(CellAt(at)));
+        let rows: SmallVec<[&[u8]; LOOK_AHEAD]> = rows.collect();
+        // A row begins anywhere in a line, and most of them end in the next but one.
+        let lines = rows.iter().flat_map(|row| row.iter().step_by(LINE_BYTES).take(3));
+        std::hint::black_box(lines.fold(0, |read, byte| read ^ byte));
+        rows.iter().filter_map(|row| Some(Head::read(row)?.path)).collect()
     }
 
-    fn row(&self, at: u32) -> Option<&Row> {
-        let (page, row) = place(at);
-        self.pages.get(page)?.get(row)?.as_ref()
+    /// Unpacks a customer into `customer`. It must be put back whatever becomes of it.
+    pub fn take_out(&mut self, CustomerAt(at): CustomerAt, customer: &mut Customer) {
+        let row = self.cells.from(at);
+        let Some(head) = Head::read(row) else { return customer.clear() };
+        let body = row.get(head.body_at()..).unwrap_or_default();
+        if !head.is_whole {
+            read_body(body, &head, customer);
+            return;
+        }
+        let whole = number(body).and_then(|number| self.whole.get_mut(number as usize)?.as_mut());
+        if let Some(whole) = whole {
+            std::mem::swap(&mut **whole, customer);
+        }
+        customer.chunks = head.chunks;
     }
 
-    fn row_mut(&mut self, at: u32) -> Option<&mut Row> {
-        let (page, row) = place(at);
-        self.pages.get_mut(page)?.get_mut(row)?.as_mut()
+    /// Puts back a customer that was taken out, as it is now, and met now. Its row may lie elsewhere
+    /// then, which is returned.
+    pub fn put_back(&mut self, CustomerAt(at): CustomerAt, customer: &mut Customer) -> CustomerAt {
+        let row = self.cells.from(at);
+        let Some(head) = Head::read(row) else { return CustomerAt(at) };
+        let whole = head.is_whole.then(|| number(row.get(head.body_at()..)?)).flatten();
+        self.row.clear();
+        self.row.extend_from_slice(row.get(..head.body_at()).unwrap_or_default());
+        self.pack(head, customer, whole);
+        if self.row.len() <= self.cells.size_of(at) {
+            self.fill(at);
+            return CustomerAt(at);
+        }
+        let hash = self.hash(head.app, head.id(&self.row));
+        let moved = self.cells.take(self.row.len());
+        self.fill(moved);
+        self.index.replace(hash, at.0, moved.0);
+        self.cells.give(at);
+        CustomerAt(moved)
     }
 
     /// Takes in a customer that is not there.
     pub fn insert(
         &mut self,
-        vacancy: Vacancy,
+        Vacancy { hash }: Vacancy,
         (app, id): (AppIx, &str),
-        customer: Customer,
+        customer: &mut Customer,
     ) -> CustomerAt {
-        let row = Row { app, is_recent: true, id: CompactString::new(id), customer };
-        let at = match self.free.pop() {
-            Some(at) => {
-                let (page, place) = place(at);
-                self.pages[page][place] = Some(row);
-                at
-            }
-            None => self.push(row),
-        };
-        self.index.insert(vacancy.hash, at);
+        self.row.clear();
+        self.row.resize(ID_AT, 0);
+        self.row.extend_from_slice(id.as_bytes());
+        // Ids of customers have at most 200 bytes.
+        let id_length = u8::try_from(id.len()).unwrap_or(u8::MAX);
+        let (is_recent, is_whole) = (true, false);
+        let head = Head { app, is_recent, is_whole, id_length, path: 0, chunks: customer.chunks };
+        self.pack(head, customer, None);
+        let at = self.cells.take(self.row.len());
+        self.fill(at);
+        self.index.insert(hash, at.0);
         CustomerAt(at)
     }
 
-    fn push(&mut self, row: Row) -> u32 {
-        if self.pages.last().is_none_or(|page| page.len() == PAGE_ROWS) {
-            self.pages.push(Vec::with_capacity(PAGE_ROWS));
+    /// Completes `self.row`, whose id is there, by head and body. `whole` is the number of a customer that
+    /// is kept whole already.
+    fn pack(&mut self, head: Head, customer: &mut Customer, whole: Option<u32>) {
+        let (path, chunks) = (customer.fold.path(), customer.chunks);
+        let is_whole = whole.is_some() || !write_body(customer, BODY_BYTES_MAX, &mut self.row);
+        Head { is_recent: true, is_whole, path, chunks, ..head }.write(&mut self.row);
+        if is_whole {
+            let number = self.keep_whole(customer, whole);
+            self.row.truncate(head.body_at());
+            self.row.extend_from_slice(&number.to_le_bytes());
         }
-        let full = (self.pages.len() - 1) * PAGE_ROWS;
-        let page = &mut self.pages[full / PAGE_ROWS];
-        page.push(Some(row));
-        // Four thousand million customers do not fit into memory long before numbers end.
-        u32::try_from(full + page.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// The customer of a row.
-    pub fn get(&self, at: CustomerAt) -> Option<&Customer> {
-        self.row(at.0).map(|row| &row.customer)
+    /// Keeps a customer whole and returns its number; what is left in `customer` is nobody's.
+    fn keep_whole(&mut self, customer: &mut Customer, number: Option<u32>) -> u32 {
+        let number = number.or_else(|| self.free_whole.pop()).unwrap_or_else(|| {
+            self.whole.push(None);
+            // So many customers do not fit into memory.
+            u32::try_from(self.whole.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(place) = self.whole.get_mut(number as usize) {
+            std::mem::swap(&mut **place.get_or_insert_default(), customer);
+        }
+        number
     }
 
-    /// The customer of a row, met now.
-    pub fn meet(&mut self, at: CustomerAt) -> Option<&mut Customer> {
-        let row = self.row_mut(at.0)?;
-        row.is_recent = true;
-        Some(&mut row.customer)
+    /// Writes `self.row` into a cell.
+    fn fill(&mut self, at: CellAt) {
+        let cell = self.cells.cell_mut(at);
+        let bytes = self.row.len().min(cell.len());
+        cell[2..bytes].copy_from_slice(&self.row[2..bytes]);
     }
 
-    /// App, id and customer of a row.
-    pub fn named_mut(&mut self, at: CustomerAt) -> Option<(AppIx, &str, &mut Customer)> {
-        self.row_mut(at.0).map(|row| (row.app, row.id.as_str(), &mut row.customer))
+    /// What is known of a customer's history without unpacking it.
+    pub fn chunks(&self, CustomerAt(at): CustomerAt) -> Chunks {
+        Head::read(self.cells.from(at)).map(|head| head.chunks).unwrap_or_default()
     }
 
-    /// Lets go of a customer.
-    pub fn remove(&mut self, at: CustomerAt) {
-        let Some(row) = self.row(at.0) else {
-            return;
-        };
-        let hash = self.hasher.hash_one((row.app, row.id.as_str()));
-        self.index.remove(hash, at.0);
-        let (page, row) = place(at.0);
-        self.pages[page][row] = None;
-        self.free.push(at.0);
+    /// Notes what is known of a customer's history.
+    pub fn set_chunks(&mut self, CustomerAt(at): CustomerAt, chunks: Chunks) {
+        if let Some(head) = Head::read(self.cells.from(at)) {
+            Head { chunks, ..head }.write(self.cells.cell_mut(at));
+        }
+    }
+
+    /// Lets go of a customer; returns how many bytes can be used anew.
+    pub fn remove(&mut self, CustomerAt(at): CustomerAt) -> usize {
+        let row = self.cells.from(at);
+        let Some(head) = Head::read(row) else { return 0 };
+        let mut bytes = self.cells.size_of(at);
+        let whole = head.is_whole.then(|| number(row.get(head.body_at()..)?)).flatten();
+        self.index.remove(self.hash(head.app, head.id(row)), at.0);
+        self.cells.give(at);
+        if let Some(number) = whole
+            && let Some(place) = self.whole.get_mut(number as usize)
+        {
+            bytes += place.take().map_or(0, |customer| customer.memory_bytes());
+            self.free_whole.push(number);
+        }
+        bytes
     }
 
     /// Lets go of customers until `bytes` of memory can be used anew, or none is left but those that must
     /// stay; returns how many left.
-    pub fn evict(&mut self, bytes: usize, must_stay: impl Fn(&Customer) -> bool) -> usize {
+    pub fn evict(&mut self, bytes: usize, must_stay: impl Fn(Chunks) -> bool) -> usize {
         let (mut freed, mut evicted) = (0, 0);
-        let rows = self.pages.len() * PAGE_ROWS;
         // The second round finds nobody met since the first.
-        for _ in 0..2 * rows {
-            if freed >= bytes {
+        for _ in 0..2 * self.cells.count() {
+            if freed >= bytes || self.is_empty() {
                 break;
             }
-            self.hand = (self.hand + 1) % rows;
-            let at = u32::try_from(self.hand).unwrap_or(u32::MAX);
-            let Some(row) = self.row_mut(at) else {
-                continue;
-            };
-            if std::mem::take(&mut row.is_recent) || must_stay(&row.customer) {
-                continue;
+            let Some(at) = self.cells.after(self.hand.unwrap_or(CellAt(0))) else { break };
+            self.hand = Some(at);
+            let row = self.cells.from(at);
+            let Some(head) = Head::read(row).filter(|_| self.cells.is_taken(at)) else { continue };
+            if head.is_recent {
+                Head { is_recent: false, ..head }.write(self.cells.cell_mut(at));
+            } else if !must_stay(head.chunks) {
+                freed += self.remove(CustomerAt(at));
+                evicted += 1;
             }
-            freed += size_of::<Option<Row>>() + row_heap_bytes(row);
-            self.remove(CustomerAt(at));
-            evicted += 1;
         }
         evicted
     }
@@ -189,21 +249,21 @@ impl Customers {
         self.index.is_empty()
     }
 
-    /// Bytes of memory held by customers; what rows hold elsewhere is estimated from a sample.
+    /// Bytes of memory held by customers.
     pub fn memory_bytes(&self) -> usize {
-        let rows = self.len() * size_of::<Option<Row>>() + self.index.memory_bytes();
-        let places = u32::try_from(self.pages.len() * PAGE_ROWS).unwrap_or(u32::MAX);
-        let step = (places as usize).div_ceil(SAMPLE_ROWS).max(1);
-        let sampled = (0..places).step_by(step).filter_map(|at| self.row(at));
-        let (count, bytes) =
-            sampled.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row_heap_bytes(row)));
-        rows + bytes * self.len() / count.max(1)
+        let whole = self.whole.iter().flatten().map(|customer| customer.memory_bytes());
+        self.cells.taken_bytes() + self.index.memory_bytes() + whole.sum::<usize>()
+    }
+
+    /// Bytes of memory held for customers to come.
+    pub fn spare_memory_bytes(&self) -> usize {
+        self.cells.memory_bytes() - self.cells.taken_bytes()
     }
 }
 
-fn row_heap_bytes(row: &Row) -> usize {
-    let id = if row.id.is_heap_allocated() { row.id.capacity() } else { 0 };
-    id + row.customer.memory_bytes()
+/// The number of a customer that is kept whole.
+fn number(body: &[u8]) -> Option<u32> {
+    body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -212,7 +272,11 @@ mod tests {
 
     fn add(customers: &mut Customers, id: &str, chunks: u32) -> CustomerAt {
         let vacancy = customers.find(AppIx(1), id).unwrap_err();
-        customers.insert(vacancy, (AppIx(1), id), Customer::stored(chunks))
+        customers.insert(vacancy, (AppIx(1), id), &mut Customer::stored(chunks))
+    }
+
+    fn chunks(customers: &Customers, id: &str) -> Option<u32> {
+        Some(customers.chunks(customers.find(AppIx(1), id).ok()?).count)
     }
 
     #[test]
@@ -222,9 +286,9 @@ mod tests {
             add(&mut customers, &format!("customer {number}"), number);
         }
         let at = customers.find(AppIx(1), "customer 4321").unwrap();
-        assert_eq!(customers.get(at).unwrap().chunks, 4321);
+        assert_eq!(customers.chunks(at).count, 4321);
         assert!(customers.find(AppIx(2), "customer 4321").is_err());
-        customers.remove(at);
+        assert!(customers.remove(at) > 0);
         assert!(customers.find(AppIx(1), "customer 4321").is_err());
         assert_eq!(customers.len(), 4999);
         // The free row is used again.
@@ -238,14 +302,56 @@ mod tests {
             add(&mut customers, &format!("customer {number}"), number);
         }
         // The first round spares everybody once.
-        let nobody = |_: &Customer| false;
+        let nobody = |_: Chunks| false;
         assert_eq!(customers.evict(1, nobody), 1);
         let met = customers.find(AppIx(1), "customer 50").unwrap();
-        customers.meet(met);
-        customers.evict(98 * size_of::<Option<Row>>(), nobody);
+        let mut customer = Customer::default();
+        customers.take_out(met, &mut customer);
+        assert_eq!(customers.put_back(met, &mut customer), met);
+        let bytes = customers.cells.size_of(met.0);
+        assert_eq!(customers.evict(98 * bytes, nobody), 98);
         assert_eq!(customers.len(), 1);
         assert_eq!(customers.find(AppIx(1), "customer 50"), Ok(met));
-        assert_eq!(customers.evict(usize::MAX, |customer| customer.chunks == 50), 0);
+        assert_eq!(customers.evict(usize::MAX, |chunks| chunks.count == 50), 0);
         assert_eq!(customers.evict(usize::MAX, nobody), 1);
+    }
+
+    #[test]
+    fn a_row_that_grows_takes_a_larger_cell_and_is_kept_whole_when_it_is_very_large() {
+        let (mut customers, mut customer) = (Customers::default(), Customer::default());
+        let ids = ["a", "b", &"c".repeat(200)];
+        ids.iter().for_each(|id| _ = add(&mut customers, id, 0));
+        let is_whole = |customers: &Customers| {
+            let found = ids.iter().map(|id| customers.find(AppIx(1), id).unwrap());
+            let heads = found.map(|at| Head::read(customers.cells.from(at.0)).unwrap());
+            heads.map(|head| head.is_whole).collect::<Vec<_>>()
+        };
+        let bytes = customers.memory_bytes();
+        for seen in 0..1000 {
+            for (number, id) in (0..).zip(ids) {
+                let at = customers.find(AppIx(1), id).unwrap();
+                customers.take_out(at, &mut customer);
+                assert_eq!(customer.chunks.count, seen);
+                // Each has its own.
+                let text = |seen: u32| format!("{id} {seen}");
+                assert!((0..seen).all(|seen| customer.may_have(&text(seen))), "{id} {seen}");
+                customer.remember_id(&text(seen));
+                customer.chunks.count += 1;
+                let moved = customers.put_back(at, &mut customer);
+                assert_eq!(customers.find(AppIx(1), id), Ok(moved), "{number}");
+            }
+            if seen == 100 {
+                assert_eq!(is_whole(&customers), [false; 3]);
+            }
+        }
+        assert_eq!(is_whole(&customers), [true; 3]);
+        assert_eq!(ids.map(|id| chunks(&customers, id)), [Some(1000); 3]);
+        let held = customers.memory_bytes();
+        assert!(held > bytes + 3 * 872 * size_of::<u32>(), "{held} of {bytes}");
+        let nobody = |_: Chunks| false;
+        assert_eq!(customers.evict(usize::MAX, nobody), 3);
+        assert_eq!(customers.cells.taken_bytes(), 0);
+        // A number is used again.
+        assert_eq!((customers.whole.len(), customers.free_whole.len()), (3, 3));
     }
 }

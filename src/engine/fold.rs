@@ -10,8 +10,8 @@
 
 pub mod delta;
 mod heads;
+mod row;
 
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::EventKind;
@@ -64,18 +64,18 @@ struct PaymentTrace {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fold {
     pub anchors: Anchors,
-    last_payment_at: Moment,
+    pub(super) last_payment_at: Moment,
     /// Dimensions from installs and attributions.
     tuple: TupleId,
     /// Marks of payments and refunds.
     signature: SignatureId,
     /// Tuples of trials and subscriptions that began.
     starters: SignatureId,
-    has_customer_row: bool,
-    chains: SmallVec<[Chain; 1]>,
+    pub(super) has_customer_row: bool,
+    chains: Vec<Chain>,
     coverage: Coverage,
     /// Hashes of the devices seen on installs.
-    devices: SmallVec<[u64; 1]>,
+    devices: Vec<u64>,
 }
 
 /// What the walk needs besides the customer: how to name things and where facts go.
@@ -133,24 +133,6 @@ pub fn facts(ledger: &Ledger<'_>, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standin
 }
 
 impl Fold {
-    /// Bytes of memory held outside the struct itself.
-    pub fn memory_bytes(&self) -> usize {
-        let chains = if self.chains.spilled() { self.chains.capacity() } else { 0 };
-        let devices = if self.devices.spilled() { self.devices.capacity() } else { 0 };
-        chains * size_of::<Chain>()
-            + self.chains.iter().map(|chain| chain.paid.memory_bytes()).sum::<usize>()
-            + devices * 8
-            + self.coverage.memory_bytes()
-    }
-
-    /// Reads something of every part of the fold, to have it at hand.
-    pub fn look_at(&self) -> u64 {
-        let chain = self.chains.first();
-        let chain = chain.map_or(0, |chain| chain.id ^ u64::from(chain.signature));
-        let own = self.tuple ^ self.signature ^ self.starters;
-        chain ^ u64::from(own) ^ self.devices.first().copied().unwrap_or_default()
-    }
-
     /// The path of the customer's timeline in the first zone.
     pub fn path(&self) -> PathId {
         self.coverage.path()

@@ -20,6 +20,7 @@ pub mod fields;
 pub mod fold;
 pub mod ledger;
 pub mod moment;
+pub mod numbers;
 pub mod packed;
 pub mod recent;
 pub mod refusal;

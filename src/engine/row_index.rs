@@ -169,6 +169,16 @@ impl RowIndex {
         is_removed
     }
 
+    /// Lets a row of this hash that has moved be found where it is now.
+    pub fn replace(&mut self, hash: u64, row: u32, moved: u32) {
+        let (number, within) = Entry::new(hash, row).piece(self.parts.len());
+        if let Some(part) = self.parts.get_mut(number)
+            && let Some(place) = part.place_of(within, |entry| entry.row == row)
+        {
+            part.places[place].row = moved;
+        }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.len

@@ -27,7 +27,7 @@ use crate::domain::time::{Day, Timestamp};
 use crate::engine::admission::{app_rules, in_reporting_currency};
 use crate::engine::curves::{CohortCurves, CurveChanges, CurvesConfig, EmptiedCohort};
 use crate::engine::customer::{Customer, suspended};
-use crate::engine::customers::{CustomerAt, Customers, HasHistory, Vacancy};
+use crate::engine::customers::{Customers, HasHistory};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, TupleId};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
 use crate::engine::fold::delta::{FactDelta, difference, join};
@@ -39,7 +39,7 @@ use crate::engine::standing::{Standing, Suspension};
 
 pub use ahead::ReadAhead;
 pub use memory::Evicted;
-pub use storing::{ChunkPlace, NewChunk, NewEvents};
+pub use storing::{ChunkPlace, Chunks, NewChunk, NewEvents, Waiting};
 
 use storing::Unstored;
 
@@ -128,6 +128,8 @@ pub struct Shard {
     /// Facts of forgotten customers, which no ledger explains any more.
     given: FactTable,
     customers: Customers,
+    /// Where the customer of the next event is worked with.
+    customer: Option<Box<Customer>>,
     unstored: Unstored,
     /// Bytes of the events of the last commit.
     pending_bytes_before: usize,
@@ -140,7 +142,7 @@ pub struct Shard {
     suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     newest_event_at: Option<Timestamp>,
     /// Customers that had many chunks of history, so many, when they were noted here.
-    scattered: Vec<(CustomerAt, u32)>,
+    scattered: Vec<(CustomerKey, u32)>,
     changes: Changes,
     /// Rows of the event that is being taken.
     delta: FactDelta,
@@ -159,6 +161,7 @@ impl Shard {
             recent: RecentRows::default(),
             given: FactTable::default(),
             customers: Customers::default(),
+            customer: None,
             unstored: Unstored::default(),
             pending_bytes_before: 0,
             customer_bytes_before: 0,
@@ -242,45 +245,63 @@ impl Shard {
         ReadAhead { own_tuple, history }: ReadAhead<'_>,
     ) -> Offer {
         let customer_id = &*event.customer_id;
-        let found = match (self.customers.find(app, customer_id), &history) {
-            (Ok(at), _) => Ok(at),
+        let mut customer = self.customer.take().unwrap_or_default();
+        let whose = Whose { app, customer_id, rules };
+        let offer = match (self.customers.find(app, customer_id), &history) {
+            (Ok(at), _) => {
+                self.customers.take_out(at, &mut customer);
+                let offer = self.take_next(&mut customer, whose, event, (own_tuple, history));
+                self.customers.put_back(at, &mut customer);
+                offer
+            }
             (Err(_), None) if !self.is_all_resident => {
-                return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
+                Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps)
             }
-            (Err(vacancy), Some(history)) if !history.events.is_empty() => {
-                Ok(self.admit(vacancy, customer_id, (app, rules), history))
+            (Err(vacancy), Some(stored)) if !stored.events.is_empty() => {
+                self.admit(&mut customer, whose, stored);
+                let offer = self.take_next(&mut customer, whose, event, (own_tuple, history));
+                self.customers.insert(vacancy, (app, customer_id), &mut customer);
+                offer
             }
-            (Err(vacancy), _) => Err(vacancy),
-        };
-        let mut event = self.intern(event, own_tuple);
-        let at = match found {
-            Ok(at) => at,
-            Err(vacancy) => {
+            (Err(vacancy), _) => {
+                customer.clear();
+                let offer = self.take_next(&mut customer, whose, event, (own_tuple, history));
                 // A refused event makes nobody a customer.
-                if let Err(refusal) = convert(&mut event, rules) {
-                    return refused(refusal);
+                if matches!(offer, Offer::Done(Verdict::Accepted { .. })) {
+                    self.customer_count += 1;
+                    self.customers.insert(vacancy, (app, customer_id), &mut customer);
                 }
-                self.customer_count += 1;
-                self.customers.insert(vacancy, (app, customer_id), Customer::default())
+                offer
             }
         };
-        let Some(customer) = self.customers.meet(at) else {
-            return Offer::NeedsHistory(customer_key(app, customer_id), HasHistory::Perhaps);
-        };
+        self.customer = Some(customer);
+        offer
+    }
+
+    /// Takes an event of a customer of which everything before is known.
+    fn take_next(
+        &mut self,
+        customer: &mut Customer,
+        whose: Whose<'_>,
+        event: &BillingEvent<'_>,
+        (own_tuple, history): (Option<TupleId>, Option<History<'_>>),
+    ) -> Offer {
+        let Whose { app, customer_id, rules } = whose;
+        let mut event = self.intern(event, own_tuple);
         let may_be_repeat = customer.may_have(&event.event_id);
-        let waiting = self.unstored.waiting(customer);
+        let waiting = self.unstored.waiting(customer.chunks);
         let standing = customer.appendable(&event, rules.zero_payments, waiting);
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
-            (true, None) if self.unstored.stored_chunks(customer) > 0 => {
-                let has = HasHistory::Chunks(self.unstored.stored_chunks(customer));
+            (true, None) if self.unstored.stored_chunks(customer.chunks) > 0 => {
+                let has = HasHistory::Chunks(self.unstored.stored_chunks(customer.chunks));
                 return Offer::NeedsHistory(customer_key(app, customer_id), has);
             }
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
         };
         if may_be_repeat {
-            let unstored = self.unstored.events(customer);
+            let unstored = self.unstored.events(customer.chunks);
             let known = stored.events.iter().chain(&unstored);
             if let Some(known) = known.into_iter().find(|known| known.event_id == event.event_id) {
                 return Offer::Done(if same_content(known, &event) {
@@ -295,24 +316,19 @@ impl Shard {
         }
         let is_suspended = match standing {
             Some(standing) => {
-                self.append(at, (app, rules), &event, standing);
+                self.append(customer, whose, &event, standing);
                 false
             }
-            None => self.recompute((at, customer_id), (app, rules), &event, stored),
+            None => self.recompute(customer, whose, &event, stored),
         };
-        self.accept(at, &event);
+        self.accept(customer, whose, &event);
         Offer::Done(Verdict::Accepted { is_suspended })
     }
 
-    /// Brings a stored customer into memory; its facts are counted already.
-    fn admit(
-        &mut self,
-        vacancy: Vacancy,
-        customer_id: &str,
-        (app, rules): (AppIx, &AppRules),
-        history: &History<'_>,
-    ) -> CustomerAt {
-        let mut customer = Customer::stored(history.chunks);
+    /// Makes `customer` one that is stored; its facts are counted already.
+    fn admit(&mut self, customer: &mut Customer, whose: Whose<'_>, history: &History<'_>) {
+        let Whose { app, customer_id, rules } = whose;
+        *customer = Customer::stored(history.chunks);
         for event in &history.events {
             customer.remember(event);
         }
@@ -323,28 +339,23 @@ impl Shard {
         let (fold, standings) = facts(&ledger, &mut scribe);
         customer.reset(fold, &ledger, &standings);
         self.delta.clear();
-        let at = self.customers.insert(vacancy, (app, customer_id), customer);
-        self.note_admitted(at, history.chunks);
-        at
+        self.note_admitted((app, customer_id), history.chunks);
     }
 
     fn append(
         &mut self,
-        at: CustomerAt,
-        (app, rules): (AppIx, &AppRules),
+        customer: &mut Customer,
+        Whose { app, rules, .. }: Whose<'_>,
         event: &LedgerEvent<'_>,
         standing: Standing,
     ) {
-        let Some(customer) = self.customers.meet(at) else {
-            return;
-        };
         if standing.is_effective() {
             self.delta.clear();
             let mut scribe =
                 Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
             customer.fold.append(event, standing, &mut scribe);
         }
-        let is_waiting = self.unstored.waiting(customer).is_some();
+        let is_waiting = self.unstored.waiting(customer.chunks).is_some();
         customer.note_appended(event, is_waiting);
         self.spend_delta();
     }
@@ -352,16 +363,13 @@ impl Shard {
     /// Adds `facts(ledger + event) − facts(ledger)`; returns whether the event is suspended.
     fn recompute(
         &mut self,
-        (at, customer_id): (CustomerAt, &str),
-        (app, rules): (AppIx, &AppRules),
+        customer: &mut Customer,
+        Whose { app, customer_id, rules }: Whose<'_>,
         event: &LedgerEvent<'_>,
         stored: History<'_>,
     ) -> bool {
-        let Some(customer) = self.customers.meet(at) else {
-            return false;
-        };
         let mut events = stored.events;
-        events.extend(self.unstored.events(customer));
+        events.extend(self.unstored.events(customer.chunks));
         let mut ledger = Ledger::new(events);
         self.delta.clear();
         let mut scribe =
@@ -407,15 +415,16 @@ impl Shard {
         }
     }
 
-    fn accept(&mut self, at: CustomerAt, event: &LedgerEvent<'_>) {
+    fn accept(
+        &mut self,
+        customer: &mut Customer,
+        Whose { app, customer_id, .. }: Whose<'_>,
+        event: &LedgerEvent<'_>,
+    ) {
         self.newest_event_at = self.newest_event_at.max(Some(event.at));
-        let Some((app, id, customer)) = self.customers.named_mut(at) else {
-            return;
-        };
         customer.remember(event);
-        if self.unstored.pending.push(event, (app, id, &mut *customer)) {
-            let chunks = customer.chunks;
-            self.note_chunk(at, chunks);
+        if self.unstored.pending.push(event, (app, customer_id), &mut customer.chunks) {
+            self.note_chunk((app, customer_id), customer.chunks.count);
         }
     }
 
@@ -434,19 +443,17 @@ impl Shard {
             (None, HasHistory::Perhaps) if self.is_all_resident => History::default(),
             (None, has_history) => return Offer::NeedsHistory(key, has_history),
         };
-        let customer = at.and_then(|at| self.customers.get(at));
+        let known = at.map(|at| self.customers.chunks(at));
         let pending = &self.unstored.pending;
-        let chunks = customer
-            .map_or(stored.chunks, |customer| customer.chunks - u32::from(pending.has(customer)));
+        let chunks =
+            known.map_or(stored.chunks, |known| known.count - u32::from(pending.has(known)));
         let mut events = stored.events;
         events.extend(self.pending(app, &event.customer_id));
         if events.iter().any(|known| *known.event_id == *event.event_id) {
             return refused(Refusal::Conflict);
         }
         if let Some(at) = at {
-            if let Some(customer) = self.customers.get(at) {
-                self.unstored.pending.drop_events(customer);
-            }
+            self.unstored.pending.drop_events(self.customers.chunks(at));
             self.customers.remove(at);
         }
         if !events.is_empty() {
@@ -565,26 +572,34 @@ impl Shard {
         self.forgotten.get(&identity_hash(app_id, customer_id)).copied()
     }
 
-    /// A customer that is in memory.
-    fn resident(&self, app: AppIx, customer_id: &str) -> Option<&Customer> {
-        self.customers.get(self.customers.find(app, customer_id).ok()?)
+    /// What memory knows of the history of a customer, if it is there.
+    fn resident(&self, app: AppIx, customer_id: &str) -> Option<Chunks> {
+        Some(self.customers.chunks(self.customers.find(app, customer_id).ok()?))
     }
 
     /// What the store holds of a customer beside [`Shard::pending`].
     pub fn has_history(&self, app: AppIx, customer_id: &str) -> HasHistory {
-        self.resident(app, customer_id).map_or(HasHistory::Perhaps, |customer| {
-            HasHistory::Chunks(self.unstored.stored_chunks(customer))
+        self.resident(app, customer_id).map_or(HasHistory::Perhaps, |chunks| {
+            HasHistory::Chunks(self.unstored.stored_chunks(chunks))
         })
     }
 
     /// Events of a customer that are accepted but not known to be stored, in order of arrival.
     pub fn pending(&self, app: AppIx, customer_id: &str) -> Vec<LedgerEvent<'static>> {
-        let Some(customer) = self.resident(app, customer_id) else {
+        let Some(chunks) = self.resident(app, customer_id) else {
             return Vec::new();
         };
-        let events = self.unstored.events(customer);
+        let events = self.unstored.events(chunks);
         events.into_iter().map(LedgerEvent::into_owned).collect()
     }
+}
+
+/// Whose event is taken.
+#[derive(Clone, Copy)]
+struct Whose<'a> {
+    app: AppIx,
+    customer_id: &'a str,
+    rules: &'a AppRules,
 }
 
 /// What a store holds of a shard, ledgers aside.

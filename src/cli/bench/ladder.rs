@@ -240,7 +240,7 @@ fn memory(shards: &Shards) -> Memory {
     for shard in shards.all() {
         let shard = &shard.read().shard;
         customers += shard.customer_count();
-        held += shard.customer_memory_bytes();
+        held += shard.customer_memory_bytes() + shard.spare_memory_bytes();
         facts += shard.facts.len();
         fixed += shard.fixed_memory_bytes();
     }

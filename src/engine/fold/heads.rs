@@ -7,13 +7,14 @@ use crate::domain::time::{Day, Timestamp};
 use crate::engine::dictionary::{Mark, SignatureId, TupleId};
 use crate::engine::facts::{FactKey, FactKind, Sums};
 use crate::engine::fold::{Fold, Scribe};
+use crate::engine::numbers::Numbers;
 
 /// What the payments of a chain had for tuples, by index.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PaidTuples {
     first: TupleId,
     /// From which index on, if not the first.
-    later: Box<[(u16, TupleId)]>,
+    later: Vec<(u16, TupleId)>,
 }
 
 impl PaidTuples {
@@ -25,10 +26,7 @@ impl PaidTuples {
         }
         let is_new = self.at(index) != tuple;
         if is_new {
-            // Seldom, so that all others need not hold room for more.
-            let mut later = std::mem::take(&mut self.later).into_vec();
-            later.push((index, tuple));
-            self.later = later.into();
+            self.later.push((index, tuple));
         }
         is_new
     }
@@ -41,7 +39,18 @@ impl PaidTuples {
 
     /// Bytes of memory held outside the struct itself.
     pub fn memory_bytes(&self) -> usize {
-        self.later.len() * size_of::<(u16, TupleId)>()
+        self.later.capacity() * size_of::<(u16, TupleId)>()
+    }
+
+    /// Passes all numbers that they are made of.
+    #[inline]
+    pub(super) fn pass(&mut self, numbers: &mut impl Numbers, guess: TupleId) {
+        numbers.number(&mut self.first, guess);
+        numbers.length(&mut self.later);
+        for (from, tuple) in &mut self.later {
+            numbers.small(from);
+            numbers.number(tuple, guess);
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use smallvec::SmallVec;
 
 use crate::domain::event::BillingEvent;
 use crate::engine::dictionary::TupleId;
-use crate::engine::fold::Fold;
 use crate::engine::row_index::LOOK_AHEAD;
 use crate::engine::shard::{CustomerKey, History, Shard, customer_key};
 
@@ -31,9 +30,8 @@ impl Shard {
             let app = self.dictionary.find_app(&event.app_id)?;
             Some((app, &*event.customer_id))
         });
-        let rows = self.customers.look_ahead(known);
-        let folds = rows.iter().filter_map(|at| Some(&self.customers.get(*at)?.fold));
-        self.dictionary.timelines.look_ahead(folds.map(Fold::path));
+        let paths = self.customers.look_ahead(known);
+        self.dictionary.timelines.look_ahead(paths.into_iter());
         self.dictionary.find_tuples(events.map(|event| Some(&event?.dimensions)))
     }
 

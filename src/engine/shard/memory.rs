@@ -1,7 +1,6 @@
 //! What a shard holds in memory, and what of it can be dropped.
 
-use crate::engine::customer::Customer;
-use crate::engine::shard::Shard;
+use crate::engine::shard::{Chunks, Shard};
 
 /// Customers may hold the memory budget divided by this, however much is held by what can't be
 /// dropped: without any in memory each event would read a history from the store.
@@ -33,16 +32,21 @@ impl Shard {
         let room = left.max(least);
         let may_drop = held > room && self.unstored.storing.is_none();
         let pending = &self.unstored.pending;
-        let must_stay = |customer: &Customer| pending.has(customer);
+        let must_stay = |chunks: Chunks| pending.has(chunks);
         let customers = if may_drop { self.customers.evict(held - room, must_stay) } else { 0 };
         self.is_all_resident &= customers == 0;
         self.customer_bytes_before = self.customer_memory_bytes();
         Evicted { customers, is_tight: bytes.saturating_sub(fixed) < least }
     }
 
-    /// Bytes of memory held by customers, partly estimated.
+    /// Bytes of memory held by customers.
     pub fn customer_memory_bytes(&self) -> usize {
         self.customers.memory_bytes()
+    }
+
+    /// Bytes of memory that customers held, and that those to come will.
+    pub fn spare_memory_bytes(&self) -> usize {
+        self.customers.spare_memory_bytes()
     }
 
     /// Bytes of memory held by what can't be dropped, roughly.
@@ -62,7 +66,8 @@ impl Shard {
     pub fn memory_bytes(&self) -> usize {
         let storing = self.unstored.storing.as_ref().map_or(0, |events| events.memory_bytes());
         let unstored = self.unstored.pending.memory_bytes() + storing;
-        self.customer_memory_bytes() + self.fixed_memory_bytes() + unstored
+        let customers = self.customer_memory_bytes() + self.spare_memory_bytes();
+        customers + self.fixed_memory_bytes() + unstored
     }
 }
 

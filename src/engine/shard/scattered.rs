@@ -1,7 +1,8 @@
 //! Histories that lie in many chunks of the store, one for each commit that had something new of the
 //! customer: gathered into one chunk, so that they are read by one key.
 
-use crate::engine::customers::{CustomerAt, HasHistory};
+use crate::engine::customers::HasHistory;
+use crate::engine::dictionary::AppIx;
 use crate::engine::shard::{CustomerKey, History, Shard, customer_key, split_customer_key};
 
 /// A history is looked at when it has so many chunks, again whenever they have doubled, and when its
@@ -15,37 +16,40 @@ const NOTED_MAX: usize = 4096;
 
 impl Shard {
     /// Notes a customer that has one more chunk, if it is time to look at it.
-    pub(super) fn note_chunk(&mut self, at: CustomerAt, chunks: u32) {
+    pub(super) fn note_chunk(&mut self, (app, id): (AppIx, &str), chunks: u32) {
         if chunks.is_power_of_two() {
-            self.note_admitted(at, chunks);
+            self.note_admitted((app, id), chunks);
         }
     }
 
     /// Notes a customer that has come from the store.
-    pub(super) fn note_admitted(&mut self, at: CustomerAt, chunks: u32) {
+    pub(super) fn note_admitted(&mut self, (app, id): (AppIx, &str), chunks: u32) {
         if chunks >= CHUNKS_MANY && self.scattered.len() < NOTED_MAX {
-            self.scattered.push((at, chunks));
+            self.scattered.push((customer_key(app, id), chunks));
         }
     }
 
     /// Customers whose histories lie in many chunks, those noted first, until they have so many chunks
     /// together.
     pub fn take_scattered(&mut self, chunks_max: usize) -> Vec<CustomerKey> {
-        let (mut chunks, mut keys, mut left) = (0, Vec::new(), Vec::new());
-        for (at, noted) in std::mem::take(&mut self.scattered) {
-            // It may have left memory since, and another one may have its place.
-            let Some((app, id, customer)) = self.customers.named_mut(at) else { continue };
-            if customer.chunks < CHUNKS_MANY {
+        let (mut taken, mut keys, mut left) = (0, Vec::new(), Vec::new());
+        for (key, noted) in std::mem::take(&mut self.scattered) {
+            let found =
+                split_customer_key(&key).and_then(|(app, id)| self.customers.find(app, id).ok());
+            // It may have left memory since.
+            let Some(at) = found else { continue };
+            let chunks = self.customers.chunks(at);
+            if chunks.count < CHUNKS_MANY {
                 continue;
             }
             // The last chunk that it was noted for may be yet to be stored.
-            let stored = customer.chunks - u32::from(self.unstored.pending.has(customer));
-            if chunks >= chunks_max || stored < noted {
-                left.push((at, noted));
+            let stored = chunks.count - u32::from(self.unstored.pending.has(chunks));
+            if taken >= chunks_max || stored < noted {
+                left.push((key, noted));
                 continue;
             }
-            chunks += usize::try_from(customer.chunks).unwrap_or(usize::MAX);
-            keys.push(customer_key(app, id));
+            taken += usize::try_from(chunks.count).unwrap_or(usize::MAX);
+            keys.push(key);
         }
         self.scattered = left;
         keys
@@ -60,15 +64,16 @@ impl Shard {
         if self.has_history(app, id) != HasHistory::Chunks(history.chunks) {
             return;
         }
-        let Some((_, _, customer)) = self.customers.named_mut(at) else { return };
-        let chunks = usize::try_from(history.chunks).unwrap_or(usize::MAX);
-        let is_worth_it = history.events.len() <= chunks.saturating_mul(EVENTS_PER_CHUNK_MAX);
+        let mut chunks = self.customers.chunks(at);
+        let count = usize::try_from(history.chunks).unwrap_or(usize::MAX);
+        let is_worth_it = history.events.len() <= count.saturating_mul(EVENTS_PER_CHUNK_MAX);
         let pending = &mut self.unstored.pending;
-        let is_written = customer.chunks == history.chunks + u32::from(pending.has(customer));
-        if !is_written || chunks < 2 || !is_worth_it {
+        let is_written = chunks.count == history.chunks + u32::from(pending.has(chunks));
+        if !is_written || count < 2 || !is_worth_it {
             return;
         }
-        pending.replace(key, &history.events, customer);
+        pending.replace(key, &history.events, &mut chunks);
+        self.customers.set_chunks(at, chunks);
         self.changes.erased.push((key.clone(), history.chunks));
     }
 }

@@ -1,8 +1,9 @@
 //! New events on their way to the store: a commit takes them, and writes them while the shard takes in
 //! the next. Until it is over, memory is where they are read.
 //!
-//! A customer's row knows its place among the new events of a commit, and of which commit that is. So a
-//! commit takes all of them as they are and touches no row, however many customers they are of.
+//! A customer's row knows its place among the new events of a commit, and of which commit that is; there
+//! its place in the commit before is noted. So a commit takes all of them as they are and touches no row,
+//! however many customers they are of.
 //!
 //! Always true
 //! * A customer's ledger is its stored chunks but the one that is being written, then the events
@@ -10,7 +11,6 @@
 
 use std::sync::Arc;
 
-use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
 use crate::engine::ledger::LedgerEvent;
 use crate::engine::packed::{NoteAt, PendingAt, PendingLog};
@@ -23,7 +23,7 @@ pub struct NewEvents {
     pub log: PendingLog,
     /// Customers with new events, each once.
     pub chunks: Vec<NewChunk>,
-    /// Of the commit that takes them; those of two commits in a row differ in being odd.
+    /// Number of the commit that takes them.
     commit: u32,
 }
 
@@ -36,13 +36,45 @@ pub struct NewChunk {
     pub chunk: u32,
     /// Where the events lie in [`NewEvents::log`]; nowhere if the customer was forgotten since.
     pub events: PendingAt,
+    /// The customer's place in the last commit before that took events of it.
+    before: ChunkPlace,
 }
 
 /// A customer's place in [`NewEvents::chunks`] of a commit; of none at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChunkPlace {
-    commit: u32,
-    place: u32,
+    pub commit: u32,
+    pub place: u32,
+}
+
+/// What a customer's row knows of its history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chunks {
+    /// How many there are, with one that a commit is writing and one that waits for the next.
+    pub count: u32,
+    /// The customer's place in the last commit that took events of it, or will.
+    pub place: ChunkPlace,
+}
+
+impl Chunks {
+    /// So many that are all stored.
+    pub fn stored(count: u32) -> Self {
+        Self { count, place: ChunkPlace::default() }
+    }
+}
+
+/// A customer's events that wait for the next commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting<'a> {
+    pub log: &'a PendingLog,
+    pub newest: PendingAt,
+}
+
+impl<'a> Waiting<'a> {
+    /// The events, in order of arrival.
+    pub fn events(self) -> Vec<LedgerEvent<'a>> {
+        self.log.events(self.newest)
+    }
 }
 
 impl Default for NewEvents {
@@ -62,56 +94,50 @@ impl NewEvents {
         }
     }
 
-    fn parity(&self) -> usize {
-        self.commit as usize % 2
+    fn at(&self, place: ChunkPlace) -> Option<&NewChunk> {
+        (place.commit == self.commit).then(|| self.chunks.get(place.place as usize)).flatten()
     }
 
-    fn place_of(&self, customer: &Customer) -> Option<usize> {
-        let ChunkPlace { commit, place } = customer.places[self.parity()];
-        (commit == self.commit).then_some(place as usize)
+    fn at_mut(&mut self, place: ChunkPlace) -> Option<&mut NewChunk> {
+        (place.commit == self.commit).then(|| self.chunks.get_mut(place.place as usize)).flatten()
     }
 
     /// Whether there are events of the customer.
-    pub(super) fn has(&self, customer: &Customer) -> bool {
-        self.place_of(customer).is_some()
+    pub(super) fn has(&self, chunks: Chunks) -> bool {
+        self.at(chunks.place).is_some()
     }
 
-    /// The events of a customer, in order of arrival.
-    fn of(&self, customer: &Customer) -> Vec<LedgerEvent<'_>> {
-        let chunk = self.place_of(customer).and_then(|place| self.chunks.get(place));
-        chunk.map_or_else(Vec::new, |chunk| self.log.events(chunk.events))
+    /// The events of a customer.
+    fn waiting(&self, chunks: Chunks) -> Option<Waiting<'_>> {
+        let NewChunk { events, .. } = self.at(chunks.place)?;
+        Some(Waiting { log: &self.log, newest: *events })
     }
 
     /// Takes in an event of a customer; whether it is the customer's first.
     pub(super) fn push(
         &mut self,
         event: &LedgerEvent<'_>,
-        (app, id, customer): (AppIx, &str, &mut Customer),
+        (app, id): (AppIx, &str),
+        chunks: &mut Chunks,
     ) -> bool {
-        match self.place_of(customer) {
-            Some(place) => {
-                customer.pending = self.log.push(event, customer.pending);
-                if let Some(chunk) = self.chunks.get_mut(place) {
-                    chunk.events = customer.pending;
-                }
-                false
-            }
-            None => {
-                customer.pending = self.log.push(event, PendingAt::default());
-                let key = self.log.note(|into| put_customer_key(app, id, into));
-                self.add(key, customer);
-                true
-            }
+        let before = self.at(chunks.place).map(|chunk| chunk.events);
+        let newest = self.log.push(event, before.unwrap_or_default());
+        if let Some(chunk) = self.at_mut(chunks.place) {
+            chunk.events = newest;
+            return false;
         }
+        let key = self.log.note(|into| put_customer_key(app, id, into));
+        self.add(key, newest, chunks);
+        true
     }
 
-    fn add(&mut self, key: NoteAt, customer: &mut Customer) {
-        let (chunk, events) = (customer.chunks, customer.pending);
+    fn add(&mut self, customer: NoteAt, events: PendingAt, chunks: &mut Chunks) {
         // So many customers do not fit into memory.
         let place = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
-        self.chunks.push(NewChunk { customer: key, chunk, events });
-        customer.places[self.parity()] = ChunkPlace { commit: self.commit, place };
-        customer.chunks += 1;
+        let (chunk, before) = (chunks.count, chunks.place);
+        self.chunks.push(NewChunk { customer, chunk, events, before });
+        chunks.place = ChunkPlace { commit: self.commit, place };
+        chunks.count += 1;
     }
 
     /// Takes in the whole history of a customer, which replaces its chunks and the events that wait.
@@ -119,33 +145,29 @@ impl NewEvents {
         &mut self,
         key: &CustomerKey,
         history: &[LedgerEvent<'_>],
-        customer: &mut Customer,
+        chunks: &mut Chunks,
     ) {
-        let waiting = self.of(customer).into_iter().map(LedgerEvent::into_owned);
-        let waiting: Vec<_> = waiting.collect();
+        let waiting = self.waiting(*chunks).map_or_else(Vec::new, Waiting::events);
+        let waiting: Vec<_> = waiting.into_iter().map(LedgerEvent::into_owned).collect();
         let events = history.iter().chain(&waiting);
-        customer.pending =
+        let newest =
             events.fold(PendingAt::default(), |before, event| self.log.push(event, before));
-        customer.chunks = 0;
-        match self.place_of(customer) {
-            Some(place) => {
-                if let Some(chunk) = self.chunks.get_mut(place) {
-                    (chunk.chunk, chunk.events) = (0, customer.pending);
-                }
-                customer.chunks = 1;
+        chunks.count = 0;
+        match self.at_mut(chunks.place) {
+            Some(chunk) => {
+                (chunk.chunk, chunk.events) = (0, newest);
+                chunks.count = 1;
             }
             None => {
                 let key = self.log.note(|into| into.extend_from_slice(key));
-                self.add(key, customer);
+                self.add(key, newest, chunks);
             }
         }
     }
 
     /// Lets go of the events of a customer.
-    pub(super) fn drop_events(&mut self, customer: &Customer) {
-        if let Some(place) = self.place_of(customer)
-            && let Some(chunk) = self.chunks.get_mut(place)
-        {
+    pub(super) fn drop_events(&mut self, chunks: Chunks) {
+        if let Some(chunk) = self.at_mut(chunks.place) {
             chunk.events = PendingAt::default();
         }
     }
@@ -166,24 +188,28 @@ pub(super) struct Unstored {
 }
 
 impl Unstored {
+    /// The events of a customer that a commit is writing.
+    fn being_stored(&self, chunks: Chunks) -> Option<Waiting<'_>> {
+        let place = self.pending.at(chunks.place).map_or(chunks.place, |chunk| chunk.before);
+        self.storing.as_ref()?.waiting(Chunks { place, ..chunks })
+    }
+
     /// Events of a customer, in order of arrival.
-    pub(super) fn events(&self, customer: &Customer) -> Vec<LedgerEvent<'_>> {
-        let storing = self.storing.as_ref();
-        let mut events = storing.map_or_else(Vec::new, |events| events.of(customer));
-        events.extend(self.pending.of(customer));
+    pub(super) fn events(&self, chunks: Chunks) -> Vec<LedgerEvent<'_>> {
+        let mut events = self.being_stored(chunks).map_or_else(Vec::new, Waiting::events);
+        events.extend(self.waiting(chunks).into_iter().flat_map(Waiting::events));
         events
     }
 
-    /// The log of the events that wait for the next commit, if some of them are the customer's.
-    pub(super) fn waiting(&self, customer: &Customer) -> Option<&PendingLog> {
-        self.pending.has(customer).then_some(&self.pending.log)
+    /// The events of a customer that wait for the next commit, if some do.
+    pub(super) fn waiting(&self, chunks: Chunks) -> Option<Waiting<'_>> {
+        self.pending.waiting(chunks)
     }
 
     /// How many chunks of a customer the store has for certain, one after the other.
-    pub(super) fn stored_chunks(&self, customer: &Customer) -> u32 {
-        let is_storing = self.storing.as_ref().is_some_and(|events| events.has(customer));
-        let is_pending = self.pending.has(customer);
-        customer.chunks - u32::from(is_storing) - u32::from(is_pending)
+    pub(super) fn stored_chunks(&self, chunks: Chunks) -> u32 {
+        let is_storing = self.being_stored(chunks).is_some();
+        chunks.count - u32::from(is_storing) - u32::from(self.pending.has(chunks))
     }
 
     /// Takes what waits, to be written.
