@@ -16,7 +16,7 @@ use crate::domain::rules::ZeroPayments;
 use crate::engine::fold::Fold;
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::moment::Moment;
-use crate::engine::numbers::{NumberReader, Numbers};
+use crate::engine::numbers::{NumberBytes, NumberReader, Numbers};
 use crate::engine::shard::{Chunks, Waiting};
 use crate::engine::standing::{Standing, Suspension, is_paying};
 use crate::engine::timelines::PathId;
@@ -102,7 +102,7 @@ impl Customer {
 
     /// Becomes a customer of which nothing is known, with what memory it has.
     pub fn clear(&mut self) {
-        self.pass(&mut NumberReader::new(&[]), 0);
+        self.pass(&mut NumberReader::new(&NumberBytes::default()), 0);
         self.identifiers.set_short(std::iter::empty());
         self.chunks = Chunks::default();
     }
@@ -160,13 +160,13 @@ impl Customer {
         self.newest_at = event.at.into();
     }
 
-    /// The standing of a new event if one step is enough for it, else `None`; `waiting` holds events that
-    /// wait for the next commit, if some are the customer's.
-    pub fn appendable(
+    /// The standing of a new event if one step is enough for it, else `None`; `waiting` gives the events
+    /// that wait for the next commit, if some are the customer's.
+    pub fn appendable<'w>(
         &self,
         event: &LedgerEvent,
         zero: ZeroPayments,
-        waiting: Option<Waiting<'_>>,
+        waiting: impl FnOnce() -> Option<Waiting<'w>>,
     ) -> Option<Standing> {
         if self.has_suspended || event.kind == EventKind::Void || !self.is_last(event, waiting) {
             return None;
@@ -194,14 +194,18 @@ impl Customer {
     }
 
     /// Whether the event comes after all others in the order of the ledger, as far as is known.
-    fn is_last(&self, event: &LedgerEvent, waiting: Option<Waiting<'_>>) -> bool {
+    fn is_last<'w>(
+        &self,
+        event: &LedgerEvent,
+        waiting: impl FnOnce() -> Option<Waiting<'w>>,
+    ) -> bool {
         let Some(newest_at) = self.newest_at.get() else { return true };
         match event.at.cmp(&newest_at) {
             Ordering::Greater => true,
             // A status counts for its chain alone; a payment also for refunds of its instant.
             Ordering::Equal if self.is_newest_pending && event.kind.is_chain_status() => {
                 let is_after = |known: &LedgerEvent<'_>| known.position() < event.position();
-                waiting.is_some_and(|waiting| waiting.events().iter().all(is_after))
+                waiting().is_some_and(|waiting| waiting.events().iter().all(is_after))
             }
             Ordering::Equal | Ordering::Less => false,
         }
@@ -274,7 +278,7 @@ mod tests {
         let mut newest = PendingAt::default();
         let status = |id, at| event(EventKind::GracePeriod, id, at);
         let is_appendable = |customer: &Customer, waiting: Option<Waiting<'_>>, id, at| {
-            customer.appendable(&status(id, at), ZeroPayments::Ignore, waiting).is_some()
+            customer.appendable(&status(id, at), ZeroPayments::Ignore, || waiting).is_some()
         };
         for (id, at) in [("a", 1), ("m", 2), ("n", 2)] {
             let is_waiting = id != "a";
@@ -284,7 +288,7 @@ mod tests {
         }
         let waiting = Some(Waiting { log: &log, newest });
         let payment = event(EventKind::Purchase, "o", 2);
-        assert_eq!(customer.appendable(&payment, ZeroPayments::Ignore, waiting), None);
+        assert_eq!(customer.appendable(&payment, ZeroPayments::Ignore, || waiting), None);
         assert!(is_appendable(&customer, waiting, "o", 2));
         assert!(!is_appendable(&customer, waiting, "mm", 2), "between two of one instant");
         assert!(!is_appendable(&customer, waiting, "o", 1), "late");

@@ -5,7 +5,8 @@
 //! no cache. A small index of hashes finds them. Customers that were not met for a while leave first
 //! (CLOCK: a row met since the hand last passed is spared once).
 //!
-//! Customers of very many events are kept whole beside the rows, which then only name them.
+//! Customers of very many events are kept whole beside the rows, which then only name them: to pack and
+//! unpack one at each event would cost more than its memory.
 
 mod cells;
 mod row;
@@ -17,12 +18,14 @@ use smallvec::SmallVec;
 
 use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
+use crate::engine::numbers::NumberBytes;
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::shard::Chunks;
-use crate::engine::timelines::PathId;
 
 use cells::{CellAt, Cells};
-use row::{Head, ID_AT, read_body, write_body};
+use row::{NewRow, read_body};
+
+pub use row::Head;
 
 /// Whether the store holds anything of a customer whose history is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +45,6 @@ pub struct Vacancy {
     hash: u64,
 }
 
-/// A customer that takes more than this is kept whole: to pack and unpack it at each event would cost more
-/// than its memory.
-const BODY_BYTES_MAX: usize = 1024;
-
 /// Customers by app and id.
 #[derive(Default)]
 pub struct Customers {
@@ -56,8 +55,9 @@ pub struct Customers {
     whole: Vec<Option<Box<Customer>>>,
     free_whole: Vec<u32>,
     hand: Option<CellAt>,
-    /// The row that is being packed.
-    row: Vec<u8>,
+    row: NewRow,
+    /// The numbers that are being packed or unpacked.
+    numbers: Box<NumberBytes>,
 }
 
 impl Customers {
@@ -77,12 +77,12 @@ impl Customers {
     }
 
     /// Reads the rows of these customers, in steps that do not wait for each other: the processor
-    /// then fetches several rows from memory at a time. The paths of their timelines are returned; one may
-    /// be another customer's of the same hash.
+    /// then fetches several rows from memory at a time. The heads are returned; one may be another
+    /// customer's of the same hash.
     pub fn look_ahead<'e>(
         &self,
         customers: impl Iterator<Item = (AppIx, &'e str)>,
-    ) -> SmallVec<[PathId; LOOK_AHEAD]> {
+    ) -> SmallVec<[Head; LOOK_AHEAD]> {
         /// How far lines of memory lie apart.
         const LINE_BYTES: usize = 64;
         let hashes: SmallVec<[u64; LOOK_AHEAD]> =
@@ -93,16 +93,16 @@ impl Customers {
         // A row begins anywhere in a line, and most of them end in the next but one.
         let lines = rows.iter().flat_map(|row| row.iter().step_by(LINE_BYTES).take(3));
         std::hint::black_box(lines.fold(0, |read, byte| read ^ byte));
-        rows.iter().filter_map(|row| Some(Head::read(row)?.path)).collect()
+        rows.iter().filter_map(|row| Head::read(row)).collect()
     }
 
     /// Unpacks a customer into `customer`. It must be put back whatever becomes of it.
     pub fn take_out(&mut self, CustomerAt(at): CustomerAt, customer: &mut Customer) {
-        let row = self.cells.from(at);
+        let row = self.cells.cell(at);
         let Some(head) = Head::read(row) else { return customer.clear() };
         let body = row.get(head.body_at()..).unwrap_or_default();
         if !head.is_whole {
-            read_body(body, &head, customer);
+            read_body(body, &head, customer, &mut self.numbers);
             return;
         }
         let whole = number(body).and_then(|number| self.whole.get_mut(number as usize)?.as_mut());
@@ -115,18 +115,17 @@ impl Customers {
     /// Puts back a customer that was taken out, as it is now, and met now. Its row may lie elsewhere
     /// then, which is returned.
     pub fn put_back(&mut self, CustomerAt(at): CustomerAt, customer: &mut Customer) -> CustomerAt {
-        let row = self.cells.from(at);
+        let row = self.cells.cell(at);
         let Some(head) = Head::read(row) else { return CustomerAt(at) };
         let whole = head.is_whole.then(|| number(row.get(head.body_at()..)?)).flatten();
-        self.row.clear();
-        self.row.extend_from_slice(row.get(..head.body_at()).unwrap_or_default());
+        self.row.begin(head.id(row));
         self.pack(head, customer, whole);
-        if self.row.len() <= self.cells.size_of(at) {
+        if self.row.bytes().len() <= self.cells.cell(at).len() {
             self.fill(at);
             return CustomerAt(at);
         }
-        let hash = self.hash(head.app, head.id(&self.row));
-        let moved = self.cells.take(self.row.len());
+        let hash = self.hash(head.app, head.id(self.row.bytes()));
+        let moved = self.cells.take(self.row.bytes().len());
         self.fill(moved);
         self.index.replace(hash, at.0, moved.0);
         self.cells.give(at);
@@ -140,15 +139,13 @@ impl Customers {
         (app, id): (AppIx, &str),
         customer: &mut Customer,
     ) -> CustomerAt {
-        self.row.clear();
-        self.row.resize(ID_AT, 0);
-        self.row.extend_from_slice(id.as_bytes());
+        self.row.begin(id.as_bytes());
         // Ids of customers have at most 200 bytes.
         let id_length = u8::try_from(id.len()).unwrap_or(u8::MAX);
         let (is_recent, is_whole) = (true, false);
         let head = Head { app, is_recent, is_whole, id_length, path: 0, chunks: customer.chunks };
         self.pack(head, customer, None);
-        let at = self.cells.take(self.row.len());
+        let at = self.cells.take(self.row.bytes().len());
         self.fill(at);
         self.index.insert(hash, at.0);
         CustomerAt(at)
@@ -158,12 +155,11 @@ impl Customers {
     /// is kept whole already.
     fn pack(&mut self, head: Head, customer: &mut Customer, whole: Option<u32>) {
         let (path, chunks) = (customer.fold.path(), customer.chunks);
-        let is_whole = whole.is_some() || !write_body(customer, BODY_BYTES_MAX, &mut self.row);
-        Head { is_recent: true, is_whole, path, chunks, ..head }.write(&mut self.row);
+        let is_whole = whole.is_some() || !self.row.append_body(customer, &mut self.numbers);
+        self.row.set_head(&Head { is_recent: true, is_whole, path, chunks, ..head });
         if is_whole {
             let number = self.keep_whole(customer, whole);
-            self.row.truncate(head.body_at());
-            self.row.extend_from_slice(&number.to_le_bytes());
+            self.row.append_number(number);
         }
     }
 
@@ -182,28 +178,27 @@ impl Customers {
 
     /// Writes `self.row` into a cell.
     fn fill(&mut self, at: CellAt) {
-        let cell = self.cells.cell_mut(at);
-        let bytes = self.row.len().min(cell.len());
-        cell[2..bytes].copy_from_slice(&self.row[2..bytes]);
+        let (cell, row) = (self.cells.cell_mut(at), self.row.bytes());
+        cell[2..row.len()].copy_from_slice(&row[2..]);
     }
 
     /// What is known of a customer's history without unpacking it.
     pub fn chunks(&self, CustomerAt(at): CustomerAt) -> Chunks {
-        Head::read(self.cells.from(at)).map(|head| head.chunks).unwrap_or_default()
+        Head::read(self.cells.cell(at)).map(|head| head.chunks).unwrap_or_default()
     }
 
     /// Notes what is known of a customer's history.
     pub fn set_chunks(&mut self, CustomerAt(at): CustomerAt, chunks: Chunks) {
-        if let Some(head) = Head::read(self.cells.from(at)) {
+        if let Some(head) = Head::read(self.cells.cell(at)) {
             Head { chunks, ..head }.write(self.cells.cell_mut(at));
         }
     }
 
     /// Lets go of a customer; returns how many bytes can be used anew.
     pub fn remove(&mut self, CustomerAt(at): CustomerAt) -> usize {
-        let row = self.cells.from(at);
+        let row = self.cells.cell(at);
         let Some(head) = Head::read(row) else { return 0 };
-        let mut bytes = self.cells.size_of(at);
+        let mut bytes = row.len();
         let whole = head.is_whole.then(|| number(row.get(head.body_at()..)?)).flatten();
         self.index.remove(self.hash(head.app, head.id(row)), at.0);
         self.cells.give(at);
@@ -227,7 +222,7 @@ impl Customers {
             }
             let Some(at) = self.cells.after(self.hand.unwrap_or(CellAt(0))) else { break };
             self.hand = Some(at);
-            let row = self.cells.from(at);
+            let row = self.cells.cell(at);
             let Some(head) = Head::read(row).filter(|_| self.cells.is_taken(at)) else { continue };
             if head.is_recent {
                 Head { is_recent: false, ..head }.write(self.cells.cell_mut(at));
@@ -308,7 +303,7 @@ mod tests {
         let mut customer = Customer::default();
         customers.take_out(met, &mut customer);
         assert_eq!(customers.put_back(met, &mut customer), met);
-        let bytes = customers.cells.size_of(met.0);
+        let bytes = customers.cells.cell(met.0).len();
         assert_eq!(customers.evict(98 * bytes, nobody), 98);
         assert_eq!(customers.len(), 1);
         assert_eq!(customers.find(AppIx(1), "customer 50"), Ok(met));
@@ -323,7 +318,7 @@ mod tests {
         ids.iter().for_each(|id| _ = add(&mut customers, id, 0));
         let is_whole = |customers: &Customers| {
             let found = ids.iter().map(|id| customers.find(AppIx(1), id).unwrap());
-            let heads = found.map(|at| Head::read(customers.cells.from(at.0)).unwrap());
+            let heads = found.map(|at| Head::read(customers.cells.cell(at.0)).unwrap());
             heads.map(|head| head.is_whole).collect::<Vec<_>>()
         };
         let bytes = customers.memory_bytes();

@@ -15,25 +15,25 @@ pub trait Numbers {
     fn pass(&mut self, number: u64) -> u64;
 
     /// A number that is often the same as another one.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, number: &mut u32, guess: u32) {
         *number = self.pass(u64::from(*number ^ guess)) as u32 ^ guess;
     }
 
     /// A small number.
-    #[inline]
+    #[inline(always)]
     fn small(&mut self, number: &mut u16) {
         *number = self.pass(u64::from(*number)) as u16;
     }
 
     /// A number of eight bytes, such as a hash.
-    #[inline]
+    #[inline(always)]
     fn wide(&mut self, number: &mut u64) {
         *number = self.pass(*number);
     }
 
     /// Up to 64 answers to yes or no.
-    #[inline]
+    #[inline(always)]
     fn flags<const N: usize>(&mut self, flags: [&mut bool; N]) {
         let bits = flags.iter().rev().fold(0, |bits, flag| bits << 1 | u64::from(**flag));
         let mut bits = self.pass(bits);
@@ -44,7 +44,7 @@ pub trait Numbers {
     }
 
     /// An instant that is often near another one.
-    #[inline]
+    #[inline(always)]
     fn moment(&mut self, moment: &mut Moment, guess: Moment) {
         let guess = guess.get().map_or(0, |at| at.0);
         let away = moment.get().map_or(0, |at| folded(at.0.wrapping_sub(guess)).wrapping_add(1));
@@ -55,17 +55,19 @@ pub trait Numbers {
     }
 
     /// A day that is often near another one.
-    #[inline]
+    #[inline(always)]
     fn day(&mut self, Day(day): &mut Day, Day(guess): Day) {
         let away = self.pass(folded(i64::from(*day) - i64::from(guess)));
         *day = i64::from(guess).wrapping_add(unfolded(away)) as i32;
     }
 
     /// How many of something there are; as many must pass next.
-    #[inline]
+    #[inline(always)]
     fn length<T: Clone + Default>(&mut self, items: &mut Vec<T>) {
         let length = self.pass(items.len() as u64) as usize;
-        items.resize(length, T::default());
+        if items.len() != length {
+            items.resize(length, T::default());
+        }
     }
 }
 
@@ -80,88 +82,158 @@ fn unfolded(number: u64) -> i64 {
 
 /// Bytes of a number.
 const WORD_BYTES: usize = 8;
+/// Numbers come in groups of so many, before each their lengths, four bits each.
+const GROUP: u32 = 8;
+/// Bytes of the lengths of a group.
+const LENGTHS_BYTES: usize = 4;
+/// What of eight bytes is a number of a length.
+const MASKS: [u64; 16] = {
+    let mut masks = [u64::MAX; 16];
+    let mut length = 0;
+    while length < WORD_BYTES {
+        masks[length] = (1 << (8 * length)) - 1;
+        length += 1;
+    }
+    masks
+};
 
-/// Notes numbers at the end of some bytes: two at a time, before them a byte with the length of each.
+/// Bytes of numbers that are passed together, at most.
+pub const NUMBERS_BYTES_MAX: usize = 1 << 10;
+
+/// Room for numbers that are passed together. Its size is fixed, so that no step asks whether it is within.
+pub struct NumberBytes([u8; NUMBERS_BYTES_MAX + WORD_BYTES]);
+
+impl Default for NumberBytes {
+    fn default() -> Self {
+        Self([0; NUMBERS_BYTES_MAX + WORD_BYTES])
+    }
+}
+
+impl NumberBytes {
+    /// Takes the first of these bytes in, as many as there is room for.
+    pub fn set(&mut self, bytes: &[u8]) {
+        let count = bytes.len().min(self.0.len());
+        self.0[..count].copy_from_slice(&bytes[..count]);
+    }
+
+    /// The bytes from a place on.
+    pub fn from(&self, start: usize) -> &[u8] {
+        self.0.get(start..).unwrap_or_default()
+    }
+
+    /// The bytes before a place.
+    pub fn until(&self, end: usize) -> &[u8] {
+        self.0.get(..end).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn word(&self, at: usize) -> &[u8; WORD_BYTES] {
+        let at = at % NUMBERS_BYTES_MAX;
+        self.0[at..at + WORD_BYTES].first_chunk().unwrap_or(&[0; WORD_BYTES])
+    }
+
+    #[inline(always)]
+    fn set_word(&mut self, at: usize, word: u64) {
+        let at = at % NUMBERS_BYTES_MAX;
+        self.0[at..at + WORD_BYTES].copy_from_slice(&word.to_le_bytes());
+    }
+}
+
+/// Notes numbers one after the other.
 pub struct NumberWriter<'b> {
-    bytes: &'b mut Vec<u8>,
-    /// Where the lengths of the last two are, if there is room for that of another.
-    lengths: Option<usize>,
+    bytes: &'b mut NumberBytes,
+    /// Where the next number belongs; all bytes from there on are of no use.
+    at: usize,
+    /// Where the lengths of the group are to be.
+    lengths_at: usize,
+    lengths: u32,
+    /// How many more numbers the group takes.
+    left: u32,
 }
 
 impl<'b> NumberWriter<'b> {
-    /// Notes numbers after these bytes.
-    pub fn new(bytes: &'b mut Vec<u8>) -> Self {
-        Self { bytes, lengths: None }
+    /// Notes numbers from the first byte on; whatever was there is written over.
+    pub fn new(bytes: &'b mut NumberBytes) -> Self {
+        Self { bytes, at: LENGTHS_BYTES, lengths_at: 0, lengths: 0, left: GROUP }
+    }
+
+    fn end_group(&mut self) {
+        let lengths = self.lengths >> (4 * self.left);
+        let at = self.lengths_at % NUMBERS_BYTES_MAX;
+        self.bytes.0[at..at + LENGTHS_BYTES].copy_from_slice(&lengths.to_le_bytes());
+    }
+
+    fn begin_group(&mut self) {
+        self.end_group();
+        (self.lengths_at, self.lengths, self.left) = (self.at, 0, GROUP);
+        self.at += LENGTHS_BYTES;
+    }
+
+    /// How many bytes the numbers take. If that is more than [`NUMBERS_BYTES_MAX`] they were too many, and
+    /// nothing can be read back.
+    pub fn end(mut self) -> usize {
+        self.end_group();
+        self.at
     }
 }
 
 impl Numbers for NumberWriter<'_> {
-    #[inline]
+    #[inline(always)]
     fn pass(&mut self, number: u64) -> u64 {
-        let length = WORD_BYTES - number.leading_zeros() as usize / 8;
-        match self.lengths.take() {
-            Some(at) => self.bytes[at] |= (length as u8) << 4,
-            None => {
-                self.lengths = Some(self.bytes.len());
-                self.bytes.push(length as u8);
-            }
+        if self.left == 0 {
+            self.begin_group();
         }
-        // All eight bytes at once, of which those that count stay.
-        self.bytes.extend_from_slice(&number.to_le_bytes());
-        self.bytes.truncate(self.bytes.len() - WORD_BYTES + length);
+        let length = WORD_BYTES as u32 - number.leading_zeros() / 8;
+        // The first comes to lie lowest when all are there.
+        self.lengths = self.lengths >> 4 | length << 28;
+        self.left = self.left.wrapping_sub(1);
+        // All eight bytes at once; the next number is written over those that do not count.
+        self.bytes.set_word(self.at, number);
+        self.at = self.at.wrapping_add(length as usize);
         number
     }
 }
 
-/// Reads what a [`NumberWriter`] noted; zeros where there is nothing more.
+/// Reads what a [`NumberWriter`] noted.
 pub struct NumberReader<'b> {
-    bytes: &'b [u8],
+    bytes: &'b NumberBytes,
     at: usize,
-    /// Of the next number, if its length was read with that of the one before.
-    length: Option<u8>,
+    lengths: u32,
+    /// How many more numbers the group has.
+    left: u32,
 }
 
 impl<'b> NumberReader<'b> {
-    /// Reads from the first of these bytes on.
-    pub fn new(bytes: &'b [u8]) -> Self {
-        Self { bytes, at: 0, length: None }
+    /// Reads from the first byte on.
+    pub fn new(bytes: &'b NumberBytes) -> Self {
+        Self { bytes, at: 0, lengths: 0, left: 0 }
     }
 
-    /// The bytes after the last number.
-    pub fn rest(self) -> &'b [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+    fn begin_group(&mut self) {
+        let [a, b, c, d, ..] = *self.bytes.word(self.at);
+        (self.lengths, self.left) = (u32::from_le_bytes([a, b, c, d]), GROUP);
+        self.at = self.at.wrapping_add(LENGTHS_BYTES);
+    }
+
+    /// How many bytes the numbers took.
+    pub fn end(self) -> usize {
+        self.at
     }
 }
 
 impl Numbers for NumberReader<'_> {
-    #[inline]
+    #[inline(always)]
     fn pass(&mut self, _: u64) -> u64 {
-        let length = match self.length.take() {
-            Some(length) => length,
-            None => {
-                let lengths = self.bytes.get(self.at).copied().unwrap_or_default();
-                self.at += 1;
-                self.length = Some(lengths >> 4);
-                lengths & 0xf
-            }
-        };
-        let length = usize::from(length);
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        self.at += length;
-        let word = match rest.first_chunk() {
-            Some(word) => u64::from_le_bytes(*word),
-            None => last_word(rest),
-        };
-        // No number is longer than a word.
-        let unused = 8 * WORD_BYTES.saturating_sub(length) as u32;
-        word & u64::MAX.checked_shr(unused).unwrap_or(0)
+        if self.left == 0 {
+            self.begin_group();
+        }
+        let length = self.lengths as usize & 0xf;
+        self.lengths >>= 4;
+        self.left = self.left.wrapping_sub(1);
+        let word = u64::from_le_bytes(*self.bytes.word(self.at));
+        self.at = self.at.wrapping_add(length);
+        word & MASKS[length]
     }
-}
-
-/// Fewer than eight bytes and zeros.
-#[cold]
-fn last_word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -195,10 +267,13 @@ mod tests {
         }
     }
 
-    fn bytes_of(everything: &Everything) -> Vec<u8> {
-        let mut bytes = vec![7];
-        everything.clone().pass(&mut NumberWriter::new(&mut bytes));
-        bytes
+    /// The bytes of some numbers, and how many they are.
+    fn bytes_of(everything: &Everything) -> (NumberBytes, usize) {
+        let mut bytes = NumberBytes([7; _]);
+        let mut writer = NumberWriter::new(&mut bytes);
+        everything.clone().pass(&mut writer);
+        let end = writer.end();
+        (bytes, end)
     }
 
     #[test]
@@ -210,8 +285,8 @@ mod tests {
             day: Day(20_000),
             ..Everything::default()
         };
-        // Lengths of eight numbers, of which one is not as guessed.
-        assert_eq!(bytes_of(&few).len(), 1 + 4 + 1);
+        // Lengths of a group of eight, of whom one is not as guessed.
+        assert_eq!(bytes_of(&few).1, 4 + 1);
         let most = Everything {
             number: u32::MAX,
             small: u16::MAX,
@@ -230,22 +305,32 @@ mod tests {
         };
         let mut read = Everything::default();
         for written in [&most, &few, &mixed, &Everything::default(), &most] {
-            let mut bytes = bytes_of(written);
-            bytes.extend([1, 2, 3]);
-            let mut reader = NumberReader::new(&bytes[1..]);
+            let (bytes, end) = bytes_of(written);
+            let mut reader = NumberReader::new(&bytes);
             read.pass(&mut reader);
-            assert_eq!((&read, reader.rest()), (written, &[1, 2, 3][..]));
-            // Also where nothing follows.
-            read.pass(&mut NumberReader::new(&bytes[1..bytes.len() - 3]));
+            assert_eq!((&read, reader.end()), (written, end));
+            // Nothing that follows is part of it.
+            let mut copied = NumberBytes([9; _]);
+            copied.set(bytes.until(end));
+            read.pass(&mut NumberReader::new(&copied));
             assert_eq!(&read, written);
         }
     }
 
     #[test]
-    fn where_nothing_was_written_everything_is_as_guessed() {
+    fn of_zeros_everything_is_as_guessed() {
         let mut read = Everything { small: 3, many: vec![1], ..Everything::default() };
-        read.pass(&mut NumberReader::new(&[]));
+        read.pass(&mut NumberReader::new(&NumberBytes::default()));
         let guessed = Everything { number: 0x1234_5678, day: Day(20_000), ..Everything::default() };
         assert_eq!(read, guessed);
+    }
+
+    #[test]
+    fn too_many_numbers_are_told_by_their_end() {
+        let of = |count| {
+            bytes_of(&Everything { many: vec![u64::MAX; count], ..Everything::default() }).1
+        };
+        assert!(of(100) <= NUMBERS_BYTES_MAX);
+        assert!(of(1000) > 1000 * 8);
     }
 }

@@ -289,7 +289,7 @@ impl Shard {
         let Whose { app, customer_id, rules } = whose;
         let mut event = self.intern(event, own_tuple);
         let may_be_repeat = customer.may_have(&event.event_id);
-        let waiting = self.unstored.waiting(customer.chunks);
+        let waiting = || self.unstored.waiting(customer.chunks);
         let standing = customer.appendable(&event, rules.zero_payments, waiting);
         let stored = match (may_be_repeat || standing.is_none(), history) {
             // A customer without chunks has its whole ledger in memory.
@@ -355,7 +355,7 @@ impl Shard {
                 Scribe { app, rules, dictionary: &mut self.dictionary, delta: &mut self.delta };
             customer.fold.append(event, standing, &mut scribe);
         }
-        let is_waiting = self.unstored.waiting(customer.chunks).is_some();
+        let is_waiting = self.unstored.pending.has(customer.chunks);
         customer.note_appended(event, is_waiting);
         self.spend_delta();
     }

@@ -14,8 +14,6 @@ const UNIT_BYTES: usize = 16;
 const UNITS_MAX: usize = u8::MAX as usize;
 /// Units of a page.
 const PAGE_UNITS: usize = 1 << 14;
-/// Follows each page, so that eight bytes can be read wherever one is.
-const SLACK_BYTES: usize = 8;
 /// A row takes a cell of up to so many more units than it needs.
 const SPARE_UNITS_MAX: usize = 2;
 
@@ -66,8 +64,7 @@ impl Cells {
 
     fn add(&mut self, units: usize) -> CellAt {
         if self.filled + units > PAGE_UNITS {
-            let page = vec![0; PAGE_UNITS * UNIT_BYTES + SLACK_BYTES];
-            self.pages.push(page.into_boxed_slice());
+            self.pages.push(vec![0; PAGE_UNITS * UNIT_BYTES].into_boxed_slice());
             self.filled = 0;
         }
         let unit = (self.pages.len() - 1) * PAGE_UNITS + self.filled;
@@ -88,11 +85,19 @@ impl Cells {
         self.free[units].push(at);
     }
 
-    /// The bytes from a cell's first on, to the end of its page at least eight more than its own.
+    /// The bytes from a cell's first on, to the end of its page.
     #[inline]
     pub fn from(&self, at: CellAt) -> &[u8] {
         let (page, byte) = at.place();
         self.pages.get(page).and_then(|page| page.get(byte..)).unwrap_or_default()
+    }
+
+    /// A cell's bytes.
+    #[inline]
+    pub fn cell(&self, at: CellAt) -> &[u8] {
+        let from = self.from(at);
+        let bytes = from.first().map_or(0, |units| usize::from(*units) * UNIT_BYTES);
+        from.get(..bytes).unwrap_or_default()
     }
 
     /// A cell's bytes.
@@ -105,12 +110,6 @@ impl Cells {
         &mut from[..bytes]
     }
 
-    /// Bytes of a cell.
-    #[inline]
-    pub fn size_of(&self, at: CellAt) -> usize {
-        self.from(at).first().map_or(0, |units| usize::from(*units) * UNIT_BYTES)
-    }
-
     /// Whether the cell is taken.
     pub fn is_taken(&self, at: CellAt) -> bool {
         self.from(at).get(1).is_some_and(|taken| *taken != 0)
@@ -120,10 +119,10 @@ impl Cells {
     pub fn after(&self, at: CellAt) -> Option<CellAt> {
         let is_cell = |unit: usize| {
             let at = CellAt(u32::try_from(unit).ok()?);
-            (self.size_of(at) > 0).then_some(at)
+            (!self.cell(at).is_empty()).then_some(at)
         };
         let unit = at.0 as usize;
-        let next = unit + self.size_of(at) / UNIT_BYTES;
+        let next = unit + self.cell(at).len() / UNIT_BYTES;
         let is_same_page = next / PAGE_UNITS == unit / PAGE_UNITS;
         let next = is_same_page.then_some(next).filter(|_| next > unit).and_then(is_cell);
         next.or_else(|| is_cell((unit / PAGE_UNITS + 1) * PAGE_UNITS)).or_else(|| is_cell(0))
@@ -165,10 +164,8 @@ mod tests {
             cell[2..].fill(number as u8);
         }
         for (number, at) in taken.iter().enumerate() {
-            let size = cells.size_of(*at);
-            let cell = &cells.from(*at)[2..size];
+            let cell = &cells.cell(*at)[2..];
             assert!(cell.iter().all(|byte| *byte == number as u8), "cell {number}");
-            assert!(cells.from(*at).len() >= size + SLACK_BYTES);
         }
         // A walk meets all of them in order, and begins again.
         let walk = std::iter::successors(Some(CellAt(0)), |at| cells.after(*at));

@@ -15,7 +15,7 @@
 
 use crate::engine::customer::Customer;
 use crate::engine::dictionary::AppIx;
-use crate::engine::numbers::{NumberReader, NumberWriter};
+use crate::engine::numbers::{NUMBERS_BYTES_MAX, NumberBytes, NumberReader, NumberWriter};
 use crate::engine::shard::{ChunkPlace, Chunks};
 use crate::engine::timelines::PathId;
 
@@ -89,29 +89,82 @@ impl Head {
     }
 }
 
-/// Appends a customer's body: how many fingerprints there are, its numbers and they. Chunks and path are
-/// the head's. `false` if the customer does not fit.
-pub fn write_body(customer: &mut Customer, bytes_max: usize, body: &mut Vec<u8>) -> bool {
-    let start = body.len();
-    let Some(count) = customer.identifiers.as_short().and_then(|all| u8::try_from(all.len()).ok())
-    else {
-        return false;
-    };
-    body.push(count);
-    let path = customer.fold.path();
-    customer.pass(&mut NumberWriter::new(body), path);
-    for fingerprint in customer.identifiers.as_short().unwrap_or_default() {
-        body.extend_from_slice(&fingerprint.to_le_bytes());
+/// A row while it is made.
+#[derive(Default)]
+pub struct NewRow {
+    /// Longer than the row, and kept, so that nothing is cleared for the next one.
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl NewRow {
+    /// Begins anew with a head to be written later, and an id.
+    pub fn begin(&mut self, id: &[u8]) {
+        self.length = 0;
+        self.append(&[0; ID_AT]);
+        self.append(id);
     }
-    body.len() - start <= bytes_max
+
+    /// The row so far.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Writes the head.
+    pub fn set_head(&mut self, head: &Head) {
+        head.write(&mut self.bytes);
+    }
+
+    /// Appends the number of a customer that is kept whole, in place of a body.
+    pub fn append_number(&mut self, number: u32) {
+        self.append(&number.to_le_bytes());
+    }
+
+    fn append(&mut self, more: &[u8]) {
+        self.next(more.len()).copy_from_slice(more);
+    }
+
+    /// The next bytes, so many.
+    fn next(&mut self, count: usize) -> &mut [u8] {
+        let start = self.length;
+        self.length += count;
+        if self.bytes.len() < self.length {
+            self.bytes.resize(self.length, 0);
+        }
+        &mut self.bytes[start..self.length]
+    }
+
+    /// Appends a customer's body: how many fingerprints there are, its numbers and they. Chunks and path
+    /// are the head's. `false`, and nothing appended, if the customer is too large.
+    pub fn append_body(&mut self, customer: &mut Customer, bytes: &mut NumberBytes) -> bool {
+        let path = customer.fold.path();
+        let mut numbers = NumberWriter::new(bytes);
+        customer.pass(&mut numbers, path);
+        let end = numbers.end();
+        let short = customer.identifiers.as_short().filter(|_| end <= NUMBERS_BYTES_MAX);
+        let Some((short, count)) =
+            short.and_then(|short| Some((short, short.len().try_into().ok()?)))
+        else {
+            return false;
+        };
+        self.append(&[count]);
+        self.append(bytes.until(end));
+        let (places, _) = self.next(2 * short.len()).as_chunks_mut();
+        for (place, fingerprint) in places.iter_mut().zip(short) {
+            *place = fingerprint.to_le_bytes();
+        }
+        true
+    }
 }
 
 /// Makes `customer` the one whose body begins these bytes.
-pub fn read_body(body: &[u8], head: &Head, customer: &mut Customer) {
+pub fn read_body(body: &[u8], head: &Head, customer: &mut Customer, bytes: &mut NumberBytes) {
     let (count, rest) = body.split_first().map_or((0, body), |(count, rest)| (*count, rest));
-    let mut numbers = NumberReader::new(rest);
+    bytes.set(rest);
+    let mut numbers = NumberReader::new(bytes);
     customer.pass(&mut numbers, head.path);
-    let (fingerprints, _) = numbers.rest().as_chunks::<2>();
+    let end = numbers.end();
+    let (fingerprints, _) = rest.get(end..).unwrap_or_default().as_chunks::<2>();
     let fingerprints = fingerprints.iter().take(usize::from(count));
     customer.identifiers.set_short(fingerprints.map(|bytes| u16::from_le_bytes(*bytes)));
     customer.chunks = head.chunks;
@@ -133,7 +186,7 @@ mod tests {
     const DAY: i64 = 86_400_000_000;
 
     /// An event of a day, from the middle of 2024 on, and its chain.
-    fn event(day: i64, kind: EventKind, chain: &'static str) -> LedgerEvent<'static> {
+    fn event(day: i64, kind: EventKind, chain: &str) -> LedgerEvent<'static> {
         let amounts = Amounts { gross: 9_990_000, proceeds: 8_490_000, net: 6_990_000 };
         let charge = LedgerCharge {
             paid: amounts,
@@ -151,11 +204,12 @@ mod tests {
             is_sandbox: false,
             charge: transaction_id.is_some().then_some(charge),
             transaction_id,
-            chain: (kind != EventKind::Install && kind != EventKind::Refund).then(|| chain.into()),
+            chain: (kind != EventKind::Install && kind != EventKind::Refund)
+                .then(|| chain.to_owned().into()),
             period: is_payment.then(|| "P1M".parse().unwrap()),
             expires_at: None,
             refers_to: None,
-            device_id: (kind == EventKind::Install).then(|| chain.into()),
+            device_id: (kind == EventKind::Install).then(|| chain.to_owned().into()),
             cancellation_reason: 0,
             own_tuple: 0,
         }
@@ -229,14 +283,16 @@ mod tests {
             ),
             Customer::default(),
         ];
+        let (mut row, mut bytes) = (NewRow::default(), NumberBytes::default());
         let mut unpacked = Customer::default();
         let mut sizes = Vec::new();
         for packed in customers.iter().chain(customers.iter().rev()) {
-            let mut body = Vec::new();
-            assert!(write_body(&mut packed.clone(), 1000, &mut body));
+            row.begin(b"id");
+            assert!(row.append_body(&mut packed.clone(), &mut bytes));
+            let mut body = row.bytes()[ID_AT + 2..].to_vec();
             sizes.push(body.len());
             body.extend([7; 8]);
-            read_body(&body, &head(packed), &mut unpacked);
+            read_body(&body, &head(packed), &mut unpacked, &mut bytes);
             assert_eq!(&unpacked, packed);
         }
         assert!(sizes[0] < 40 && sizes[2] < 120, "{sizes:?}");
@@ -247,13 +303,22 @@ mod tests {
 
     #[test]
     fn a_customer_that_is_too_large_does_not_fit() {
-        let mut large = customer(vec![event(0, EventKind::Install, "device")], &["UTC"]);
-        let mut body = Vec::new();
-        assert!(write_body(&mut large, 1000, &mut body));
-        let bytes = body.len();
-        assert!(write_body(&mut large, bytes, &mut Vec::new()));
-        assert!(!write_body(&mut large, bytes - 1, &mut Vec::new()));
+        let (mut row, mut bytes) = (NewRow::default(), NumberBytes::default());
+        let many =
+            |count| (0..count).map(|day| event(day, EventKind::Purchase, &format!("chain {day}")));
+        let mut sizes = Vec::new();
+        for chains in [0, 10, 30, 50] {
+            row.begin(b"id");
+            let start = row.bytes().len();
+            let fits = row.append_body(&mut customer(many(chains).collect(), &["UTC"]), &mut bytes);
+            sizes.push(if fits { row.bytes().len() - start } else { 0 });
+        }
+        assert!(sizes[1] > 250 && sizes[2] > 800 && sizes[3] == 0, "{sizes:?}");
+        // So is one with very many identifiers.
+        let mut large = customer(Vec::new(), &["UTC"]);
         (0..200).for_each(|number: u8| large.remember_id(&number.to_string()));
-        assert!(!write_body(&mut large, 10_000, &mut Vec::new()));
+        row.begin(b"id");
+        assert!(!row.append_body(&mut large, &mut bytes));
+        assert_eq!(row.bytes().len(), ID_AT + 2);
     }
 }

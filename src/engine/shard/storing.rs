@@ -104,7 +104,12 @@ impl NewEvents {
 
     /// Whether there are events of the customer.
     pub(super) fn has(&self, chunks: Chunks) -> bool {
-        self.at(chunks.place).is_some()
+        chunks.place.commit == self.commit
+    }
+
+    /// Reads what is needed to take in another event of the customer, to have it at hand.
+    pub(super) fn look_at(&self, chunks: Chunks) -> u32 {
+        self.at(chunks.place).map_or(0, |chunk| chunk.chunk)
     }
 
     /// The events of a customer.
