@@ -9,6 +9,7 @@
 
 mod changed;
 mod page;
+mod passing;
 mod restore;
 mod table;
 
@@ -18,8 +19,9 @@ use crate::engine::dictionary::AppIx;
 
 pub use self::changed::FactPage;
 pub use self::page::{Group, PAGE_ROWS};
+pub use self::passing::{FactRow, Facts};
 pub use self::restore::RestoredFacts;
-pub use self::table::{FactRow, FactTable};
+pub use self::table::{FactTable, PageNumber};
 
 /// What a fact counts. The discriminants are part of the stored format.
 ///

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::engine::facts::{FactKey, Sums};
+use crate::engine::facts::{FactKey, PageNumber, Sums};
 
 /// So many rows are remembered at most, some 6 MB of them, where facts are few.
 pub const ROWS_MAX: usize = 1 << 16;
@@ -15,12 +15,19 @@ const BLOCK_ROWS: usize = 1 << 12;
 /// A row as it was added.
 pub type RecentRow = (FactKey, Sums);
 
+/// Rows that lie side by side, and the page of each.
+#[derive(Default)]
+struct Block {
+    rows: Vec<RecentRow>,
+    pages: Vec<PageNumber>,
+}
+
 /// Rows in the order in which they were added, numbered from the first that ever was. Nothing is
 /// remembered while nobody asks.
 #[derive(Default)]
 pub struct RecentRows {
     /// All full but the last.
-    blocks: VecDeque<Vec<RecentRow>>,
+    blocks: VecDeque<Block>,
     /// Number of the first row that is remembered.
     first: u64,
     is_noting: bool,
@@ -29,23 +36,27 @@ pub struct RecentRows {
 }
 
 impl RecentRows {
-    /// Takes note of rows added to so many facts. Each counts, whether its like was added before or not.
-    pub fn note(&mut self, rows: &[RecentRow], facts: usize) {
+    /// Takes note of rows added to so many facts, and of the pages they are in. Each counts, whether its
+    /// like was added before or not.
+    pub fn note(&mut self, rows: &[RecentRow], pages: &[PageNumber], facts: usize) {
         self.is_noting |= *self.is_wanted.get_mut();
         if !self.is_noting {
             // A number that nobody has been told.
             self.first += 1;
             return;
         }
-        let mut left = rows;
-        while !left.is_empty() {
-            if self.blocks.back().is_none_or(|block| block.len() == BLOCK_ROWS) {
-                self.blocks.push_back(Vec::with_capacity(BLOCK_ROWS));
+        let mut left = rows.iter().zip(pages);
+        while left.len() > 0 {
+            if self.blocks.back().is_none_or(|block| block.rows.len() == BLOCK_ROWS) {
+                let (rows, pages) =
+                    (Vec::with_capacity(BLOCK_ROWS), Vec::with_capacity(BLOCK_ROWS));
+                self.blocks.push_back(Block { rows, pages });
             }
-            let Some(block) = self.blocks.back_mut() else { return };
-            let (taken, rest) = left.split_at(left.len().min(BLOCK_ROWS - block.len()));
-            block.extend_from_slice(taken);
-            left = rest;
+            let Some(Block { rows, pages }) = self.blocks.back_mut() else { return };
+            for (row, page) in left.by_ref().take(BLOCK_ROWS - rows.len()) {
+                rows.push(*row);
+                pages.push(*page);
+            }
         }
         if self.len() > ROWS_MAX.max(facts / FACTS_PER_ROW) {
             self.forget();
@@ -54,7 +65,7 @@ impl RecentRows {
 
     fn len(&self) -> usize {
         let full = self.blocks.len().saturating_sub(1) * BLOCK_ROWS;
-        full + self.blocks.back().map_or(0, Vec::len)
+        full + self.blocks.back().map_or(0, |block| block.rows.len())
     }
 
     /// Forgets the older half, or all if nobody has asked since the last time.
@@ -75,16 +86,19 @@ impl RecentRows {
         self.is_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// The rows from this number on, in pieces; `None` if some are forgotten.
-    pub fn since(&self, number: u64) -> Option<impl Iterator<Item = &[RecentRow]>> {
+    /// The rows from this number on, in pieces, with the page of each; `None` if some are forgotten.
+    pub fn since(
+        &self,
+        number: u64,
+    ) -> Option<impl Iterator<Item = (&[RecentRow], &[PageNumber])>> {
         let skipped = usize::try_from(number.checked_sub(self.first)?).ok()?;
         if skipped > self.len() {
             return None;
         }
         let blocks = self.blocks.iter().skip(skipped / BLOCK_ROWS).enumerate();
-        Some(blocks.map(move |(at, block)| match at {
-            0 => &block[skipped % BLOCK_ROWS..],
-            _ => &block[..],
+        Some(blocks.map(move |(at, Block { rows, pages })| {
+            let from = if at == 0 { skipped % BLOCK_ROWS } else { 0 };
+            (&rows[from..], &pages[from..])
         }))
     }
 
@@ -95,7 +109,7 @@ impl RecentRows {
 
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.blocks.len() * BLOCK_ROWS * size_of::<RecentRow>()
+        self.blocks.len() * BLOCK_ROWS * (size_of::<RecentRow>() + size_of::<PageNumber>())
     }
 }
 
@@ -114,7 +128,12 @@ mod tests {
     #[test]
     fn rows_are_those_added_since_a_number_until_they_are_forgotten() {
         let mut recent = RecentRows::default();
-        recent.note(&rows(0..9), 0);
+        let note = |recent: &mut RecentRows, days: std::ops::Range<i32>, facts| {
+            // The page of each is its day.
+            let pages: Vec<PageNumber> = days.clone().map(i32::unsigned_abs).collect();
+            recent.note(&rows(days), &pages, facts);
+        };
+        note(&mut recent, 0..9, 0);
         assert_eq!(recent.since(recent.end()).unwrap().count(), 0);
         recent.want();
         let begun = recent.end();
@@ -123,23 +142,28 @@ mod tests {
         let mut added = 0;
         while added < 3 * 65_536 - 4_000 {
             let count = 1 + added % 3_001;
-            recent.note(&rows(added..added + count), facts);
+            note(&mut recent, added..added + count, facts);
             added += count;
             marks.push((recent.end(), added));
         }
         for (number, at) in marks {
             let since = recent.since(number).unwrap();
-            let days: Vec<i32> = since.flatten().map(|(key, _)| key.day.0).collect();
+            let (mut days, mut pages) = (Vec::new(), Vec::new());
+            for (rows, of) in since {
+                days.extend(rows.iter().map(|(key, _)| key.day.0));
+                pages.extend(of.iter().map(|page| page.cast_signed()));
+            }
             assert_eq!(days, (at..added).collect::<Vec<_>>());
+            assert_eq!(pages, days);
         }
         assert!(recent.since(recent.end() + 1).is_none());
         // As soon as there are more than its share of the facts.
-        recent.note(&rows(0..4_096), 0);
+        note(&mut recent, 0..4_096, 0);
         assert!(recent.since(begun).is_none());
         let end = recent.end();
         assert!(recent.since(end).is_some() && recent.memory_bytes() > 0);
         while recent.memory_bytes() > 0 {
-            recent.note(&rows(0..4_096), 0);
+            note(&mut recent, 0..4_096, 0);
         }
         assert!(recent.since(end).is_none(), "nobody has asked");
     }

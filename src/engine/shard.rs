@@ -29,7 +29,7 @@ use crate::engine::curves::{CohortCurves, CurveChanges, CurvesConfig, EmptiedCoh
 use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{Customers, HasHistory};
 use crate::engine::dictionary::{AppIx, Dictionary, Entry, TupleId};
-use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable};
+use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable, PageNumber};
 use crate::engine::fold::delta::{FactDelta, difference, join};
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
@@ -148,6 +148,8 @@ pub struct Shard {
     delta: FactDelta,
     /// Rows of events taken since the last [`Shard::settle`].
     unsettled: FactDelta,
+    /// The pages that rows went to at the last [`Shard::settle`]; kept to spare an allocation.
+    settled_pages: Vec<PageNumber>,
 }
 
 impl Shard {
@@ -174,6 +176,7 @@ impl Shard {
             changes: Changes::default(),
             delta: FactDelta::new(),
             unsettled: FactDelta::new(),
+            settled_pages: Vec::new(),
         }
     }
 
@@ -408,8 +411,9 @@ impl Shard {
 
     /// Counts the facts of all events offered so far.
     pub fn settle(&mut self) {
-        self.facts.add_all(&self.unsettled);
-        self.recent.note(&self.unsettled, self.facts.len());
+        self.settled_pages.clear();
+        self.facts.add_each(&self.unsettled, |page| self.settled_pages.push(page));
+        self.recent.note(&self.unsettled, &self.settled_pages, self.facts.len());
         for (key, sums) in self.unsettled.drain(..) {
             self.curves.add(&key, sums, &self.dictionary);
         }

@@ -11,10 +11,11 @@ use crate::metrics_api::question::LtvQuestion;
 use crate::metrics_api::revenue::{self, RevenueAnswer, RevenuePartial, RevenueQuestion};
 use crate::state::{LiveShard, OpeningShard};
 
-/// What all shards together say: the partial of each, merged outside the locks.
+/// What all shards together say: the partial of each, merged outside the locks. `partial` is asked again
+/// while it has none yet.
 pub fn merged<P: Default + Send>(
     state: &HttpState,
-    partial: impl Fn(&LiveShard) -> P + Sync,
+    partial: impl Fn(&LiveShard) -> Option<P> + Sync,
     merge: impl Fn(P, P) -> P,
 ) -> Result<(P, Freshness), Problem> {
     merged_early(state, partial, |_| None, merge)
@@ -23,7 +24,7 @@ pub fn merged<P: Default + Send>(
 /// As [`merged`], with what shards say whose facts are still being read.
 fn merged_early<P: Default + Send>(
     state: &HttpState,
-    partial: impl Fn(&LiveShard) -> P + Sync,
+    partial: impl Fn(&LiveShard) -> Option<P> + Sync,
     early: impl Fn(&OpeningShard) -> Option<P> + Sync,
     merge: impl Fn(P, P) -> P,
 ) -> Result<(P, Freshness), Problem> {

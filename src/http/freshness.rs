@@ -89,7 +89,7 @@ pub fn gather<T: Send>(
     state: &HttpState,
     look: impl Fn(&LiveShard) -> Result<T, Problem> + Sync,
 ) -> Result<(Vec<T>, Freshness), Problem> {
-    gather_early(state, look, |_| None)
+    gather_early(state, |shard| look(shard).map(Some), |_| None)
 }
 
 /// What one shard says, and the input that it holds.
@@ -101,27 +101,29 @@ struct Looked<T> {
     missing_offsets: u64,
 }
 
-/// As [`gather`], with what shards say whose facts are still being read. Unless `look_early` can say
+/// As [`gather`], of shards that are looked at again, as they are then, until there is something to say:
+/// in between events are applied. With what shards say whose facts are still being read. Unless `look_early` can say
 /// something of each of these they are left out, as partitions are that this process does not hold: a
 /// question meets all that were assigned together, or none of them.
 pub fn gather_early<T: Send>(
     state: &HttpState,
-    look: impl Fn(&LiveShard) -> Result<T, Problem> + Sync,
+    look: impl Fn(&LiveShard) -> Result<Option<T>, Problem> + Sync,
     look_early: impl Fn(&OpeningShard) -> Option<T> + Sync,
 ) -> Result<(Vec<T>, Freshness), Problem> {
     let held = state.parts.shards.held();
     let look_at = |shard: &HeldShard| -> Result<Option<Looked<T>>, Problem> {
         Ok(match shard {
-            HeldShard::Live(shard) => {
+            HeldShard::Live(shard) => loop {
                 let shard = shard.read();
-                Some(Looked {
-                    answer: look(&shard)?,
+                let Some(answer) = look(&shard)? else { continue };
+                break Some(Looked {
+                    answer,
                     partition: shard.partition,
                     next_offset: shard.next_offset(),
                     newest_event_at: shard.shard.newest_event_at(),
                     missing_offsets: shard.position.missing_offsets,
-                })
-            }
+                });
+            },
             HeldShard::Opening(shard) => look_early(shard).map(|answer| Looked {
                 answer,
                 partition: shard.partition,

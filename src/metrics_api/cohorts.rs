@@ -22,7 +22,7 @@ use crate::domain::dimensions::Dimension;
 use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::{DAY_MICROS, Day, Timestamp, Width};
 use crate::engine::dictionary::{AppIx, Dictionary, TextId};
-use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group};
+use crate::engine::facts::{FactKey, FactKind, FactRow, Facts, Group};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::filters::MarksSeen;
 use crate::metrics_api::grid::Grid;
@@ -215,8 +215,8 @@ impl Summed for CohortPartial {
 }
 
 /// What the facts of a shard say: one pass.
-pub fn partial(
-    facts: &FactTable,
+pub fn partial<'f>(
+    facts: impl Into<Facts<'f>>,
     dictionary: &Dictionary,
     question: &CohortQuestion,
 ) -> CohortPartial {
@@ -224,8 +224,9 @@ pub fn partial(
     let money_question = question.money();
     let mut money = FactPass::new(dictionary, &money_question);
     let mut counts = CountPass::new(dictionary, &money);
-    money.run(facts, app, &mut counts);
-    counts.run(facts, app, &money);
+    let facts = facts.into();
+    money.run(&facts, app, &mut counts);
+    counts.run(&facts, app, &money);
     let counts = counts.cohorts.into_rows().map(|(_, ordinal, counts)| (ordinal, counts));
     CohortPartial { money: money.finish(), counts: counts.collect() }
 }
@@ -285,7 +286,7 @@ impl<'a> CountPass<'a> {
     }
 
     /// Takes in all facts of an app that no other pass needs; `money` knows the cohorts.
-    fn run(&mut self, facts: &FactTable, app: AppIx, money: &FactPass<'_>) {
+    fn run(&mut self, facts: &Facts<'_>, app: AppIx, money: &FactPass<'_>) {
         let LtvQuestion { zone, until, .. } = *money.question();
         let of = |kind| facts.through(Group { app, zone, kind }, until);
         let cohort = |fact: &FactRow<'_>| money.cohort(fact.key.install_day);

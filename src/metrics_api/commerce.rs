@@ -10,7 +10,7 @@
 
 use crate::domain::time::Day;
 use crate::engine::dictionary::{AppIx, Dictionary};
-use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
+use crate::engine::facts::{FactKey, FactKind, FactRow, Facts, Group, Sums};
 use crate::metrics_api::commerce_periods::Period;
 use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ratio::Fraction;
@@ -160,14 +160,14 @@ impl Summed for CommercePartial {
 }
 
 /// What the facts of a shard say.
-pub fn partial(
-    facts: &FactTable,
+pub fn partial<'f>(
+    facts: impl Into<Facts<'f>>,
     dictionary: &Dictionary,
     question: &CommerceQuestion,
 ) -> CommercePartial {
     let mut pass = Pass::new(&question.periods);
     if let Some(app) = dictionary.find_app(&question.app) {
-        pass.run(facts, (app, question.zone), question.until);
+        pass.run(&facts.into(), (app, question.zone), question.until);
     }
     CommercePartial { periods: pass.sums }
 }
@@ -200,7 +200,7 @@ impl<'a> Pass<'a> {
         Some((*self.periods.get(place)?, self.sums.get_mut(place)?))
     }
 
-    fn run(&mut self, facts: &FactTable, (app, zone): (AppIx, u8), until: Day) {
+    fn run(&mut self, facts: &Facts<'_>, (app, zone): (AppIx, u8), until: Day) {
         let of = |kind| facts.through(Group { app, zone, kind }, until);
         // A refund may come before its order in time.
         let of_orders = |kind| of(kind).filter(|fact| fact.key.other_day <= until);

@@ -1,16 +1,21 @@
-//! Questions that were asked before: what was worked out then is brought up to date by the facts
-//! that were added since, instead of by all facts.
+//! What was worked out for a question, and how it is brought up to date: by the facts that were added
+//! since, instead of by all facts.
+//!
+//! What was not asked before is worked out in steps, some pages at a time, so that events are applied in
+//! between. They change facts that were passed over already, and facts that are yet to come: at the end
+//! the rows that were added to pages behind are added as well.
 //!
 //! Always true
-//! * The answer is that of all facts: what a question takes from facts are sums, so that what some
-//!   facts say and what others say, merged, is what all of them say (`tests/it/asked_again.rs`).
+//! * The answer is that of all facts as they are at its last step: what a question takes from facts are
+//!   sums, so that what some facts say and what others say, merged, is what all of them say
+//!   (`tests/it/asked_again.rs`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::engine::facts::FactTable;
+use crate::engine::facts::{FactTable, Facts, PAGE_ROWS, PageNumber};
 use crate::engine::recent::RecentRows;
 
 /// What is kept takes at most so many bytes for each sort of question; what was not asked for
@@ -18,6 +23,10 @@ use crate::engine::recent::RecentRows;
 const KEPT_BYTES_MAX: usize = 16 << 20;
 /// And no more questions than this, however short their answers are.
 const KEPT_QUESTIONS_MAX: usize = 1_000;
+/// Pages of a step at the least: a quarter of a million facts, some milliseconds.
+const STEP_PAGES_MIN: PageNumber = (1 << 18) / PAGE_ROWS as PageNumber;
+/// A pass takes so many steps at most, as each begins with what the dictionary says.
+const STEPS_MAX: PageNumber = 16;
 
 /// What a shard says of a question: sums over its facts.
 pub trait Summed: Clone {
@@ -30,14 +39,91 @@ pub trait Summed: Clone {
 }
 
 /// What was worked out for a question, and how far.
-struct Known<P> {
-    partial: Arc<P>,
-    /// Number of the first row that the partial does not hold.
-    next: u64,
+enum Known<P> {
+    /// What all facts say, without the recent rows from this number on.
+    Whole {
+        partial: Arc<P>,
+        next: u64,
+    },
+    Begun(Begun<P>),
 }
 
-/// Held by whoever works the question out, so that who asks the same meanwhile waits for the answer
-/// instead of passing over all facts as well.
+/// What the facts say that have been passed over.
+struct Begun<P> {
+    partial: Option<P>,
+    /// Pages that there were at the first step.
+    pages: PageNumber,
+    /// Pages of a step.
+    step: PageNumber,
+    /// Of each step that is done, the number of the first recent row that came after it.
+    done: Vec<u64>,
+}
+
+impl<P: Summed> Begun<P> {
+    fn new(pages: PageNumber, step_min: PageNumber) -> Self {
+        let step = pages.div_ceil(STEPS_MAX).max(step_min);
+        Self { partial: None, pages, step, done: Vec::new() }
+    }
+
+    /// Whether the rows are remembered that were added since the first step.
+    fn is_of_use(&self, recent: &RecentRows) -> bool {
+        self.done.first().is_some_and(|number| recent.since(*number).is_some())
+    }
+
+    /// Passes over the next pages; whether it was the last step.
+    fn go_on(&mut self, (facts, recent): Added<'_>, some: impl FnOnce(Facts<'_>) -> P) -> bool {
+        let start = self.step.saturating_mul(PageNumber::try_from(self.done.len()).unwrap_or(0));
+        let end = start.saturating_add(self.step).min(self.pages);
+        let more = some(Facts::of_pages(facts, start..end));
+        self.partial = Some(match self.partial.take() {
+            Some(partial) => partial.merge(more),
+            None => more,
+        });
+        self.done.push(recent.end());
+        end == self.pages
+    }
+
+    /// What all facts say, when the last step is done; `None` if it can't be told any more.
+    fn finish(self, recent: &RecentRows, some: impl FnOnce(Facts<'_>) -> P) -> Option<P> {
+        let mut number = *self.done.first()?;
+        let (mut added, mut missed) = (FactTable::default(), Vec::new());
+        for (rows, pages) in recent.since(number)? {
+            for (row, page) in rows.iter().zip(pages) {
+                let done = self.done.get((page / self.step) as usize);
+                // In a page that came since, or in one that was passed over before.
+                if *page >= self.pages || done.is_none_or(|done| number >= *done) {
+                    missed.push(*row);
+                }
+                number += 1;
+            }
+            added.add_all(&missed);
+            missed.clear();
+        }
+        let partial = self.partial?;
+        Some(if added.is_empty() { partial } else { partial.merge(some((&added).into())) })
+    }
+}
+
+/// What all facts say: what they said without the recent rows from a number on, and what these say. `None`
+/// if some of them are forgotten.
+fn followed<P: Summed>(
+    partial: Arc<P>,
+    (next, recent): (u64, &RecentRows),
+    some: impl FnOnce(Facts<'_>) -> P,
+) -> Option<Arc<P>> {
+    let mut added = FactTable::default();
+    recent.since(next)?.for_each(|(rows, _)| added.add_all(rows));
+    if added.is_empty() {
+        return Some(partial);
+    }
+    Some(Arc::new(Arc::unwrap_or_clone(partial).merge(some((&added).into()))))
+}
+
+/// The facts, and the rows that were added to them of late.
+type Added<'a> = (&'a FactTable, &'a RecentRows);
+
+/// Held by whoever works on the question, so that who asks the same meanwhile waits for that or does the
+/// next step, instead of passing over all facts as well.
 type Place<P> = Arc<Mutex<Option<Known<P>>>>;
 
 struct Entry<Q, P> {
@@ -51,43 +137,66 @@ struct Entry<Q, P> {
 pub struct Kept<Q, P> {
     /// In the order in which they were asked.
     entries: Mutex<VecDeque<Entry<Q, P>>>,
+    step_pages_min: PageNumber,
 }
 
 impl<Q, P> Default for Kept<Q, P> {
     fn default() -> Self {
-        Self { entries: Mutex::default() }
+        Self { entries: Mutex::default(), step_pages_min: STEP_PAGES_MIN }
     }
 }
 
 impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
-    /// What all facts say of a question, which `all` works out; `some` works out what some facts say.
-    /// `recent` are rows that were added to all facts, and none is added meanwhile.
+    /// Lets a step take so many pages at the least.
+    pub fn set_step_pages_min(&mut self, pages: PageNumber) {
+        self.step_pages_min = pages.max(1);
+    }
+
+    /// What all facts say of a question; `None` if more is to be done, which the next call does: events may
+    /// be applied before. `at_once` says it without any fact, if it can; `some` works out what some facts
+    /// say. Nothing is added to the facts meanwhile.
     pub fn ask(
         &self,
         question: &Q,
-        recent: &RecentRows,
-        all: impl FnOnce() -> P,
-        some: impl FnOnce(&FactTable) -> P,
-    ) -> P {
+        (facts, recent): Added<'_>,
+        at_once: impl FnOnce() -> Option<P>,
+        some: impl Fn(Facts<'_>) -> P,
+    ) -> Option<P> {
         recent.want();
         let place = self.place(question);
         let mut known = place.lock();
-        let followed = known.take().and_then(|Known { partial, next }| {
-            let mut added = FactTable::default();
-            recent.since(next)?.for_each(|rows| added.add_all(rows));
-            if added.is_empty() {
-                return Some(partial);
+        let mut begun = None;
+        let mut whole = match known.take() {
+            Some(Known::Whole { partial, next }) => followed(partial, (next, recent), &some),
+            Some(Known::Begun(known)) if known.is_of_use(recent) => {
+                begun = Some(known);
+                None
             }
-            Some(Arc::new(Arc::unwrap_or_clone(partial).merge(some(&added))))
-        });
-        let partial = followed.unwrap_or_else(|| Arc::new(all()));
-        let bytes = partial.memory_bytes();
+            _ => None,
+        };
+        if whole.is_none() && begun.is_none() {
+            whole = at_once().map(Arc::new);
+        }
+        let whole = match whole {
+            Some(whole) => whole,
+            None => {
+                let new = || Begun::new(facts.next_page(), self.step_pages_min);
+                let mut begun = begun.unwrap_or_else(new);
+                if !begun.go_on((facts, recent), &some) {
+                    *known = Some(Known::Begun(begun));
+                    return None;
+                }
+                let finished = begun.finish(recent, &some);
+                Arc::new(finished.unwrap_or_else(|| some(facts.into())))
+            }
+        };
+        let bytes = whole.memory_bytes();
         if bytes <= KEPT_BYTES_MAX {
-            *known = Some(Known { partial: Arc::clone(&partial), next: recent.end() });
+            *known = Some(Known::Whole { partial: Arc::clone(&whole), next: recent.end() });
         }
         drop(known);
         self.note(&place, bytes);
-        Arc::unwrap_or_clone(partial)
+        Some(Arc::unwrap_or_clone(whole))
     }
 
     /// The place of a question, which becomes the one asked last.
@@ -121,11 +230,15 @@ impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::collections::BTreeMap;
+
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
     use crate::domain::time::Day;
     use crate::engine::dictionary::AppIx;
-    use crate::engine::facts::{FactKey, FactKind, Sums};
+    use crate::engine::facts::{FactKey, FactKind, Group, Sums};
     use crate::engine::recent::ROWS_MAX;
 
     /// The sum of all counts, said to be so many bytes.
@@ -142,6 +255,12 @@ mod tests {
         }
     }
 
+    fn add(rows: &[(FactKey, Sums)], facts: &mut FactTable, recent: &mut RecentRows) {
+        let mut pages = Vec::new();
+        facts.add_each(rows, |page| pages.push(page));
+        recent.note(rows, &pages, facts.len());
+    }
+
     #[derive(Default)]
     struct World {
         kept: Kept<usize, Total>,
@@ -155,18 +274,19 @@ mod tests {
         fn add(&mut self, days: std::ops::Range<i32>) {
             let key = |day| FactKey::new(AppIx(0), 0, FactKind::Timeline, Day(day), 1);
             let rows: Vec<_> = days.map(|day| (key(day), Sums::count(1))).collect();
-            self.facts.add_all(&rows);
-            self.recent.note(&rows, self.facts.len());
+            add(&rows, &mut self.facts, &mut self.recent);
         }
 
         /// The total, and of how many facts it was worked out.
         fn ask(&self, bytes: usize) -> (i64, usize) {
-            let partial = |facts: &FactTable| {
-                self.looked_at.set(facts.len());
-                Total(facts.iter().map(|fact| fact.sums.count).sum(), bytes)
+            let group = Group { app: AppIx(0), zone: 0, kind: FactKind::Timeline };
+            let partial = |facts: Facts<'_>| {
+                self.looked_at.set(facts.of(group).count());
+                Total(facts.of(group).map(|fact| fact.sums().count).sum(), bytes)
             };
             self.looked_at.set(0);
-            let total = self.kept.ask(&bytes, &self.recent, || partial(&self.facts), partial);
+            let added = (&self.facts, &self.recent);
+            let total = self.kept.ask(&bytes, added, || None, partial).unwrap();
             (total.0, self.looked_at.get())
         }
 
@@ -207,11 +327,12 @@ mod tests {
     #[test]
     fn who_asks_the_same_meanwhile_waits_for_the_answer_and_who_asks_another_does_not() {
         let (kept, recent) = (Kept::<usize, Total>::default(), RecentRows::default());
+        let facts = FactTable::default();
         let (begun, has_begun) = std::sync::mpsc::channel();
         let (go_on, may_go_on) = std::sync::mpsc::channel();
-        let (kept, recent) = (&kept, &recent);
+        let (kept, added) = (&kept, (&facts, &recent));
         let ask = |question, all: Box<dyn FnOnce() -> Total + Send>| {
-            kept.ask(&question, recent, all, |_| Total(0, 0))
+            kept.ask(&question, added, || Some(all()), |_| Total(0, 0)).unwrap()
         };
         let slow = Box::new(move || {
             begun.send(()).unwrap();
@@ -241,5 +362,71 @@ mod tests {
         }
         assert_eq!(world.questions_kept(), KEPT_QUESTIONS_MAX);
         assert_eq!((world.ask(5).1, world.ask(4).1), (0, 10));
+    }
+
+    /// Every fact for itself.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Each(BTreeMap<FactKey, i64>);
+
+    impl Summed for Each {
+        fn merge(mut self, other: Self) -> Self {
+            for (key, count) in other.0 {
+                *self.0.entry(key).or_default() += count;
+            }
+            self.0.retain(|_, count| *count != 0);
+            self
+        }
+
+        fn memory_bytes(&self) -> usize {
+            1
+        }
+    }
+
+    #[test]
+    fn what_is_worked_out_in_steps_is_what_all_facts_say_at_the_last_of_them() {
+        const KINDS: [FactKind; 3] = [FactKind::Timeline, FactKind::Payment, FactKind::Starter];
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let kept: Kept<u8, Each> = Kept { step_pages_min: 1, ..Kept::default() };
+        let (mut facts, mut recent) = (FactTable::default(), RecentRows::default());
+        let some = |facts: Facts<'_>| {
+            let groups = KINDS.map(|kind| Group { app: AppIx(0), zone: 0, kind });
+            let rows = groups.into_iter().flat_map(|group| facts.of(group));
+            Each(rows.map(|row| (row.key, row.sums().count)).collect())
+        };
+        let (mut steps, mut answers) = (0, 0);
+        for round in 0..300 {
+            // More and more facts, of which many become zero and others take their rows.
+            let reach = 8_000 + 100 * round;
+            let rows: Vec<_> = (0..rng.random_range(0..1_500))
+                .map(|_| {
+                    let kind = KINDS[rng.random_range(0..KINDS.len())];
+                    let far = if rng.random_ratio(1, 50) { 700_000 } else { 0 };
+                    let day = Day(far + rng.random_range(0..reach));
+                    (FactKey::new(AppIx(0), 0, kind, day, 1), Sums::count(rng.random_range(-1..=1)))
+                })
+                .collect();
+            let taken_back: Vec<_> = facts
+                .iter()
+                .step_by(rng.random_range(20..200))
+                .map(|fact| (fact.key, fact.sums.negated()))
+                .collect();
+            add(&rows, &mut facts, &mut recent);
+            add(&taken_back, &mut facts, &mut recent);
+            let question = rng.random_range(0..3);
+            steps += 1;
+            if let Some(answer) = kept.ask(&question, (&facts, &recent), || None, some) {
+                let expected: BTreeMap<_, _> =
+                    facts.iter().map(|fact| (fact.key, fact.sums.count)).collect();
+                assert!(answer.0 == expected, "seed {seed} round {round}");
+                answers += 1;
+                // The next one begins anew.
+                if rng.random_ratio(2, 3) {
+                    kept.entries.lock().clear();
+                }
+            }
+        }
+        assert!(answers > 10 && steps > 3 * answers, "seed {seed}: {answers} in {steps}");
     }
 }

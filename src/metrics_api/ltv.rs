@@ -15,7 +15,7 @@ use crate::domain::cohort::Anchor;
 use crate::domain::time::Day;
 use crate::engine::curves::{Cohort, CohortCurves, CohortKey, Heads, SegmentIx};
 use crate::engine::dictionary::{AppIx, Dictionary, TextId};
-use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
+use crate::engine::facts::{FactKey, FactKind, FactRow, Facts, Group, Sums};
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::{MarksSeen, Selector};
@@ -159,10 +159,14 @@ fn add_rows(rows: &mut BTreeMap<i32, LtvRow>, more: BTreeMap<i32, LtvRow>) {
 }
 
 /// What the facts of a shard say.
-pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &LtvQuestion) -> LtvPartial {
+pub fn partial<'f>(
+    facts: impl Into<Facts<'f>>,
+    dictionary: &Dictionary,
+    question: &LtvQuestion,
+) -> LtvPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return LtvPartial::default() };
     let mut pass = FactPass::new(dictionary, question);
-    pass.run(facts, app, &mut ());
+    pass.run(&facts.into(), app, &mut ());
     pass.finish()
 }
 
@@ -375,7 +379,7 @@ impl<'a> FactPass<'a> {
     }
 
     /// Takes in all facts of an app that say anything here.
-    pub(crate) fn run(&mut self, facts: &FactTable, app: AppIx, beside: &mut impl Beside) {
+    pub(crate) fn run(&mut self, facts: &Facts<'_>, app: AppIx, beside: &mut impl Beside) {
         let LtvQuestion { zone, until, anchor, refunded_payers, .. } = *self.sums.question;
         let of = |kind| facts.through(Group { app, zone, kind }, until);
         of(FactKind::Payment).for_each(|fact| {

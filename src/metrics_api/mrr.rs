@@ -13,7 +13,7 @@ use crate::domain::cohort::Field;
 use crate::domain::dimensions::Dimension;
 use crate::domain::time::Day;
 use crate::engine::dictionary::Dictionary;
-use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group};
+use crate::engine::facts::{FactKey, FactKind, FactRow, Facts, Group};
 use crate::engine::timelines::{PathId, Timelines};
 use crate::metrics_api::filters::Selector;
 use crate::metrics_api::kept::Summed;
@@ -174,9 +174,13 @@ impl Summed for MrrPartial {
 }
 
 /// What the facts of a shard say.
-pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestion) -> MrrPartial {
+pub fn partial<'f>(
+    facts: impl Into<Facts<'f>>,
+    dictionary: &Dictionary,
+    question: &MrrQuestion,
+) -> MrrPartial {
     let Some(app) = dictionary.find_app(&question.app) else { return MrrPartial::default() };
-    let mut pass = Pass::new(dictionary, question);
+    let (mut pass, facts) = (Pass::new(dictionary, question), facts.into());
     let of = |kind| facts.of(Group { app, zone: question.zone, kind });
     of(FactKind::Payment).for_each(|fact| {
         if pass.is_first_payment(&fact.key) {
@@ -184,7 +188,7 @@ pub fn partial(facts: &FactTable, dictionary: &Dictionary, question: &MrrQuestio
         }
     });
     let path_count = dictionary.timelines.path_count();
-    let are_few = facts.len() < path_count / FEW;
+    let are_few = facts.len_max() < path_count / FEW;
     if !are_few {
         pass.standings.tabulate();
         pass.customers = vec![0; path_count];

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::domain::cohort::Field;
 use crate::domain::time::{Day, Width};
 use crate::engine::dictionary::{AppIx, Dictionary};
-use crate::engine::facts::{FactKey, FactKind, FactRow, FactTable, Group, Sums};
+use crate::engine::facts::{FactKey, FactKind, FactRow, Facts, Group, Sums};
 use crate::metrics_api::ages::Seen;
 use crate::metrics_api::buckets::Buckets;
 use crate::metrics_api::filters::Selector;
@@ -124,8 +124,8 @@ impl Summed for RevenuePartial {
 }
 
 /// What the facts of a shard say.
-pub fn partial(
-    facts: &FactTable,
+pub fn partial<'f>(
+    facts: impl Into<Facts<'f>>,
     dictionary: &Dictionary,
     question: &RevenueQuestion,
 ) -> RevenuePartial {
@@ -139,7 +139,7 @@ pub fn partial(
         selector: Selector::new(dictionary, &question.filters, question.segment_by.as_ref()),
         rows: Grid::default(),
     };
-    pass.run(facts, app);
+    pass.run(&facts.into(), app);
     for (segment, ordinal, sums) in pass.rows.into_rows() {
         let value = dictionary.text(segment).to_owned();
         partial.segments.entry(value).or_default().insert(ordinal, sums);
@@ -157,7 +157,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(&mut self, facts: &FactTable, app: AppIx) {
+    fn run(&mut self, facts: &Facts<'_>, app: AppIx) {
         let RevenueQuestion { zone, until, .. } = *self.question;
         let of = |kind| facts.through(Group { app, zone, kind }, until);
         of(FactKind::Payment).for_each(|fact| self.take_payment(&fact));
@@ -321,6 +321,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::engine::facts::FactTable;
 
     const FIRST_DAY: i32 = 20_076;
 

@@ -28,7 +28,7 @@ use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
 use crate::engine::customers::HasHistory;
 use crate::engine::dictionary::TupleId;
-use crate::engine::facts::FactTable;
+use crate::engine::facts::{Facts, PageNumber};
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::refusal::Refusal;
 use crate::engine::shard::{CustomerKey, History, Offer, ReadAhead, Shard, Verdict, customer_key};
@@ -288,42 +288,51 @@ impl LiveShard {
         self.shard.rules()
     }
 
+    /// Lets questions that are worked out in steps take so many pages of facts at a time at the least.
+    pub fn set_step_pages_min(&mut self, pages: PageNumber) {
+        self.kept_ltv.set_step_pages_min(pages);
+        self.kept_revenue.set_step_pages_min(pages);
+        self.kept_cohorts.set_step_pages_min(pages);
+        self.kept_mrr.set_step_pages_min(pages);
+        self.kept_commerce.set_step_pages_min(pages);
+    }
+
     /// What the shard says of lifetime value: by the curves where they know the answer, else by the
-    /// facts.
-    pub fn ltv(&self, question: &LtvQuestion) -> LtvPartial {
+    /// facts. `None`, here and below: more is to be done, by the next call; the lock should be let go of
+    /// in between, so that events are applied.
+    pub fn ltv(&self, question: &LtvQuestion) -> Option<LtvPartial> {
         let Shard { facts, curves, dictionary, recent, .. } = &self.shard;
-        let some = |facts: &FactTable| ltv::partial(facts, dictionary, question);
         let by_curves = || ltv::partial_of_curves(curves, dictionary, question);
-        let all = || by_curves().unwrap_or_else(|| some(facts));
-        self.kept_ltv.ask(question, recent, all, some)
+        let some = |facts: Facts<'_>| ltv::partial(facts, dictionary, question);
+        self.kept_ltv.ask(question, (facts, recent), by_curves, some)
     }
 
     /// What the facts say of revenue by calendar bucket.
-    pub fn revenue(&self, question: &RevenueQuestion) -> RevenuePartial {
+    pub fn revenue(&self, question: &RevenueQuestion) -> Option<RevenuePartial> {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let some = |facts: &FactTable| revenue::partial(facts, dictionary, question);
-        self.kept_revenue.ask(question, recent, || some(facts), some)
+        let some = |facts: Facts<'_>| revenue::partial(facts, dictionary, question);
+        self.kept_revenue.ask(question, (facts, recent), || None, some)
     }
 
     /// What the facts say of install cohorts.
-    pub fn cohorts(&self, question: &CohortQuestion) -> CohortPartial {
+    pub fn cohorts(&self, question: &CohortQuestion) -> Option<CohortPartial> {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let some = |facts: &FactTable| cohorts::partial(facts, dictionary, question);
-        self.kept_cohorts.ask(question, recent, || some(facts), some)
+        let some = |facts: Facts<'_>| cohorts::partial(facts, dictionary, question);
+        self.kept_cohorts.ask(question, (facts, recent), || None, some)
     }
 
     /// What the facts say of recurring revenue.
-    pub fn mrr(&self, question: &MrrQuestion) -> MrrPartial {
+    pub fn mrr(&self, question: &MrrQuestion) -> Option<MrrPartial> {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let some = |facts: &FactTable| mrr::partial(facts, dictionary, question);
-        self.kept_mrr.ask(question, recent, || some(facts), some)
+        let some = |facts: Facts<'_>| mrr::partial(facts, dictionary, question);
+        self.kept_mrr.ask(question, (facts, recent), || None, some)
     }
 
     /// What the facts say of orders by period.
-    pub fn commerce(&self, question: &CommerceQuestion) -> CommercePartial {
+    pub fn commerce(&self, question: &CommerceQuestion) -> Option<CommercePartial> {
         let Shard { facts, dictionary, recent, .. } = &self.shard;
-        let some = |facts: &FactTable| commerce::partial(facts, dictionary, question);
-        self.kept_commerce.ask(question, recent, || some(facts), some)
+        let some = |facts: Facts<'_>| commerce::partial(facts, dictionary, question);
+        self.kept_commerce.ask(question, (facts, recent), || None, some)
     }
 
     /// What a reader needs to read ledgers and stored rows without holding up the ingest.

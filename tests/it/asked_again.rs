@@ -1,5 +1,5 @@
 //! A question asked again is answered from what was worked out before and what was added since: the
-//! answer is that of all facts.
+//! answer is that of all facts. So is what is worked out in steps, with events in between.
 
 use ltvstream::domain::cohort::{Anchor, Field};
 use ltvstream::domain::dimensions::Dimension;
@@ -143,26 +143,29 @@ fn answers(live: &LiveShard) -> (Vec<[String; 2]>, usize) {
     let Shard { facts, dictionary, .. } = &live.shard;
     let (mut answers, mut rows) = (Vec::new(), 0);
     for question in &recurring_questions() {
-        let given = [live.mrr(question), mrr::partial(facts, dictionary, question)];
+        let given = [live.mrr(question).unwrap(), mrr::partial(facts, dictionary, question)];
         answers.push(given.map(|partial| format!("{:?}", mrr_answer::answer(question, &partial))));
     }
     for question in &ltv_questions() {
-        let given = [live.ltv(question), ltv::partial(facts, dictionary, question)];
+        let given = [live.ltv(question).unwrap(), ltv::partial(facts, dictionary, question)];
         rows += given[0].cohorts.len();
         answers.push(given.clone().map(|partial| format!("{:?}", table(question, &partial))));
         answers.push(given.map(|partial| format!("{:?}", ltv::answer(question, partial))));
     }
     for question in &revenue_questions() {
-        let given = [live.revenue(question), revenue::partial(facts, dictionary, question)];
+        let given =
+            [live.revenue(question).unwrap(), revenue::partial(facts, dictionary, question)];
         answers.push(given.map(|partial| format!("{:?}", revenue::answer(question, &partial))));
     }
     for question in &cohort_questions() {
-        let given = [live.cohorts(question), cohorts::partial(facts, dictionary, question)];
+        let given =
+            [live.cohorts(question).unwrap(), cohorts::partial(facts, dictionary, question)];
         rows += given[0].counts.len();
         answers.push(given.map(|partial| format!("{:?}", cohorts::table(question, &partial))));
     }
     for question in &commerce_questions() {
-        let given = [live.commerce(question), commerce::partial(facts, dictionary, question)];
+        let given =
+            [live.commerce(question).unwrap(), commerce::partial(facts, dictionary, question)];
         rows += given[0].periods.iter().filter(|sums| sums.orders > 0).count();
         answers.push(given.map(|partial| format!("{partial:?}")));
     }
@@ -198,4 +201,105 @@ fn a_question_asked_again_and_again_has_the_answer_of_one_asked_once() {
         }
     }
     assert!(rows_seen > 10_000 && changes_seen > 1_000, "{rows_seen} rows, {changes_seen} changes");
+}
+
+/// A run of which questions are asked while it goes on.
+struct Asked {
+    run: Run,
+    rng: ChaCha8Rng,
+    offset: usize,
+    /// Events taken between questions and their steps.
+    between: usize,
+}
+
+impl Asked {
+    /// Takes the next event, if there is one, every fourth time.
+    fn take_some(&mut self) {
+        if self.offset < self.run.log.len() && self.rng.random_ratio(1, 4) {
+            self.run.take(self.offset..self.offset + 1);
+            self.offset += 1;
+            self.between += 1;
+        }
+    }
+
+    /// What the shard says, step by step, with events taken in between.
+    fn in_steps<P>(&mut self, ask: impl Fn(&LiveShard) -> Option<P>) -> P {
+        self.run.live.set_step_pages_min(1);
+        loop {
+            if let Some(partial) = ask(&self.run.live) {
+                return partial;
+            }
+            self.take_some();
+        }
+    }
+
+    /// Asserts that the shard, in steps, says the same as all its facts at the end.
+    fn check<P>(
+        &mut self,
+        name: &str,
+        ask: impl Fn(&LiveShard) -> Option<P>,
+        all: impl Fn(&Shard) -> P,
+        shown: impl Fn(P) -> String,
+    ) {
+        let (given, expected) = (self.in_steps(ask), all(&self.run.live.shard));
+        let (given, expected) = (shown(given), shown(expected));
+        assert!(given == expected, "{name}, offset {}\n{given}\n{expected}", self.offset);
+    }
+}
+
+#[test]
+fn what_is_worked_out_while_events_are_applied_is_the_answer_of_all_of_them() {
+    let mut between = 0;
+    for seed in seeds().take(100) {
+        println!("LAW_SEED={seed}");
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let options = Options { conflicts: true, forgets: true };
+        let events = random::events_of(seed, EVENTS_MAX, options);
+        let run = Run::new(shuffled(&events, &mut rng));
+        let mut asked = Asked { run, rng, offset: 0, between: 0 };
+        asked.offset = asked.run.log.len().min(8);
+        asked.run.take(0..asked.offset);
+        for question in &recurring_questions() {
+            asked.check(
+                "mrr",
+                |live| live.mrr(question),
+                |Shard { facts, dictionary, .. }| mrr::partial(facts, dictionary, question),
+                |partial| format!("{:?}", mrr_answer::answer(question, &partial)),
+            );
+        }
+        for question in &ltv_questions() {
+            asked.check(
+                "ltv",
+                |live| live.ltv(question),
+                |Shard { facts, dictionary, .. }| ltv::partial(facts, dictionary, question),
+                |partial| format!("{:?}", ltv::answer(question, partial)),
+            );
+        }
+        for question in &revenue_questions() {
+            asked.check(
+                "revenue",
+                |live| live.revenue(question),
+                |Shard { facts, dictionary, .. }| revenue::partial(facts, dictionary, question),
+                |partial| format!("{:?}", revenue::answer(question, &partial)),
+            );
+        }
+        for question in &cohort_questions() {
+            asked.check(
+                "cohorts",
+                |live| live.cohorts(question),
+                |Shard { facts, dictionary, .. }| cohorts::partial(facts, dictionary, question),
+                |partial| format!("{:?}", cohorts::table(question, &partial)),
+            );
+        }
+        for question in &commerce_questions() {
+            asked.check(
+                "commerce",
+                |live| live.commerce(question),
+                |Shard { facts, dictionary, .. }| commerce::partial(facts, dictionary, question),
+                |partial| format!("{partial:?}"),
+            );
+        }
+        between += asked.between;
+    }
+    assert!(between > 1_000, "{between} events");
 }

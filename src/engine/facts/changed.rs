@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 
 use crate::engine::facts::Fact;
 use crate::engine::facts::page::{Flag, Group, PAGE_ROWS, Page};
-use crate::engine::facts::table::{FactRow, FactTable};
+use crate::engine::facts::passing::FactRow;
+use crate::engine::facts::table::FactTable;
 
 /// A page is stored whole again when so many rows of it have been stored one by one since.
 const PAGE_UPDATES_MAX: usize = PAGE_ROWS / 2;

@@ -7,24 +7,24 @@
 //!   [`FactTable::take_changed_pages`].
 
 use std::hash::BuildHasher as _;
-use std::iter::Enumerate;
-use std::slice::Iter;
 
 use hashbrown::DefaultHashBuilder;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use crate::domain::time::Day;
 use crate::engine::facts::changed::PageState;
 use crate::engine::facts::page::{Flag, Group, HeldPage, PAGE_ROWS, PackedKey, Page};
-use crate::engine::facts::{Fact, FactKey, FactKind, Sums};
+use crate::engine::facts::{Fact, FactKey, FactKind, Facts, Sums};
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
+
+/// Number of a page of a table, in the order in which they were added.
+pub type PageNumber = u32;
 
 /// The pages of a group.
 pub(super) struct GroupPages {
     group: Group,
     /// Rising; all but the last are full.
-    pages: Vec<u32>,
+    pub(super) pages: Vec<u32>,
     /// Rows without a key, and those marked as spare, which were at zero and may be something again.
     pub(super) free: Vec<u32>,
 }
@@ -38,7 +38,7 @@ pub struct FactTable {
     pub(super) pages: Vec<HeldPage>,
     pub(super) states: Vec<PageState>,
     pub(super) groups: Vec<GroupPages>,
-    group_numbers: HashMap<Group, usize>,
+    pub(super) group_numbers: HashMap<Group, usize>,
     /// Keys and sums that do not fit into a page, by row.
     pub(super) wide_keys: HashMap<u32, FactKey>,
     pub(super) wide_sums: HashMap<u32, Sums>,
@@ -73,6 +73,11 @@ impl FactTable {
     /// Rows are read before any is changed: reads do not wait for each other, so that the processor
     /// fetches several from memory at a time.
     pub fn add_all(&mut self, rows: &[(FactKey, Sums)]) {
+        self.add_each(rows, |_| ());
+    }
+
+    /// As [`FactTable::add_all`]; of each row the page that it is in is told, in order.
+    pub fn add_each(&mut self, rows: &[(FactKey, Sums)], mut tell: impl FnMut(PageNumber)) {
         for rows in rows.chunks(LOOK_AHEAD) {
             let key = |(key, _): &(FactKey, Sums)| {
                 let packed = PackedKey::pack(key);
@@ -84,6 +89,7 @@ impl FactTable {
                 let likely = likely.filter(|row| self.is_at(*row, key, packed.0));
                 let row = likely.unwrap_or_else(|| self.find_or_take_row(key, packed));
                 self.add_to(row, *sums);
+                tell(row / PAGE_ROWS as u32);
             }
         }
     }
@@ -225,8 +231,8 @@ impl FactTable {
         }
     }
 
-    /// The number of the page that is added next.
-    pub(super) fn next_page(&self) -> u32 {
+    /// The number of the page that is added next, greater than that of any other.
+    pub fn next_page(&self) -> PageNumber {
         u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
     }
 
@@ -285,29 +291,8 @@ impl FactTable {
     /// The facts of these kinds, in no particular order.
     pub fn of_kinds(&self, kinds: &[FactKind]) -> impl Iterator<Item = Fact> {
         let wanted = self.groups.iter().filter(|pages| kinds.contains(&pages.group.kind));
-        let rows = wanted.flat_map(|pages| self.of(pages.group));
+        let rows = wanted.flat_map(move |pages| Facts::from(self).of(pages.group));
         rows.map(|row| Fact { key: row.key, sums: row.sums() })
-    }
-
-    /// The facts of a group, in no particular order.
-    #[inline]
-    pub fn of(&self, group: Group) -> GroupRows<'_> {
-        let known = self.group_numbers.get(&group);
-        let pages = known.map_or(&[][..], |number| &self.groups[*number].pages);
-        GroupRows { table: self, pages: pages.iter(), page: None }
-    }
-
-    /// The facts of a group through a day, in no particular order.
-    #[inline]
-    pub fn through(&self, group: Group, until: Day) -> impl Iterator<Item = FactRow<'_>> {
-        self.of(group).filter(move |fact| fact.key.day <= until)
-    }
-
-    /// The facts of a page.
-    #[inline]
-    pub(super) fn rows(&self, number: u32) -> PageRows<'_> {
-        let page = &*self.pages[number as usize];
-        PageRows { table: self, page, number, keys: page.keys().iter().enumerate() }
     }
 
     /// The key of a row that is marked to have it kept elsewhere.
@@ -354,94 +339,10 @@ impl GroupPages {
     }
 }
 
-/// The facts of a group, page by page.
-pub struct GroupRows<'a> {
-    table: &'a FactTable,
-    pages: Iter<'a, u32>,
-    page: Option<PageRows<'a>>,
-}
-
-impl<'a> Iterator for GroupRows<'a> {
-    type Item = FactRow<'a>;
-
-    fn next(&mut self) -> Option<FactRow<'a>> {
-        loop {
-            if let Some(fact) = self.page.as_mut().and_then(PageRows::next) {
-                return Some(fact);
-            }
-            self.page = Some(self.table.rows(*self.pages.next()?));
-        }
-    }
-
-    /// Calls `take` in one place, so that it becomes part of the loop: what it does not need of a
-    /// key is not unpacked.
-    #[inline(always)]
-    fn fold<B, F: FnMut(B, FactRow<'a>) -> B>(self, first: B, mut take: F) -> B {
-        let mut result = first;
-        for page in self.page.into_iter().chain(self.pages.map(|page| self.table.rows(*page))) {
-            for fact in page {
-                result = take(result, fact);
-            }
-        }
-        result
-    }
-}
-
-/// The facts of a page.
-pub(super) struct PageRows<'a> {
-    table: &'a FactTable,
-    page: &'a Page,
-    number: u32,
-    keys: Enumerate<Iter<'a, PackedKey>>,
-}
-
-impl<'a> Iterator for PageRows<'a> {
-    type Item = FactRow<'a>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<FactRow<'a>> {
-        let Self { table, page, number, .. } = *self;
-        for (place, packed) in self.keys.by_ref() {
-            if packed.has(Flag::Zero) {
-                continue;
-            }
-            let key = match packed.has(Flag::WideKey) {
-                true => table.wide_key(row(number, place)).copied(),
-                false => Some(packed.unpack(page.group)),
-            };
-            if let Some(key) = key {
-                return Some(FactRow { key, table, page, number, place });
-            }
-        }
-        None
-    }
-}
-
-/// A fact of a table: its key, and its sums when asked for.
-#[derive(Clone, Copy)]
-pub struct FactRow<'a> {
-    pub key: FactKey,
-    table: &'a FactTable,
-    page: &'a Page,
-    number: u32,
-    pub(super) place: usize,
-}
-
-impl FactRow<'_> {
-    /// The sums.
-    #[inline(always)]
-    pub fn sums(&self) -> Sums {
-        if self.page.key(self.place).has(Flag::WideSums) {
-            let wide = self.table.wide_sums.get(&row(self.number, self.place));
-            return wide.copied().unwrap_or_default();
-        }
-        self.page.sums(self.place)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::Day;
     use crate::engine::dictionary::AppIx;
 
     #[test]
@@ -454,7 +355,7 @@ mod tests {
             let key = FactKey::new(group.app, group.zone, group.kind, day, dims);
             table.add(key, Sums::count(1));
         }
-        let mut facts = table.of(group);
+        let mut facts = Facts::from(&table).of(group);
         let mut seen: Vec<u32> = facts.by_ref().take(700).map(|fact| fact.key.dims).collect();
         facts.for_each(|fact| seen.push(fact.key.dims));
         seen.sort_unstable();
