@@ -51,8 +51,8 @@ impl Cells {
     /// Takes a cell of at least so many bytes, 4,080 at most. The first two are its own.
     pub fn take(&mut self, bytes: usize) -> CellAt {
         let least = bytes.div_ceil(UNIT_BYTES).clamp(1, UNITS_MAX);
-        let fitting = least..=(least + SPARE_UNITS_MAX).min(UNITS_MAX);
-        let at = match fitting.clone().find_map(|units| self.free[units].pop()) {
+        let mut fitting = least..=(least + SPARE_UNITS_MAX).min(UNITS_MAX);
+        let at = match fitting.find_map(|units| self.free[units].pop()) {
             Some(at) => at,
             None => self.add(least),
         };
@@ -69,7 +69,7 @@ impl Cells {
         }
         let unit = (self.pages.len() - 1) * PAGE_UNITS + self.filled;
         self.filled += units;
-        // Memory ends long before four thousand million units.
+        // What holds cells keeps within the 64 GiB that numbers reach.
         let at = CellAt(u32::try_from(unit).unwrap_or(u32::MAX));
         self.cell_mut(at)[0] = units as u8;
         self.count += 1;

@@ -9,6 +9,10 @@ const CUSTOMERS_SHARE_MIN: usize = 4;
 /// own hands, and once more for those that come meanwhile.
 const COMMIT_COPIES: usize = 4;
 
+/// Customers of a shard hold no more than this between commits, whatever the budget: places of rows are
+/// numbers that reach through 64 GiB.
+const CUSTOMERS_BYTES_MAX: usize = 56 << 30;
+
 /// What became of customers in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evicted {
@@ -29,7 +33,7 @@ impl Shard {
         let coming = growth + COMMIT_COPIES * self.pending_bytes_before;
         let (fixed, least) = (self.fixed_memory_bytes(), bytes / CUSTOMERS_SHARE_MIN);
         let left = bytes.saturating_sub(fixed + coming);
-        let room = left.max(least);
+        let room = left.max(least).min(CUSTOMERS_BYTES_MAX);
         let may_drop = held > room && self.unstored.storing.is_none();
         let pending = &self.unstored.pending;
         let must_stay = |chunks: Chunks| pending.has(chunks);
