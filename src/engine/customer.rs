@@ -102,7 +102,7 @@ impl Customer {
 
     /// Becomes a customer of which nothing is known, with what memory it has.
     pub fn clear(&mut self) {
-        self.pass(&mut NumberReader::new(&NumberBytes::default()), 0);
+        self.pass(&mut NumberReader::new(&NumberBytes::AS_GUESSED), 0);
         self.identifiers.set_short(std::iter::empty());
         self.chunks = Chunks::default();
     }

@@ -100,13 +100,13 @@ impl Customers {
     pub fn take_out(&mut self, CustomerAt(at): CustomerAt, customer: &mut Customer) {
         let row = self.cells.cell(at);
         let Some(head) = Head::read(row) else { return customer.clear() };
-        let body = row.get(head.body_at()..).unwrap_or_default();
         if !head.is_whole {
-            read_body(body, &head, customer, &mut self.numbers);
+            read_body(head.body(row), &head, customer, &mut self.numbers);
             return;
         }
-        let whole = number(body).and_then(|number| self.whole.get_mut(number as usize)?.as_mut());
-        if let Some(whole) = whole {
+        let number = head.whole(row);
+        if let Some(whole) = number.and_then(|number| self.whole.get_mut(number as usize)?.as_mut())
+        {
             std::mem::swap(&mut **whole, customer);
         }
         customer.chunks = head.chunks;
@@ -117,9 +117,9 @@ impl Customers {
     pub fn put_back(&mut self, CustomerAt(at): CustomerAt, customer: &mut Customer) -> CustomerAt {
         let row = self.cells.cell(at);
         let Some(head) = Head::read(row) else { return CustomerAt(at) };
-        let whole = head.is_whole.then(|| number(row.get(head.body_at()..)?)).flatten();
+        let whole = head.whole(row);
         self.row.begin(head.id(row));
-        self.pack(head, customer, whole);
+        self.pack((head.app, head.id_length), customer, whole);
         if self.row.bytes().len() <= self.cells.cell(at).len() {
             self.fill(at);
             return CustomerAt(at);
@@ -142,9 +142,7 @@ impl Customers {
         self.row.begin(id.as_bytes());
         // Ids of customers have at most 200 bytes.
         let id_length = u8::try_from(id.len()).unwrap_or(u8::MAX);
-        let (is_recent, is_whole) = (true, false);
-        let head = Head { app, is_recent, is_whole, id_length, path: 0, chunks: customer.chunks };
-        self.pack(head, customer, None);
+        self.pack((app, id_length), customer, None);
         let at = self.cells.take(self.row.bytes().len());
         self.fill(at);
         self.index.insert(hash, at.0);
@@ -153,10 +151,10 @@ impl Customers {
 
     /// Completes `self.row`, whose id is there, by head and body. `whole` is the number of a customer that
     /// is kept whole already.
-    fn pack(&mut self, head: Head, customer: &mut Customer, whole: Option<u32>) {
+    fn pack(&mut self, (app, id_length): (AppIx, u8), customer: &mut Customer, whole: Option<u32>) {
         let (path, chunks) = (customer.fold.path(), customer.chunks);
         let is_whole = whole.is_some() || !self.row.append_body(customer, &mut self.numbers);
-        self.row.set_head(&Head { is_recent: true, is_whole, path, chunks, ..head });
+        self.row.set_head(&Head { app, is_recent: true, is_whole, id_length, path, chunks });
         if is_whole {
             let number = self.keep_whole(customer, whole);
             self.row.append_number(number);
@@ -199,7 +197,7 @@ impl Customers {
         let row = self.cells.cell(at);
         let Some(head) = Head::read(row) else { return 0 };
         let mut bytes = row.len();
-        let whole = head.is_whole.then(|| number(row.get(head.body_at()..)?)).flatten();
+        let whole = head.whole(row);
         self.index.remove(self.hash(head.app, head.id(row)), at.0);
         self.cells.give(at);
         if let Some(number) = whole
@@ -254,11 +252,6 @@ impl Customers {
     pub fn spare_memory_bytes(&self) -> usize {
         self.cells.memory_bytes() - self.cells.taken_bytes()
     }
-}
-
-/// The number of a customer that is kept whole.
-fn number(body: &[u8]) -> Option<u32> {
-    body.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -105,20 +105,18 @@ pub struct NumberBytes([u8; NUMBERS_BYTES_MAX + WORD_BYTES]);
 
 impl Default for NumberBytes {
     fn default() -> Self {
-        Self([0; NUMBERS_BYTES_MAX + WORD_BYTES])
+        Self::AS_GUESSED
     }
 }
 
 impl NumberBytes {
+    /// Of numbers that are all as guessed.
+    pub const AS_GUESSED: Self = Self([0; NUMBERS_BYTES_MAX + WORD_BYTES]);
+
     /// Takes the first of these bytes in, as many as there is room for.
     pub fn set(&mut self, bytes: &[u8]) {
         let count = bytes.len().min(self.0.len());
         self.0[..count].copy_from_slice(&bytes[..count]);
-    }
-
-    /// The bytes from a place on.
-    pub fn from(&self, start: usize) -> &[u8] {
-        self.0.get(start..).unwrap_or_default()
     }
 
     /// The bytes before a place.
@@ -320,7 +318,7 @@ mod tests {
     #[test]
     fn of_zeros_everything_is_as_guessed() {
         let mut read = Everything { small: 3, many: vec![1], ..Everything::default() };
-        read.pass(&mut NumberReader::new(&NumberBytes::default()));
+        read.pass(&mut NumberReader::new(&NumberBytes::AS_GUESSED));
         let guessed = Everything { number: 0x1234_5678, day: Day(20_000), ..Everything::default() };
         assert_eq!(read, guessed);
     }

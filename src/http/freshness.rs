@@ -102,9 +102,9 @@ struct Looked<T> {
 }
 
 /// As [`gather`], of shards that are looked at again, as they are then, until there is something to say:
-/// in between events are applied. With what shards say whose facts are still being read. Unless `look_early` can say
-/// something of each of these they are left out, as partitions are that this process does not hold: a
-/// question meets all that were assigned together, or none of them.
+/// in between events are applied. With what shards say whose facts are still being read: unless
+/// `look_early` can say something of each of these they are left out, as partitions are that this process
+/// does not hold. A question meets all that were assigned together, or none of them.
 pub fn gather_early<T: Send>(
     state: &HttpState,
     look: impl Fn(&LiveShard) -> Result<Option<T>, Problem> + Sync,

@@ -20,7 +20,7 @@ use crate::engine::shard::{ChunkPlace, Chunks};
 use crate::engine::timelines::PathId;
 
 /// Where the bytes of an id begin.
-pub const ID_AT: usize = 23;
+const ID_AT: usize = 23;
 
 /// What is at hand without unpacking a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,56 +82,50 @@ impl Head {
         row.get(ID_AT..self.body_at()).unwrap_or_default()
     }
 
-    /// Where the bytes after the id begin.
+    /// The bytes after the id.
     #[inline]
-    pub fn body_at(&self) -> usize {
+    pub fn body<'r>(&self, row: &'r [u8]) -> &'r [u8] {
+        row.get(self.body_at()..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn body_at(&self) -> usize {
         ID_AT + usize::from(self.id_length)
+    }
+
+    /// The number of the customer, if it is kept whole.
+    #[inline]
+    pub fn whole(&self, row: &[u8]) -> Option<u32> {
+        let number = self.body(row).first_chunk().filter(|_| self.is_whole)?;
+        Some(u32::from_le_bytes(*number))
     }
 }
 
 /// A row while it is made.
 #[derive(Default)]
-pub struct NewRow {
-    /// Longer than the row, and kept, so that nothing is cleared for the next one.
-    bytes: Vec<u8>,
-    length: usize,
-}
+pub struct NewRow(Vec<u8>);
 
 impl NewRow {
     /// Begins anew with a head to be written later, and an id.
     pub fn begin(&mut self, id: &[u8]) {
-        self.length = 0;
-        self.append(&[0; ID_AT]);
-        self.append(id);
+        self.0.clear();
+        self.0.extend_from_slice(&[0; ID_AT]);
+        self.0.extend_from_slice(id);
     }
 
     /// The row so far.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        &self.0
     }
 
     /// Writes the head.
     pub fn set_head(&mut self, head: &Head) {
-        head.write(&mut self.bytes);
+        head.write(&mut self.0);
     }
 
     /// Appends the number of a customer that is kept whole, in place of a body.
     pub fn append_number(&mut self, number: u32) {
-        self.append(&number.to_le_bytes());
-    }
-
-    fn append(&mut self, more: &[u8]) {
-        self.next(more.len()).copy_from_slice(more);
-    }
-
-    /// The next bytes, so many.
-    fn next(&mut self, count: usize) -> &mut [u8] {
-        let start = self.length;
-        self.length += count;
-        if self.bytes.len() < self.length {
-            self.bytes.resize(self.length, 0);
-        }
-        &mut self.bytes[start..self.length]
+        self.0.extend_from_slice(&number.to_le_bytes());
     }
 
     /// Appends a customer's body: how many fingerprints there are, its numbers and they. Chunks and path
@@ -147,9 +141,11 @@ impl NewRow {
         else {
             return false;
         };
-        self.append(&[count]);
-        self.append(bytes.until(end));
-        let (places, _) = self.next(2 * short.len()).as_chunks_mut();
+        self.0.push(count);
+        self.0.extend_from_slice(bytes.until(end));
+        let start = self.0.len();
+        self.0.resize(start + 2 * short.len(), 0);
+        let (places, _) = self.0[start..].as_chunks_mut();
         for (place, fingerprint) in places.iter_mut().zip(short) {
             *place = fingerprint.to_le_bytes();
         }
