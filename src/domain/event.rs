@@ -424,7 +424,7 @@ impl<'a> RawEvent<'a> {
         kind: EventKind,
         period: Option<Period>,
     ) -> Checked<Dimensions<'a>> {
-        let mut dimensions = std::mem::take(&mut self.dimensions);
+        let dimensions = &mut self.dimensions;
         for (dimension, value) in dimensions.values_mut() {
             match dimension {
                 Dimension::Country => check_country(value)?,
@@ -432,8 +432,10 @@ impl<'a> RawEvent<'a> {
             }
         }
         dimensions.set(Dimension::Duration, duration(kind, period));
-        check_attributes(&mut dimensions.attributes)?;
-        Ok(dimensions)
+        if !dimensions.attributes.is_empty() {
+            check_attributes(&mut dimensions.attributes)?;
+        }
+        Ok(std::mem::take(dimensions))
     }
 }
 

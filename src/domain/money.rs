@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 /// Largest gross amount of one event in micro-units: a thousand million units.
 pub const GROSS_MICROS_MAX: i64 = 1_000_000_000_000_000;
@@ -52,13 +53,23 @@ impl FromStr for Currency {
     type Err = UnknownCurrency;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes: [u8; 3] =
-            text.as_bytes().try_into().map_err(|_| UnknownCurrency(text.to_owned()))?;
-        if iso_currency::Currency::from_code(text).is_none() {
-            return Err(UnknownCurrency(text.to_owned()));
-        }
-        Ok(Self(bytes))
+        let code = text.as_bytes().try_into().ok().filter(is_assigned);
+        code.map(Self).ok_or_else(|| UnknownCurrency(text.to_owned()))
     }
+}
+
+/// Whether the code is one of ISO 4217. Every payment names one, so the list is gone through once only.
+fn is_assigned(code: &[u8; 3]) -> bool {
+    const LETTERS: usize = 26;
+    static ASSIGNED: LazyLock<Vec<bool>> = LazyLock::new(|| {
+        let letter = |number: usize| b'A' + (number % LETTERS) as u8;
+        let code = |place| [place / LETTERS / LETTERS, place / LETTERS, place].map(letter);
+        let known = |place| iso_currency::Currency::from_code(Currency(code(place)).as_str());
+        (0..LETTERS.pow(3)).map(|place| known(place).is_some()).collect()
+    });
+    let number = |letter: u8| letter.is_ascii_uppercase().then(|| usize::from(letter - b'A'));
+    let place = code.iter().try_fold(0, |place, letter| Some(place * LETTERS + number(*letter)?));
+    place.is_some_and(|place| ASSIGNED[place])
 }
 
 /// Gross, proceeds (after store commission) and net (after commission and tax), in micro-units of
@@ -190,6 +201,24 @@ mod tests {
     fn a_currency_has_as_many_decimals_as_it_has() {
         for (code, digits) in [("USD", 2), ("JPY", 0), ("KWD", 3), ("CLF", 4), ("XAU", 2)] {
             assert_eq!(code.parse::<Currency>().unwrap().minor_digits(), digits, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_currency_is_a_code_of_the_standard_in_upper_case() {
+        let known = |code: &str| code.parse::<Currency>().map(|known| known.to_string());
+        let codes = ["AED", "EUR", "USD", "XXX", "ZWG"];
+        assert_eq!(codes.map(known), codes.map(|code| Ok(code.to_owned())));
+        for text in ["", "US", "USDX", "usd", "UsD", "US1", "US{", "US@", "AAA", "ZZZ", "é1"] {
+            assert_eq!(known(text), Err(UnknownCurrency(text.to_owned())));
+        }
+        let letters = || (b'A'..=b'Z').map(char::from);
+        for first in letters() {
+            let codes = letters().flat_map(|second| letters().map(move |third| [second, third]));
+            for code in codes.map(|[second, third]| format!("{first}{second}{third}")) {
+                let expected = iso_currency::Currency::from_code(&code);
+                assert_eq!(known(&code).is_ok(), expected.is_some(), "{code}");
+            }
         }
     }
 
