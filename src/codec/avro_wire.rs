@@ -38,10 +38,18 @@ impl From<WireError> for DecodeError {
     }
 }
 
+/// Bytes after a text that are looked at with it: most messages are shorter.
+const CHECKED_AHEAD_BYTES: usize = 512;
+
 /// The bytes not yet read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
+    /// The last bytes found to be UTF-8. Texts in a row are found so at once, since lengths below 64 are
+    /// ASCII, too.
+    checked: &'a str,
+    /// How many bytes of the message follow them.
+    left_after_checked: usize,
 }
 
 /// The head of a block of array items or map entries.
@@ -56,7 +64,7 @@ type Read<T> = Result<T, WireError>;
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, checked: "", left_after_checked: bytes.len() }
     }
 
     /// How many bytes are left.
@@ -103,7 +111,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A zigzag variable-length integer of at most 64 bits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn long(&mut self) -> Read<i64> {
         // Nearly all are one byte: union branches, enum symbols, lengths.
         if let Some((first @ 0..0x80, rest)) = self.rest.split_first() {
@@ -113,6 +121,7 @@ impl<'a> Cursor<'a> {
         self.long_of_many_bytes()
     }
 
+    #[inline(never)]
     fn long_of_many_bytes(&mut self) -> Read<i64> {
         let mut bits = 0u64;
         for shift in (0..70).step_by(7) {
@@ -173,7 +182,28 @@ impl<'a> Cursor<'a> {
     /// Length-prefixed UTF-8.
     #[inline]
     pub(crate) fn text(&mut self) -> Read<&'a str> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| WireError::NotUtf8)
+        let length = self.length()?;
+        let left_after = self.left() - length;
+        if left_after < self.left_after_checked {
+            self.check_text(length);
+        }
+        // No text, if what is checked ends within it or one of its ends is within a character.
+        let beyond = left_after.checked_sub(self.left_after_checked);
+        let end = beyond.and_then(|beyond| self.checked.len().checked_sub(beyond));
+        let text = end.and_then(|end| self.checked.get(end.checked_sub(length)?..end));
+        self.rest = &self.rest[length..];
+        text.ok_or(WireError::NotUtf8)
+    }
+
+    /// Finds how far from here on the bytes are UTF-8, in the next text and not much further: who reads one
+    /// message after the other from the same bytes begins anew with each.
+    #[inline(never)]
+    fn check_text(&mut self, length: usize) {
+        let ahead = &self.rest[..self.rest.len().min(length + CHECKED_AHEAD_BYTES)];
+        let valid = std::str::from_utf8(ahead)
+            .or_else(|error| std::str::from_utf8(&ahead[..error.valid_up_to()]));
+        self.checked = valid.unwrap_or_default();
+        self.left_after_checked = self.left() - self.checked.len();
     }
 
     /// The next block of an array or map; `None` at its end.
@@ -254,6 +284,47 @@ mod tests {
             assert_eq!(cursor.long(), Ok(value));
             assert_eq!(cursor.end(), Ok(()));
         }
+    }
+
+    #[test]
+    fn texts_in_a_row_are_each_a_text_of_their_own() {
+        let text_of = |text: &[u8]| {
+            let mut bytes = Vec::new();
+            put_count(&mut bytes, text.len());
+            [&bytes, text].concat()
+        };
+        let long = "ß".repeat(64);
+        let texts = ["", "one", &long, "zwölf", "", "zwei", &long, "é", "z"];
+        // Each text is followed by nothing, or by bytes of which the first is in no UTF-8.
+        for between in [None, Some(-1_000_000_000)] {
+            let mut bytes = Vec::new();
+            let all = || texts.iter().cycle().take(100);
+            for text in all() {
+                put_text(&mut bytes, text);
+                between.iter().for_each(|number| put_long(&mut bytes, *number));
+            }
+            let mut cursor = Cursor::new(&bytes);
+            for text in all() {
+                assert_eq!(cursor.text(), Ok(*text));
+                assert_eq!(between.map(|_| cursor.long()), between.map(Ok));
+            }
+            assert_eq!(cursor.end(), Ok(()));
+        }
+        // A character that ends in the length of the next text, or in what follows it, belongs to neither.
+        let begun = text_of(b"\xc3");
+        let after = text_of(&[b'a'; 64]);
+        assert_eq!(std::str::from_utf8(&[begun[1], after[0]]), Ok("À"));
+        let cut = [begun.clone(), after.clone()].concat();
+        assert_eq!(Cursor::new(&cut).text(), Err(WireError::NotUtf8));
+        let mut begins_late = Cursor::new(&cut);
+        begins_late.long().unwrap();
+        begins_late.take(1).unwrap();
+        assert_eq!(begins_late.text().map(str::len), Ok(64));
+        let mut cursor = Cursor::new(&begun);
+        assert_eq!(cursor.text(), Err(WireError::NotUtf8));
+        // What follows a text may be anything.
+        let followed = [text_of("é".as_bytes()), vec![0xff, 0xff]].concat();
+        assert_eq!(Cursor::new(&followed).text(), Ok("é"));
     }
 
     #[test]
