@@ -13,12 +13,12 @@ mod words;
 use std::hash::BuildHasher as _;
 
 use hashbrown::DefaultHashBuilder;
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
 use crate::engine::dictionary::named::NamedTuples;
+use crate::engine::memo::Memo;
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::slices::Slices;
 use crate::engine::timelines::{TimelineEntry, Timelines};
@@ -37,7 +37,7 @@ pub type TupleId = u32;
 pub type SignatureId = u32;
 
 /// What a customer or a chain did with one tuple of dimensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark {
     pub tuple: TupleId,
     /// The lowest payment index paid with the tuple; 0 if none was.
@@ -97,9 +97,6 @@ pub enum Entry {
 #[error("dictionary entry {0:?} is out of sequence")]
 pub struct OutOfSequence(pub Entry);
 
-/// The most merges remembered; beyond it the memory is emptied and filled anew.
-const MERGES_MAX: usize = 1 << 20;
-
 /// The dictionary of one shard.
 pub struct Dictionary {
     apps: Vec<String>,
@@ -112,8 +109,8 @@ pub struct Dictionary {
     signatures: Slices<Mark>,
     named: NamedTuples,
     hasher: DefaultHashBuilder,
-    merges: HashMap<[TupleId; 3], TupleId>,
-    unions: HashMap<(SignatureId, Mark), SignatureId>,
+    merges: Memo<[TupleId; 3]>,
+    unions: Memo<(SignatureId, Mark)>,
     pub timelines: Timelines,
     fresh: Vec<Entry>,
     /// Entries handed out to be stored, or read back.
@@ -132,8 +129,8 @@ impl Default for Dictionary {
             signatures: Slices::default(),
             named: NamedTuples::default(),
             hasher: DefaultHashBuilder::default(),
-            merges: HashMap::new(),
-            unions: HashMap::new(),
+            merges: Memo::default(),
+            unions: Memo::default(),
             timelines: Timelines::default(),
             fresh: Vec::new(),
             entries: 0,
@@ -285,8 +282,8 @@ impl Dictionary {
             [0, own, weaker] | [own, 0, weaker] => [own, weaker, 0],
             all => all,
         };
-        if let Some(id) = self.merges.get(&key) {
-            return *id;
+        if let Some(id) = self.merges.get(key) {
+            return id;
         }
         let [own, chain, customer] = key;
         let mut merged = self.tuple(own).clone();
@@ -305,17 +302,14 @@ impl Dictionary {
             merged.attributes.sort_unstable();
         }
         let id = self.tuple_id(merged);
-        if self.merges.len() >= MERGES_MAX {
-            self.merges.clear();
-        }
-        self.merges.insert(key, id);
+        self.merges.put(key, id);
         id
     }
 
     /// Number of the set `signature` with `mark` in it; marks of one tuple become one.
     pub fn union(&mut self, signature: SignatureId, mark: Mark) -> SignatureId {
-        if let Some(id) = self.unions.get(&(signature, mark)) {
-            return *id;
+        if let Some(id) = self.unions.get((signature, mark)) {
+            return id;
         }
         let mut set = self.signature(signature).to_vec();
         match set.binary_search_by_key(&mark.tuple, |known| known.tuple) {
@@ -327,10 +321,7 @@ impl Dictionary {
             self.fresh.push(Entry::Signature(id, set));
             id
         });
-        if self.unions.len() >= MERGES_MAX {
-            self.unions.clear();
-        }
-        self.unions.insert((signature, mark), id);
+        self.unions.put((signature, mark), id);
         id
     }
 
@@ -365,8 +356,8 @@ impl Dictionary {
             + self.named.memory_bytes()
             + self.timelines.memory_bytes()
             + indexes.map(RowIndex::memory_bytes).iter().sum::<usize>()
-            + self.merges.capacity() * 20
-            + self.unions.capacity() * 20
+            + self.merges.memory_bytes()
+            + self.unions.memory_bytes()
     }
 }
 

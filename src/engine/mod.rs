@@ -19,6 +19,7 @@ pub mod facts;
 pub mod fields;
 pub mod fold;
 pub mod ledger;
+pub mod memo;
 pub mod moment;
 pub mod numbers;
 pub mod packed;

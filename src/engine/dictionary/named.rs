@@ -4,6 +4,7 @@
 use smallvec::SmallVec;
 
 use crate::domain::dimensions::Dimensions;
+use crate::domain::event::TEXT_BYTES_MAX;
 use crate::engine::dictionary::TupleId;
 use crate::engine::row_index::LOOK_AHEAD;
 use crate::engine::slices::Slices;
@@ -15,8 +16,8 @@ const NAMED_BYTES_MAX: usize = 64 << 20;
 fn spell(dimensions: &Dimensions<'_>, into: &mut Vec<u8>) {
     const ATTRIBUTE: u8 = u8::MAX;
     let text = |text: &str, into: &mut Vec<u8>| {
-        // Texts end long before lengths do.
-        into.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+        const { assert!(TEXT_BYTES_MAX < u8::MAX as usize, "a length is one byte") };
+        into.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
         into.extend_from_slice(text.as_bytes());
     };
     for (dimension, value) in dimensions.values() {
