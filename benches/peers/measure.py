@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fastavro
 
+import freshness
 import report
 import topics
 from broker import ROOT, SYSTEM_CORE, Broker
@@ -20,6 +21,8 @@ from systems import HERE, Ltvstream, Work, all_systems
 
 # Where a run is killed, as a share of the time that a whole one took.
 KILLED_AFTER = 0.5
+# More events than there will be: who waits for the last goes on until it is killed.
+ENDLESS = 1 << 40
 
 
 def say(text):
@@ -41,6 +44,7 @@ class Comparison:
         self.expected = None
         self.figures = {system.name: [] for system in self.systems}
         self.recoveries = {}
+        self.freshness = {}
 
     def _fill(self, arguments):
         self.kafka.create(self.input)
@@ -51,14 +55,13 @@ class Comparison:
         say(f"{events} events of {arguments.customers} customers")
         return events
 
-    def _work(self, name, log):
+    def _work(self, name, log, input=None, events=None):
         data_dir = self.dir / name
         data_dir.mkdir()
         output = f"{name}-out"
         group = f"{name}-group"
-        return Work(
-            self.kafka, self.input, output, group, self.events, data_dir, SYSTEM_CORE, log
-        )
+        input, events = input or self.input, events or self.events
+        return Work(self.kafka, input, output, group, events, data_dir, SYSTEM_CORE, log)
 
     def measure(self):
         for number in range(1, self.runs + 1):
@@ -66,16 +69,17 @@ class Comparison:
                 self._run(system, number)
         for system in self.systems:
             self._recover(system)
+        self._freshness()
 
-    def _prepared(self, system, name, log):
-        work = self._work(name, log)
+    def _prepared(self, name, log, **settings):
+        work = self._work(name, log, **settings)
         self.kafka.create(work.output, **{"cleanup.policy": "compact"})
         return work
 
     def _run(self, system, number):
         name = f"{system.name}-{number}"
         with open(self.dir / f"{name}.log", "w") as log:
-            work = self._prepared(system, name, log)
+            work = self._prepared(name, log)
             with system.started(work) as running:
                 cpu, wall = system.finish(running, work)
         self._check(system, work)
@@ -94,7 +98,7 @@ class Comparison:
         name = f"{system.name}-killed"
         wall = min(figures["wall_seconds"] for figures in self.figures[system.name])
         with open(self.dir / f"{name}.log", "w") as log:
-            work = self._prepared(system, name, log)
+            work = self._prepared(name, log)
             with system.started(work) as running:
                 time.sleep(wall * KILLED_AFTER)
                 running.kill()
@@ -104,6 +108,20 @@ class Comparison:
         self._check(system, work)
         shutil.rmtree(work.data_dir)
         say(f"{name}: at work again after {self.recoveries[system.name]:.2f} s")
+
+    def _freshness(self):
+        """How long events take until readers know of them."""
+        records = self.kafka.records(self.input)
+        for system in self.systems:
+            if not system.is_incremental:
+                continue
+            name = f"{system.name}-fresh"
+            self.kafka.create(f"{name}-in")
+            with open(self.dir / f"{name}.log", "w") as log:
+                work = self._prepared(name, log, input=f"{name}-in", events=ENDLESS)
+                self.freshness[system.name] = freshness.measure(self.kafka, system, work, records)
+            shutil.rmtree(work.data_dir)
+            say(f"{name}: {self.freshness[system.name]}")
 
     def _check(self, system, work):
         """The published result must be that of all others, to the last unit."""

@@ -11,6 +11,8 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot  # noqa: E402
 
+from freshness import ASK_EVERY_SECONDS, PROBE_EVERY_SECONDS, RATE_PER_SECOND  # noqa: E402
+
 MIB = 1 << 20
 
 
@@ -31,6 +33,13 @@ def per_million(comparison, system):
     return [run["cpu_seconds"] * scale for run in comparison.figures[system.name]]
 
 
+def fresh(comparison, system):
+    """From event to snapshot and to answer, in milliseconds."""
+    found = comparison.freshness.get(system.name)
+    taken = (found.snapshot_ms, found.answer_ms) if found else (None, None)
+    return " | ".join("–" if ms is None else f"{ms:,.0f}" for ms in taken)
+
+
 def page(comparison, arguments, root):
     ours = statistics.median(per_million(comparison, comparison.systems[0]))
     rows = []
@@ -42,11 +51,12 @@ def page(comparison, arguments, root):
         )
         rows.append(
             f"| {system.title} | {span(cpu)} | {statistics.median(cpu) / ours:.1f} | {span(wall)}"
-            f" | {comparison.recoveries[system.name]:.1f}"
+            f" | {comparison.recoveries[system.name]:.1f} | {fresh(comparison, system)}"
             f" | {statistics.median(peak) / MIB:.0f} | {statistics.median(data) / MIB:.0f}"
             f" | {system.guarantee} |"
         )
     table = "\n".join(rows)
+    seconds = comparison.freshness[comparison.systems[0].name].seconds
     settings = "\n".join(f"- **{system.title}**: {system.settings}." for system in comparison.systems)
     return f"""# Beside its peers
 
@@ -57,8 +67,8 @@ Written by `benches/peers/run`. The job and its programs: [`peers/`](peers/READM
 equal to the last unit before a figure was written. `ltvstream` also does what the job does not ask for (dimensions,
 subscriptions, segments, weeks and months, questions); its start counts, that of its peers does not.
 
-| | CPU s per million events | × ltvstream | seconds | at work again after `kill -9`, s | memory, MiB | on disk, MiB | guarantee |
-|---|---:|---:|---:|---:|---:|---:|---|
+| | CPU s per million events | × ltvstream | seconds | at work again after `kill -9`, s | event to snapshot, p99 ms | event to answer, p99 ms | memory, MiB | on disk, MiB | guarantee |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---|
 {table}
 
 ![CPU seconds per million events](results.svg)
@@ -67,6 +77,13 @@ CPU is that of all processes of a system, kernel time and background threads inc
 broker has the other. Memory is the most that was held at a time; what a JVM holds is mostly the heap it was given.
 Killed in the middle of a run, `ltvstream` is at work again when it answers a question, a peer when it takes the
 next event.
+
+From event to snapshot and to answer, one run each: while {RATE_PER_SECOND:,} events a second flow in for {seconds:.0f} s, a new
+customer buys every {PROBE_EVERY_SECONDS * 1e3:.0f} ms; how long it takes until a consumer of what is committed, and one who asks
+every {ASK_EVERY_SECONDS * 1e3:.0f} ms, sees it. Who asks shares a core with the broker and with who writes the events. Kafka
+Streams answers from its store what is not committed yet, PostgreSQL by SQL, Flink and the program on RocksDB do not; DuckDB
+counts at the end only. Peers publish as in the runs that CPU was taken of: Flink with its checkpoints, every 10 s, the
+others every second. `ltvstream` publishes four times a second, in those runs as well.
 
 ## Settings
 

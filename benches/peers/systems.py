@@ -1,20 +1,29 @@
 """The systems that are compared: how each is started, and what is said of it."""
 
 import contextlib
+import http.client
+import io
 import json
 import os
 import signal
 import socket
 import time
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import fastavro
+import psycopg
+
 from processes import Running, pinned
+from topics import SINGLE_OBJECT_HEADER_BYTES
 
 HERE = Path(__file__).resolve().parent
 POLL_SECONDS = 0.1
+# A day on which nobody buys but the probes of `freshness`.
+PROBE_DAY = date(2000, 1, 1)
 PATIENCE_SECONDS = 3600
 
 
@@ -34,6 +43,10 @@ class Work:
 
 class Peer:
     """A program that keeps to the contract of the README beside."""
+
+    # Whether it publishes before the input ends.
+    is_incremental = True
+    probe_key = str(PROBE_DAY).encode()
 
     def __init__(self, name, title, command, guarantee, settings):
         self.name = name
@@ -66,16 +79,56 @@ class Peer:
         running.wait_for("done")
         return running.end()
 
+    @staticmethod
+    def probe_count(value):
+        """The customers in a published cohort."""
+        return json.loads(value)["customers"]
+
+    def asker(self):
+        """What asks a running program for the customers of the probes' cohort, where it answers."""
+        return None
+
+
+class KafkaStreams(Peer):
+    """Its stores can be asked while it runs."""
+
+    def _command(self, work):
+        self.port = _free_port()
+        return [*super()._command(work), "--query-port", self.port]
+
+    def asker(self):
+        day = (PROBE_DAY - date(1970, 1, 1)).days
+        get = _getter(self.port)
+        return lambda: int(get(f"/customers/{day}"))
+
+
+class DuckDb(Peer):
+    """Counts anew at the end of the input."""
+
+    is_incremental = False
+
 
 class Postgres(Peer):
     """Beside the program there is the server, which counts as well."""
 
     def _command(self, work):
-        port, server_dir = _free_port(), work.data_dir / "server"
-        url = f"jdbc:postgresql://127.0.0.1:{port}/postgres?user=postgres"
+        self.port, server_dir = _free_port(), work.data_dir / "server"
+        url = f"jdbc:postgresql://127.0.0.1:{self.port}/postgres?user=postgres"
         server = HERE / "postgres" / "server"
-        return [HERE / "postgres" / "with-server", server, server_dir, port,
+        return [HERE / "postgres" / "with-server", server, server_dir, self.port,
                 *super()._command(work), "--jdbc-url", url]  # fmt: skip
+
+    def asker(self):
+        where = f"host=127.0.0.1 port={self.port} dbname=postgres user=postgres"
+        connection = psycopg.connect(where, autocommit=True)
+        day = (PROBE_DAY - date(1970, 1, 1)).days
+
+        def ask():
+            asked = connection.execute("SELECT customers FROM cohorts WHERE cohort_day = %s", [day])
+            row = asked.fetchone()
+            return row[0] if row else 0
+
+        return ask
 
 
 class Ltvstream:
@@ -83,6 +136,8 @@ class Ltvstream:
 
     name = "ltvstream"
     title = "ltvstream"
+    is_incremental = True
+    probe_key = f"acme|first_purchase|day|{PROBE_DAY}|".encode()
     guarantee = "exactly once (transactions with the group's offsets)"
     settings = "as they come, with a `group.instance.id`"
 
@@ -147,6 +202,17 @@ class Ltvstream:
             if customers
         }
 
+    def probe_count(self, value):
+        """The customers in a published snapshot."""
+        datum = io.BytesIO(value[SINGLE_OBJECT_HEADER_BYTES:])
+        return fastavro.schemaless_reader(datum, self.schema, None)["customers"]
+
+    def asker(self):
+        """What asks for the customers of the probes' cohort."""
+        get = _getter(urllib.parse.urlsplit(self.url).port)
+        question = f"/v1/apps/acme/ltv?width=day&from={PROBE_DAY}&to={PROBE_DAY}"
+        return lambda: sum(cohort["customers"] for cohort in json.loads(get(question))["cohorts"])
+
     def finish(self, running, work):
         """Waits until everything is published, which the group's offsets tell."""
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -164,6 +230,21 @@ def _free_port():
         return probe.getsockname()[1]
 
 
+def _getter(port):
+    """What asks a server on this port over one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def get(path):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: {answer.status} {text}")
+        return text
+
+    return get
+
+
 def _java(module, main, heap):
     folder = HERE / module / "target"
     options = [f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseParallelGC"]
@@ -174,13 +255,13 @@ def all_systems(ltvstream, naive, schema):
     """Everything that is compared, ltvstream first."""
     return [
         Ltvstream(ltvstream, schema),
-        Peer(
+        KafkaStreams(
             "kafka-streams",
             "Kafka Streams",
             _java("kafka-streams", "streams.Main", "2g"),
             "exactly once (exactly_once_v2)",
             "Processor API, one task; caching stores of 128 MiB, RocksDB with write buffers of 64 MiB; "
-            "commits every second; lz4, static membership; heap 2 GiB",
+            "publishes and commits every second; lz4, static membership; heap 2 GiB",
         ),
         Peer(
             "flink",
@@ -198,7 +279,7 @@ def all_systems(ltvstream, naive, schema):
             "binary COPY of 100,000 events (or those of a second), one set-based statement each in one "
             "transaction; shared_buffers 2 GiB, fsync on, WAL minimal and lz4, JIT off",
         ),
-        Peer(
+        DuckDb(
             "duckdb",
             "DuckDB",
             _java("duckdb", "duckdb.Main", "512m"),

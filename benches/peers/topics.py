@@ -6,7 +6,7 @@ import subprocess
 from datetime import date, timedelta
 
 import fastavro
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 TIMEOUT_SECONDS = 60
@@ -38,19 +38,36 @@ class Kafka:
 
     def newest(self, topic):
         """The last committed value of each key."""
+        return {message.key(): message.value() for message in self._all(topic)}
+
+    def records(self, topic):
+        """Key, value and timestamp of each record."""
+        return [
+            (message.key(), message.value(), message.timestamp()[1]) for message in self._all(topic)
+        ]
+
+    def follower(self, topic):
+        """A consumer of what is committed, from the beginning on."""
         consumer = self._consumer("read_committed")
-        partition = TopicPartition(topic, 0, 0)
-        consumer.assign([partition])
-        values = {}
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        return consumer
+
+    def writer(self):
+        """A producer whose records are soon on their way."""
+        where = {"bootstrap.servers": self.bootstrap_servers}
+        return Producer(where | {"compression.type": "lz4", "linger.ms": 1})
+
+    def _all(self, topic):
+        consumer = self.follower(topic)
         while True:
             message = consumer.poll(TIMEOUT_SECONDS)
             if message is None:
                 raise TimeoutError(f"{topic} has no end")
             if message.error() is None:
-                values[message.key()] = message.value()
+                yield message
             elif message.error().name() == "_PARTITION_EOF":
                 consumer.close()
-                return values
+                return
             else:
                 raise RuntimeError(message.error())
 

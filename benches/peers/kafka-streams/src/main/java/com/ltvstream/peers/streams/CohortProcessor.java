@@ -20,7 +20,7 @@ import org.apache.kafka.streams.state.Stores;
 /** Takes every event into its customer and the cohorts, and publishes the cohorts that changed. */
 final class CohortProcessor implements Processor<byte[], byte[], byte[], byte[]> {
     private static final String CUSTOMERS = "customers";
-    private static final String COHORTS = "cohorts";
+    static final String COHORTS = "cohorts";
     private static final Duration PUBLISHED_EVERY = Duration.ofSeconds(1);
 
     private final long lastOffset;
@@ -55,7 +55,6 @@ final class CohortProcessor implements Processor<byte[], byte[], byte[], byte[]>
         if (context.recordMetadata().orElseThrow().offset() == lastOffset) {
             // At once, so that the offset is not committed before the last cohorts.
             publish(context.currentSystemTimeMs());
-            context.commit();
             progress.end();
         }
     }
@@ -63,6 +62,8 @@ final class CohortProcessor implements Processor<byte[], byte[], byte[], byte[]>
     private void publish(long nowMs) {
         cohorts.drainChanged((day, cohort) -> context.forward(
                 new Record<>(Cohort.outputKey(day), cohort.outputValue(), nowMs)));
+        // Readers see them after the commit.
+        context.commit();
     }
 
     /** Of processors with their stores. */

@@ -1,6 +1,7 @@
 package com.ltvstream.peers.streams;
 
 import com.ltvstream.peers.Arguments;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
@@ -12,7 +13,11 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.Topology;
 
-/** The job in Kafka Streams: one processor from the input to the output; see the README beside. */
+/**
+ * The job in Kafka Streams: one processor from the input to the output; see the README beside.
+ *
+ * <p>Takes one more argument than all peers, {@code --query-port}; see {@link Queries}.
+ */
 public final class Main {
     private static final int POLL_MS = 100;
 
@@ -20,11 +25,17 @@ public final class Main {
 
     public static void main(String[] args) throws Exception {
         Arguments arguments = Arguments.parse(args);
+        int named = List.of(args).indexOf("--query-port");
+        if (named < 0) {
+            throw new IllegalArgumentException("--query-port is missing");
+        }
+        int port = Integer.parseInt(args[named + 1]);
         Progress progress = new Progress();
         try (Admin admin = Admin.create(Map.<String, Object>of(
                         AdminClientConfig.BOOTSTRAP_SERVERS_CONFIG, arguments.bootstrapServers()));
                 KafkaStreams streams =
-                        new KafkaStreams(topology(arguments, progress), Settings.of(arguments))) {
+                        new KafkaStreams(topology(arguments, progress), Settings.of(arguments));
+                Queries queries = new Queries(streams, port)) {
             streams.start();
             awaitLastCommit(arguments, progress, admin, streams);
         }
