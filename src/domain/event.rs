@@ -432,9 +432,7 @@ impl<'a> RawEvent<'a> {
             }
         }
         dimensions.set(Dimension::Duration, duration(kind, period));
-        if !dimensions.attributes.is_empty() {
-            check_attributes(&mut dimensions.attributes)?;
-        }
+        check_attributes(&mut dimensions.attributes)?;
         Ok(std::mem::take(dimensions))
     }
 }
