@@ -47,7 +47,7 @@ class Seen:
         self.failure = None
 
     def note(self, count):
-        if count is not None and (not self.counts or count > self.counts[-1]):
+        if not self.has(count):
             self.times.append(time.monotonic())
             self.counts.append(count)
 
@@ -74,6 +74,7 @@ class Probes:
         self.sent = []
 
     def next(self):
+        """Key, value and timestamp of the next one, which counts as sent from now on."""
         self.sent.append(time.monotonic())
         name = f"probe-{len(self.sent)}"
         event = {
@@ -90,7 +91,7 @@ class Probes:
         datum = io.BytesIO(self.framing)
         datum.seek(len(self.framing))
         fastavro.schemaless_writer(datum, self.schema, event)
-        return f"acme/{name}".encode(), datum.getvalue()
+        return f"acme/{name}".encode(), datum.getvalue(), int(time.time() * 1e3)
 
 
 def measure(kafka, system, work, records):
@@ -113,7 +114,7 @@ def measure(kafka, system, work, records):
         for thread in threads:
             thread.start()
         try:
-            _probe(writer, work.input, probes)
+            _send(writer, work.input, [probes.next()])
             _await(published, 1)
             _flow(writer, work.input, flow, probes)
             writer.flush()
@@ -142,18 +143,12 @@ def _send(writer, topic, records):
                 writer.poll(0.1)
 
 
-def _probe(writer, topic, probes):
-    key, value = probes.next()
-    writer.produce(topic, value, key, 0)
-    writer.poll(0)
-
-
 def _flow(writer, topic, records, probes):
     begun, sent, probe_at = time.monotonic(), 0, 0.0
     while sent < len(records):
         passed = time.monotonic() - begun
         if passed >= probe_at:
-            _probe(writer, topic, probes)
+            _send(writer, topic, [probes.next()])
             probe_at += PROBE_EVERY_SECONDS
         portion = min(int(passed * RATE_PER_SECOND) - sent, PORTION)
         if portion <= 0:

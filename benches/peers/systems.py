@@ -1,14 +1,12 @@
 """The systems that are compared: how each is started, and what is said of it."""
 
 import contextlib
-import http.client
 import io
 import json
 import os
 import signal
 import socket
 import time
-import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 POLL_SECONDS = 0.1
 # A day on which nobody buys but the probes of `freshness`.
 PROBE_DAY = date(2000, 1, 1)
+PROBE_DAY_NUMBER = (PROBE_DAY - date(1970, 1, 1)).days
 PATIENCE_SECONDS = 3600
 
 
@@ -97,9 +96,8 @@ class KafkaStreams(Peer):
         return [*super()._command(work), "--query-port", self.port]
 
     def asker(self):
-        day = (PROBE_DAY - date(1970, 1, 1)).days
-        get = _getter(self.port)
-        return lambda: int(get(f"/customers/{day}"))
+        url = f"http://127.0.0.1:{self.port}/customers/{PROBE_DAY_NUMBER}"
+        return lambda: _get_json(url)
 
 
 class DuckDb(Peer):
@@ -121,11 +119,10 @@ class Postgres(Peer):
     def asker(self):
         where = f"host=127.0.0.1 port={self.port} dbname=postgres user=postgres"
         connection = psycopg.connect(where, autocommit=True)
-        day = (PROBE_DAY - date(1970, 1, 1)).days
+        question = f"SELECT customers FROM cohorts WHERE cohort_day = {PROBE_DAY_NUMBER}"
 
         def ask():
-            asked = connection.execute("SELECT customers FROM cohorts WHERE cohort_day = %s", [day])
-            row = asked.fetchone()
+            row = connection.execute(question).fetchone()
             return row[0] if row else 0
 
         return ask
@@ -184,8 +181,7 @@ class Ltvstream:
             time.sleep(POLL_SECONDS)
 
     def _ask(self, question):
-        with urllib.request.urlopen(f"{self.url}/v1/apps/acme/ltv{question}", timeout=60) as answer:
-            return json.load(answer)
+        return _get_json(f"{self.url}/v1/apps/acme/ltv{question}")
 
     def _ask_totals(self):
         """Customers and sums to date by day of first purchase, as a peer's rows have them."""
@@ -209,9 +205,8 @@ class Ltvstream:
 
     def asker(self):
         """What asks for the customers of the probes' cohort."""
-        get = _getter(urllib.parse.urlsplit(self.url).port)
-        question = f"/v1/apps/acme/ltv?width=day&from={PROBE_DAY}&to={PROBE_DAY}"
-        return lambda: sum(cohort["customers"] for cohort in json.loads(get(question))["cohorts"])
+        question = f"?width=day&from={PROBE_DAY}&to={PROBE_DAY}"
+        return lambda: sum(cohort["customers"] for cohort in self._ask(question)["cohorts"])
 
     def finish(self, running, work):
         """Waits until everything is published, which the group's offsets tell."""
@@ -230,19 +225,9 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def _getter(port):
-    """What asks a server on this port over one connection."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
-    def get(path):
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{path}: {answer.status} {text}")
-        return text
-
-    return get
+def _get_json(url):
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return json.load(answer)
 
 
 def _java(module, main, heap):
