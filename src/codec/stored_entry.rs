@@ -12,7 +12,7 @@ use crate::codec::stored::{StoredError, decode, encode};
 use crate::domain::dimensions::Dimension;
 use crate::domain::money::Amounts;
 use crate::domain::time::Day;
-use crate::engine::dictionary::{Entry, Mark, Tuple};
+use crate::engine::dictionary::{Entry, Mark, NewEntries, Tuple};
 use crate::engine::packed::{numbers, period};
 use crate::engine::timelines::{Change, Element, Terms, TimelineEntry};
 
@@ -34,12 +34,16 @@ enum StoredEntry<'a> {
 /// Entries of one row, at most.
 const ENTRIES_MAX: usize = 256;
 
-/// Rows of consecutive dictionary entries, of which the first has number `first` over all kinds.
-pub fn encode_entries(first: u64, entries: &[Entry]) -> impl Iterator<Item = ([u8; 8], Vec<u8>)> {
-    (first..).step_by(ENTRIES_MAX).zip(entries.chunks(ENTRIES_MAX)).map(|(first, entries)| {
-        let key = first.to_be_bytes();
-        let stored: Vec<StoredEntry<'_>> = entries.iter().map(stored_entry).collect();
-        (key, encode(&key, &stored))
+/// Rows of consecutive dictionary entries.
+pub fn encode_entries(new: &NewEntries) -> impl Iterator<Item = ([u8; 8], Vec<u8>)> {
+    let entries = new.entries.slices().flat_map(|slice| slice.chunks(ENTRIES_MAX));
+    let timelines = new.timelines.slices().flat_map(|slice| slice.chunks(ENTRIES_MAX));
+    let entries = entries.map(|row| row.iter().map(stored_entry).collect::<Vec<_>>());
+    let timelines = timelines.map(|row| row.iter().map(stored_timeline).collect::<Vec<_>>());
+    entries.chain(timelines).scan(new.first, |next, row| {
+        let key = next.to_be_bytes();
+        *next += row.len() as u64;
+        Some((key, encode(&key, &row)))
     })
 }
 
@@ -136,19 +140,26 @@ mod tests {
             Entry::Text(7, "DE".to_owned()),
             Entry::Tuple(8, Tuple { values: [7; Dimension::COUNT], attributes: vec![(1, 2)] }),
             Entry::Signature(1, vec![Mark::refunded(1), Mark::paid(8, 300)]),
-            Entry::Timeline(TimelineEntry::Terms(3, terms)),
-            Entry::Timeline(TimelineEntry::Terms(4, Terms::Trial)),
-            Entry::Timeline(TimelineEntry::State(4, Box::from([element]))),
-            Entry::Timeline(TimelineEntry::Path(301, change)),
         ];
-        let many: Vec<Entry> = entries.iter().cycle().take(600).cloned().collect();
-        let rows: Vec<_> = encode_entries(5, &many).collect();
-        assert!(rows.len() > 2 && rows.is_sorted());
+        let timelines = [
+            TimelineEntry::Terms(3, terms),
+            TimelineEntry::Terms(4, Terms::Trial),
+            TimelineEntry::State(4, Box::from([element])),
+            TimelineEntry::Path(301, change),
+        ];
+        let new = NewEntries {
+            first: 5,
+            entries: entries.iter().cycle().take(600).cloned().collect(),
+            timelines: timelines.iter().cycle().take(300).cloned().collect(),
+        };
+        let rows: Vec<_> = encode_entries(&new).collect();
+        assert!(rows.len() > 4 && rows.is_sorted());
         let mut read = Vec::new();
         for (key, value) in &rows {
             read.extend(decode_entries(5 + read.len() as u64, key, value).unwrap());
         }
-        assert_eq!(read, many);
+        let timelines = new.timelines.iter().cloned().map(Entry::Timeline);
+        assert!(read.iter().cloned().eq(new.entries.iter().cloned().chain(timelines)));
         assert!(decode_entries(5, &rows[1].0, &rows[1].1).is_err());
     }
 }

@@ -19,6 +19,7 @@ use crate::domain::dimensions::Dimension;
 use crate::domain::dimensions::Dimensions;
 use crate::engine::dictionary::named::NamedTuples;
 use crate::engine::memo::Memo;
+use crate::engine::pieces::Pieces;
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::slices::Slices;
 use crate::engine::timelines::{TimelineEntry, Timelines};
@@ -92,6 +93,17 @@ pub enum Entry {
     Timeline(TimelineEntry),
 }
 
+/// What was interned since the last commit, in an order in which it can be taken in again.
+#[derive(Debug, Clone, Default)]
+pub struct NewEntries {
+    /// The number of the first over all kinds.
+    pub first: u64,
+    /// Of the dictionary itself; none is [`Entry::Timeline`].
+    pub entries: Pieces<Entry>,
+    /// Of its timelines, which follow.
+    pub timelines: Pieces<TimelineEntry>,
+}
+
 /// A stored entry that does not continue the dictionary read so far.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("dictionary entry {0:?} is out of sequence")]
@@ -100,11 +112,11 @@ pub struct OutOfSequence(pub Entry);
 /// The dictionary of one shard.
 pub struct Dictionary {
     apps: Vec<String>,
-    texts: Vec<String>,
+    texts: Pieces<String>,
     text_ids: RowIndex,
-    tuples: Vec<Tuple>,
+    tuples: Pieces<Tuple>,
     /// The values of all tuples again, by dimension: a filter reads one of them.
-    columns: [Vec<TextId>; Dimension::COUNT],
+    columns: [Pieces<TextId>; Dimension::COUNT],
     tuple_ids: RowIndex,
     signatures: Slices<Mark>,
     named: NamedTuples,
@@ -112,7 +124,7 @@ pub struct Dictionary {
     merges: Memo<[TupleId; 3]>,
     unions: Memo<(SignatureId, Mark)>,
     pub timelines: Timelines,
-    fresh: Vec<Entry>,
+    fresh: Pieces<Entry>,
     /// Entries handed out to be stored, or read back.
     entries: u64,
 }
@@ -121,9 +133,9 @@ impl Default for Dictionary {
     fn default() -> Self {
         let mut dictionary = Self {
             apps: Vec::new(),
-            texts: Vec::new(),
+            texts: Pieces::default(),
             text_ids: RowIndex::default(),
-            tuples: Vec::new(),
+            tuples: Pieces::default(),
             columns: Default::default(),
             tuple_ids: RowIndex::default(),
             signatures: Slices::default(),
@@ -132,7 +144,7 @@ impl Default for Dictionary {
             merges: Memo::default(),
             unions: Memo::default(),
             timelines: Timelines::default(),
-            fresh: Vec::new(),
+            fresh: Pieces::default(),
             entries: 0,
         };
         dictionary.add_text(String::new());
@@ -251,19 +263,19 @@ impl Dictionary {
         id
     }
 
-    /// The tuple of a number.
+    /// The tuple of a number; the one without any value of a number that none has.
     pub fn tuple(&self, id: TupleId) -> &Tuple {
-        // The tuple of number 0 always exists.
-        self.tuples.get(id as usize).unwrap_or(&self.tuples[0])
+        static UNKNOWN: Tuple = Tuple { values: [0; Dimension::COUNT], attributes: Vec::new() };
+        self.tuples.get(id as usize).unwrap_or(&UNKNOWN)
     }
 
     /// The values of a dimension, by tuple.
-    pub fn values(&self, dimension: Dimension) -> &[TextId] {
+    pub fn values(&self, dimension: Dimension) -> &Pieces<TextId> {
         &self.columns[dimension.index()]
     }
 
     /// All tuples, by number.
-    pub fn tuples(&self) -> &[Tuple] {
+    pub fn tuples(&self) -> &Pieces<Tuple> {
         &self.tuples
     }
 
@@ -335,20 +347,21 @@ impl Dictionary {
         self.signatures.count()
     }
 
-    /// What was interned since the last call, and the number of its first entry over all kinds.
-    pub fn take_fresh(&mut self) -> (u64, Vec<Entry>) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.extend(self.timelines.take_fresh().into_iter().map(Entry::Timeline));
+    /// What was interned since the last call.
+    pub fn take_fresh(&mut self) -> NewEntries {
+        let entries = std::mem::take(&mut self.fresh);
+        let timelines = self.timelines.take_fresh();
         let first = self.entries;
-        self.entries += fresh.len() as u64;
-        (first, fresh)
+        self.entries += (entries.len() + timelines.len()) as u64;
+        NewEntries { first, entries, timelines }
     }
 
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
-        let texts: usize = self.texts.iter().map(|text| text.capacity() + 24).sum();
-        let columns: usize = self.columns.iter().map(|column| column.capacity() * 4).sum();
-        let tuples = self.tuples.capacity() * size_of::<Tuple>() + columns;
+        let spelled: usize = self.texts.iter().map(String::capacity).sum();
+        let texts = self.texts.memory_bytes() + spelled;
+        let columns: usize = self.columns.iter().map(Pieces::memory_bytes).sum();
+        let tuples = self.tuples.memory_bytes() + columns;
         let indexes = [&self.text_ids, &self.tuple_ids];
         texts
             + tuples
@@ -410,14 +423,15 @@ mod tests {
         let a = tuple(&mut dictionary, "DE", "a,b");
         let signature = dictionary.union(0, Mark::paid(a, 1));
         let mut copy = RestoredDictionary::default();
-        for entry in dictionary.take_fresh().1 {
-            copy.entry(entry).unwrap();
+        for entry in dictionary.take_fresh().entries.iter() {
+            copy.entry(entry.clone()).unwrap();
         }
         assert!(copy.entry(Entry::Text(99, "gap".into())).is_err());
         let mut copy = copy.finish();
         assert_eq!(copy.describe_signature(signature), dictionary.describe_signature(signature));
         assert_eq!(copy.find_app("acme"), Some(AppIx(0)));
         assert_eq!(tuple(&mut copy, "DE", "a,b"), a);
-        assert_eq!((copy.union(0, Mark::paid(a, 1)), copy.take_fresh().1), (signature, Vec::new()));
+        assert_eq!(copy.union(0, Mark::paid(a, 1)), signature);
+        assert!(copy.take_fresh().entries.is_empty());
     }
 }

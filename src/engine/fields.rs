@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::domain::cohort::Field;
 use crate::domain::dimensions::Dimension;
 use crate::engine::dictionary::{Dictionary, TextId, Tuple};
+use crate::engine::pieces::Pieces;
 
 /// A [`Field`] in the numbers of one dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +43,12 @@ impl FieldPlace {
     }
 
     /// The values of all tuples, by number; 0 where unknown.
-    pub fn values(self, dictionary: &Dictionary) -> Cow<'_, [TextId]> {
+    pub fn values(self, dictionary: &Dictionary) -> Cow<'_, Pieces<TextId>> {
         match self {
-            Self::Dimension(dimension) => dictionary.values(dimension).into(),
-            Self::Attribute(_) => {
-                dictionary.tuples().iter().map(|tuple| self.value(tuple)).collect()
+            Self::Dimension(dimension) => Cow::Borrowed(dictionary.values(dimension)),
+            Self::Attribute(_) | Self::Nowhere => {
+                Cow::Owned(dictionary.tuples().iter().map(|tuple| self.value(tuple)).collect())
             }
-            Self::Nowhere => vec![0; dictionary.tuple_count()].into(),
         }
     }
 }

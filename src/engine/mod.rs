@@ -23,6 +23,7 @@ pub mod memo;
 pub mod moment;
 pub mod numbers;
 pub mod packed;
+pub mod pieces;
 pub mod recent;
 pub mod refusal;
 pub mod row_index;

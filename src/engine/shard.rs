@@ -28,7 +28,7 @@ use crate::engine::admission::{app_rules, in_reporting_currency};
 use crate::engine::curves::{CohortCurves, CurveChanges, CurvesConfig, EmptiedCohort};
 use crate::engine::customer::{Customer, suspended};
 use crate::engine::customers::{Customers, HasHistory};
-use crate::engine::dictionary::{AppIx, Dictionary, Entry, TupleId};
+use crate::engine::dictionary::{AppIx, Dictionary, NewEntries, TupleId};
 use crate::engine::facts::{FactKey, FactKind, FactPage, FactTable, PageNumber};
 use crate::engine::fold::delta::{FactDelta, difference, join};
 use crate::engine::fold::{Scribe, facts};
@@ -104,8 +104,8 @@ pub struct Changes {
     pub facts: Vec<FactPage>,
     /// Facts of forgotten customers.
     pub given: Vec<FactPage>,
-    /// New entries of the dictionary, and the number of the first.
-    pub entries: (u64, Vec<Entry>),
+    /// New entries of the dictionary.
+    pub entries: NewEntries,
     /// Customers whose list of suspended events is now this.
     pub suspended: BTreeMap<CustomerKey, SuspendedEvents>,
     /// Hash of a forgotten customer and of the event that asked for it.

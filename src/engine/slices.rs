@@ -7,20 +7,38 @@ use smallvec::SmallVec;
 
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 
-/// Different slices, one after the other in memory: most are short, and questions read them all.
+/// Slices of a group.
+const GROUP_SLICES: usize = 1 << 12;
+
+/// Different slices, many one after the other in memory: most are short, and questions read them all.
 /// The empty slice has number 0.
 pub struct Slices<T> {
-    items: Vec<T>,
-    /// Where each slice ends, by its number.
-    ends: Vec<u32>,
+    /// All are full but the last.
+    groups: Vec<Group<T>>,
     ids: RowIndex,
     hasher: DefaultHashBuilder,
 }
 
+/// Slices with numbers in a row. They move only while their group grows, so that one memory for all does
+/// not have to be copied.
+struct Group<T> {
+    items: Vec<T>,
+    /// Where each slice ends.
+    ends: Vec<u32>,
+}
+
+impl<T: Copy> Group<T> {
+    fn get(&self, place: usize) -> Option<&[T]> {
+        let end = *self.ends.get(place)?;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.items.get(start as usize..end as usize)
+    }
+}
+
 impl<T: Copy + Eq + Hash> Default for Slices<T> {
     fn default() -> Self {
-        let (items, ends, ids) = (Vec::new(), Vec::new(), RowIndex::default());
-        let mut slices = Self { items, ends, ids, hasher: DefaultHashBuilder::default() };
+        let (groups, ids) = (Vec::new(), RowIndex::default());
+        let mut slices = Self { groups, ids, hasher: DefaultHashBuilder::default() };
         slices.push(&[]);
         slices
     }
@@ -28,11 +46,11 @@ impl<T: Copy + Eq + Hash> Default for Slices<T> {
 
 impl<T: Copy + Eq + Hash> Slices<T> {
     /// The slice of a number; the empty one of a number that none has.
+    #[inline]
     pub fn get(&self, id: u32) -> &[T] {
-        let end = |id: usize| self.ends.get(id).copied().unwrap_or_default() as usize;
         let id = id as usize;
-        let start = id.checked_sub(1).map_or(0, end);
-        self.items.get(start..end(id)).unwrap_or_default()
+        let group = self.groups.get(id / GROUP_SLICES);
+        group.and_then(|group| group.get(id % GROUP_SLICES)).unwrap_or_default()
     }
 
     /// The number of a slice that is there.
@@ -62,16 +80,36 @@ impl<T: Copy + Eq + Hash> Slices<T> {
 
     /// Adds a slice that is not there, and returns its number.
     pub fn push(&mut self, slice: &[T]) -> u32 {
-        self.ids.insert(self.hasher.hash_one(slice), number(self.ends.len()));
-        self.restore(slice)
+        let id = self.restore(slice);
+        self.ids.insert(self.hasher.hash_one(slice), id);
+        id
     }
 
     /// Adds the next slice of those that are read back; none is found before [`Slices::index_all`].
     pub fn restore(&mut self, slice: &[T]) -> u32 {
-        let id = number(self.ends.len());
-        self.items.extend_from_slice(slice);
-        self.ends.push(number(self.items.len()));
+        let id = number(self.count());
+        if id as usize == self.groups.len() * GROUP_SLICES {
+            self.add_group();
+        }
+        let last = self.groups.len() - 1;
+        let group = &mut self.groups[last];
+        group.items.extend_from_slice(slice);
+        group.ends.push(number(group.items.len()));
         id
+    }
+
+    #[cold]
+    fn add_group(&mut self) {
+        // What one group took is likely to do for the next.
+        let (items, ends) = match self.groups.last_mut() {
+            Some(full) => {
+                full.items.shrink_to_fit();
+                (full.items.len(), GROUP_SLICES)
+            }
+            None => (0, 0),
+        };
+        self.groups
+            .push(Group { items: Vec::with_capacity(items), ends: Vec::with_capacity(ends) });
     }
 
     /// Lets all slices be found that were read back.
@@ -81,23 +119,23 @@ impl<T: Copy + Eq + Hash> Slices<T> {
 
     /// How many slices there are.
     pub fn count(&self) -> usize {
-        self.ends.len()
+        match self.groups.split_last() {
+            Some((last, full)) => full.len() * GROUP_SLICES + last.ends.len(),
+            None => 0,
+        }
     }
 
     /// All slices, by number.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[T]> + Clone {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
-            let from = std::mem::replace(&mut start, *end as usize);
-            self.items.get(from..start).unwrap_or_default()
-        })
+        (0..number(self.count())).map(|id| self.get(id))
     }
 
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
-        self.items.capacity() * size_of::<T>()
-            + self.ends.capacity() * size_of::<u32>()
-            + self.ids.memory_bytes()
+        let of_group = |group: &Group<T>| {
+            group.items.capacity() * size_of::<T>() + group.ends.capacity() * size_of::<u32>()
+        };
+        self.groups.iter().map(of_group).sum::<usize>() + self.ids.memory_bytes()
     }
 }
 

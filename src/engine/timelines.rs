@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use crate::domain::money::Amounts;
 use crate::domain::period::Period;
 use crate::domain::time::Day;
+use crate::engine::pieces::Pieces;
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::slices::Slices;
 
@@ -88,7 +89,7 @@ impl Default for Timeline {
 
 /// Values with numbers in order of arrival, found by hash.
 struct Interner<T> {
-    values: Vec<T>,
+    values: Pieces<T>,
     ids: RowIndex,
     hasher: DefaultHashBuilder,
 }
@@ -96,14 +97,14 @@ struct Interner<T> {
 impl<T: Hash + Eq> Interner<T> {
     /// With the value of number 0.
     fn new(zero: T) -> Self {
-        let (values, ids) = (Vec::new(), RowIndex::default());
+        let (values, ids) = (Pieces::default(), RowIndex::default());
         let mut interner = Self { values, ids, hasher: DefaultHashBuilder::default() };
         interner.push(zero);
         interner
     }
 
     fn find(&self, value: &T) -> Option<u32> {
-        self.ids.find(self.hasher.hash_one(value), |id| self.values[id as usize] == *value)
+        self.ids.find(self.hasher.hash_one(value), |id| self.values.get(id as usize) == Some(value))
     }
 
     fn push(&mut self, value: T) -> u32 {
@@ -126,7 +127,7 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.values.capacity() * size_of::<T>() + self.ids.memory_bytes()
+        self.values.memory_bytes() + self.ids.memory_bytes()
     }
 }
 
@@ -135,7 +136,7 @@ pub struct Timelines {
     terms: Interner<Terms>,
     states: Slices<Element>,
     paths: Interner<Change>,
-    fresh: Vec<TimelineEntry>,
+    fresh: Pieces<TimelineEntry>,
     /// Kept between calls so that a renewal allocates nothing.
     running: Vec<(Day, Element)>,
     state: Vec<Element>,
@@ -147,7 +148,7 @@ impl Default for Timelines {
             terms: Interner::new(Terms::Trial),
             states: Slices::default(),
             paths: Interner::new(BEGINNING),
-            fresh: Vec::new(),
+            fresh: Pieces::default(),
             running: Vec::new(),
             state: Vec::new(),
         }
@@ -216,7 +217,7 @@ impl Timelines {
     }
 
     /// The last change of each path, by number; a path has a higher number than the one before it.
-    pub fn last_changes(&self) -> &[Change] {
+    pub fn last_changes(&self) -> &Pieces<Change> {
         &self.paths.values
     }
 
@@ -273,7 +274,7 @@ impl Timelines {
     }
 
     /// What was interned since the last call.
-    pub fn take_fresh(&mut self) -> Vec<TimelineEntry> {
+    pub fn take_fresh(&mut self) -> Pieces<TimelineEntry> {
         std::mem::take(&mut self.fresh)
     }
 
@@ -421,7 +422,7 @@ mod tests {
         timelines.take_fresh();
         let second = rewrite(&mut timelines, first, 40, &[(0, 70, 5)]);
         assert_eq!((second.path, second.lapse), (first.path, Day(70)));
-        assert_eq!(timelines.take_fresh(), []);
+        assert!(timelines.take_fresh().is_empty());
     }
 
     #[test]
@@ -429,14 +430,14 @@ mod tests {
         let mut timelines = Timelines::default();
         let now = rewrite(&mut timelines, Timeline::default(), 1, &[(0, 9, 5), (1, 7, 3)]);
         let mut copy = Timelines::default();
-        for entry in timelines.take_fresh() {
-            assert!(copy.restore(&entry), "{entry:?}");
-            assert!(!copy.restore(&entry), "{entry:?}");
+        for entry in timelines.take_fresh().iter() {
+            assert!(copy.restore(entry), "{entry:?}");
+            assert!(!copy.restore(entry), "{entry:?}");
         }
         assert_eq!(text(&copy, now), text(&timelines, now));
         copy.index_all();
         assert_eq!(rewrite(&mut copy, Timeline::default(), 1, &[(0, 9, 5), (1, 7, 3)]), now);
-        assert_eq!(copy.take_fresh(), []);
+        assert!(copy.take_fresh().is_empty());
         let unknown = Change { before: 99, day: Day(1), state: 0 };
         assert!(!copy.restore(&TimelineEntry::Path(3, unknown)));
     }

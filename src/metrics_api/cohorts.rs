@@ -23,6 +23,7 @@ use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::{DAY_MICROS, Day, Timestamp, Width};
 use crate::engine::dictionary::{AppIx, Dictionary, TextId};
 use crate::engine::facts::{FactKey, FactKind, FactRow, Facts, Group};
+use crate::engine::pieces::Pieces;
 use crate::metrics_api::ages::{AgeSlots, asked};
 use crate::metrics_api::filters::MarksSeen;
 use crate::metrics_api::grid::Grid;
@@ -349,7 +350,7 @@ impl<'a> CountPass<'a> {
 /// Which payments still cover today, as far as their tuples name a period.
 struct Running<'a> {
     /// By tuple.
-    durations: &'a [TextId],
+    durations: &'a Pieces<TextId>,
     /// By period: the first day whose payments do. On later days all do: by the calendar what
     /// begins later does not end earlier.
     since: [(Option<TextId>, Day); 6],

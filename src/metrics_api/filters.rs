@@ -6,6 +6,7 @@ use std::ops::{BitAndAssign, BitOrAssign};
 use crate::domain::cohort::Field;
 use crate::engine::dictionary::{Dictionary, Mark, TextId, TupleId};
 use crate::engine::fields::FieldPlace;
+use crate::engine::pieces::Pieces;
 use crate::metrics_api::question::{Filter, Narrowing};
 
 /// Which tuples and signatures count, and in which segments.
@@ -16,7 +17,7 @@ pub struct Selector<'a> {
     /// By tuple; `None` if all are kept.
     kept: Option<Bits>,
     /// By tuple; `None` in a question without segments.
-    segments: Option<Cow<'a, [TextId]>>,
+    segments: Option<Cow<'a, Pieces<TextId>>>,
 }
 
 impl<'a> Selector<'a> {
@@ -138,12 +139,12 @@ impl Bits {
         bits
     }
 
-    fn of(values: &[TextId], is_wanted: impl Fn(TextId) -> bool) -> Self {
+    fn of(values: &Pieces<TextId>, is_wanted: impl Fn(TextId) -> bool) -> Self {
         let word = |values: &[TextId]| {
             let bits = values.iter().rev();
             bits.fold(0, |word, value| word << 1 | u64::from(is_wanted(*value)))
         };
-        Self(values.chunks(64).map(word).collect())
+        Self(values.slices().flat_map(|values| values.chunks(64)).map(word).collect())
     }
 
     #[inline]

@@ -286,10 +286,9 @@ impl<'a> Pass<'a> {
     /// Counts each change of each path, with all customers who have it.
     fn look_at_changes(&mut self) {
         let timelines = self.timelines;
-        let paths = 0..PathId::try_from(timelines.path_count()).unwrap_or(PathId::MAX);
-        let changes = paths.zip(timelines.last_changes()).skip(1);
+        let paths = 1..PathId::try_from(timelines.path_count()).unwrap_or(PathId::MAX);
         // A path has a higher number than the one before it.
-        for (path, change) in changes.rev() {
+        for (path, change) in paths.rev().zip(timelines.last_changes().iter().rev()) {
             let Some(count) = self.customers.get(path as usize).copied() else { return };
             if count != 0 {
                 self.customers[change.before as usize] += count;

@@ -143,8 +143,7 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
             encode_chunk(key, events.iter().rev().copied(), into);
         });
     }
-    let (first, entries) = changes.entries;
-    for (key, value) in encode_entries(first, &entries) {
+    for (key, value) in encode_entries(&changes.entries) {
         batch.put(Table::Dictionary, key, value);
     }
     for (customer, events) in changes.suspended {

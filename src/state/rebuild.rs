@@ -172,8 +172,7 @@ impl Rebuild<'_> {
             facts.add(key, sums);
         }
         write_facts(batch, Table::Facts, &facts.take_changed_pages());
-        let (first, entries) = self.dictionary.take_fresh();
-        for (key, value) in encode_entries(first, &entries) {
+        for (key, value) in encode_entries(&self.dictionary.take_fresh()) {
             batch.put(Table::Dictionary, key, value);
         }
         if let Some(bytes) = store.get(Table::Meta, POSITION_KEY)? {

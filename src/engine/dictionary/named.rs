@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use crate::domain::dimensions::Dimensions;
 use crate::domain::event::TEXT_BYTES_MAX;
 use crate::engine::dictionary::TupleId;
+use crate::engine::pieces::Pieces;
 use crate::engine::row_index::LOOK_AHEAD;
 use crate::engine::slices::Slices;
 
@@ -36,7 +37,7 @@ pub(super) struct NamedTuples {
     /// In bytes: [`spell`].
     named: Slices<u8>,
     /// By number there.
-    tuples: Vec<TupleId>,
+    tuples: Pieces<TupleId>,
     /// Used by `find` and `push` only, kept to spare an allocation for each.
     spelled: Vec<u8>,
 }
@@ -44,7 +45,7 @@ pub(super) struct NamedTuples {
 impl Default for NamedTuples {
     fn default() -> Self {
         // Naming nothing is naming the tuple without any value.
-        Self { named: Slices::default(), tuples: vec![0], spelled: Vec::new() }
+        Self { named: Slices::default(), tuples: Pieces::from_iter([0]), spelled: Vec::new() }
     }
 }
 
@@ -53,7 +54,7 @@ impl NamedTuples {
     pub(super) fn find(&mut self, dimensions: &Dimensions<'_>) -> Option<TupleId> {
         self.spelled.clear();
         spell(dimensions, &mut self.spelled);
-        self.named.find(&self.spelled).map(|number| self.tuples[number as usize])
+        self.tuple(self.named.find(&self.spelled)?)
     }
 
     /// The tuples of what each names, as far as that was named before.
@@ -71,8 +72,12 @@ impl NamedTuples {
         let ends: SmallVec<[usize; LOOK_AHEAD]> = ends.collect();
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let slices = starts.zip(&ends).map(|(start, end)| &spelled[start..*end]);
-        let tuple = |number: Option<u32>| Some(self.tuples[number? as usize]);
+        let tuple = |number: Option<u32>| self.tuple(number?);
         self.named.find_all(slices).into_iter().map(tuple).collect()
+    }
+
+    fn tuple(&self, number: u32) -> Option<TupleId> {
+        self.tuples.get(number as usize).copied()
     }
 
     /// Remembers the tuple of what was looked for last, in vain.
@@ -86,6 +91,6 @@ impl NamedTuples {
 
     /// Bytes of memory held.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.named.memory_bytes() + self.tuples.capacity() * size_of::<TupleId>()
+        self.named.memory_bytes() + self.tuples.memory_bytes()
     }
 }
