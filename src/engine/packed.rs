@@ -11,6 +11,7 @@ use std::num::NonZeroU64;
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::domain::event::EventKind;
 use crate::domain::money::{Amounts, Rate};
@@ -18,6 +19,7 @@ use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::Timestamp;
 use crate::engine::blocks::{Blocks, RunAt};
 use crate::engine::ledger::{LedgerCharge, LedgerEvent};
+use crate::engine::row_index::LOOK_AHEAD;
 
 /// Bytes that are no packed event, with what is wrong with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -220,12 +222,30 @@ impl PendingLog {
     pub fn newest_first(&self, newest: PendingAt) -> impl Iterator<Item = &[u8]> {
         let mut next = newest;
         std::iter::from_fn(move || {
-            let entry = self.entries.from(next.run()?);
-            let (head, rest) = entry.split_first_chunk::<HEAD_BYTES>()?;
-            let [before @ .., a, b, c, d] = *head;
-            next = PendingAt(NonZeroU64::new(u64::from_le_bytes(before)));
-            rest.get(..u32::from_le_bytes([a, b, c, d]) as usize)
+            let (before, bytes, rest) = self.entry(next)?;
+            next = before;
+            rest.get(..bytes as usize)
         })
+    }
+
+    /// Reads where the events of these customers lie, to have them at hand: an event of each in a step, none of
+    /// which waits for that of another.
+    pub fn look_ahead(&self, newest: impl Iterator<Item = PendingAt>) {
+        let mut next: SmallVec<[PendingAt; LOOK_AHEAD]> = newest.collect();
+        while !next.is_empty() {
+            let before =
+                |at: PendingAt| self.entry(at).map_or_else(PendingAt::default, |entry| entry.0);
+            next.iter_mut().for_each(|at| *at = before(*at));
+            next.retain(|at| !at.is_none());
+        }
+    }
+
+    /// The place of the entry before, the length of this one's event, and the bytes from there on.
+    fn entry(&self, at: PendingAt) -> Option<(PendingAt, u32, &[u8])> {
+        let (head, rest) = self.entries.from(at.run()?).split_first_chunk::<HEAD_BYTES>()?;
+        let [before @ .., a, b, c, d] = *head;
+        let before = PendingAt(NonZeroU64::new(u64::from_le_bytes(before)));
+        Some((before, u32::from_le_bytes([a, b, c, d]), rest))
     }
 
     /// The events of a customer, in order of arrival.

@@ -13,6 +13,7 @@ use crate::codec::stored_curves::{
 use crate::codec::stored_entry::encode_entries;
 use crate::engine::curves::CurveChanges;
 use crate::engine::facts::FactPage;
+use crate::engine::row_index::LOOK_AHEAD;
 use crate::engine::shard::{Changes, NewChunk};
 use crate::state::{LiveShard, StateError};
 use crate::store::{Batch, Durability, Store, Table};
@@ -131,17 +132,24 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
         }
     }
     let mut events = Vec::new();
-    for NewChunk { customer, chunk, events: newest, .. } in &changes.events.chunks {
-        events.clear();
-        events.extend(changes.events.log.newest_first(*newest));
-        // The customer was forgotten since.
-        if events.is_empty() {
-            continue;
+    let log = &changes.events.log;
+    for chunks in changes.events.chunks.chunks(LOOK_AHEAD) {
+        log.look_ahead(chunks.iter().map(|chunk| chunk.events));
+        for NewChunk { customer, chunk, events: newest, .. } in chunks {
+            events.clear();
+            events.extend(log.newest_first(*newest));
+            // The customer was forgotten since.
+            if events.is_empty() {
+                continue;
+            }
+            batch.put_written(
+                Table::History,
+                chunk_key(log.noted(*customer), *chunk),
+                |key, into| {
+                    encode_chunk(key, events.iter().rev().copied(), into);
+                },
+            );
         }
-        let customer = changes.events.log.noted(*customer);
-        batch.put_written(Table::History, chunk_key(customer, *chunk), |key, into| {
-            encode_chunk(key, events.iter().rev().copied(), into);
-        });
     }
     for (key, value) in encode_entries(&changes.entries) {
         batch.put(Table::Dictionary, key, value);
