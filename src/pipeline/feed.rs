@@ -142,8 +142,10 @@ impl Feed {
         let stretch = if is_behind { BACKLOG_STRETCH } else { 1 };
         let is_time = self.uncommitted >= pace.events_max
             || self.committed_at.elapsed() >= pace.interval * stretch;
+        // Asked before the shard is locked (`Shards`).
+        let pending_bytes_max = self.memory_budget_bytes() / PENDING_SHARE;
         (is_time && self.writing_since.is_none())
-            || self.shard.read().shard.pending_bytes() >= self.memory_budget_bytes() / PENDING_SHARE
+            || self.shard.read().shard.pending_bytes() >= pending_bytes_max
     }
 
     /// The shard's part of the budget.
@@ -232,9 +234,11 @@ impl Feed {
         }
         let next_offset = metrics.next_offset.with_label_values(&[&self.partition.to_string()]);
         next_offset.set(written.next_offset.0);
+        // Asks all shards how many they are: not with one of them in hand (`Shards`).
+        let budget_bytes = self.memory_budget_bytes();
         let mut shard = self.shard.write();
         shard.committed();
-        let evicted = shard.shard.evict(self.memory_budget_bytes());
+        let evicted = shard.shard.evict(budget_bytes);
         drop(shard);
         self.tell(evicted);
         Ok(())

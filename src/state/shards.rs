@@ -21,6 +21,9 @@ pub enum HeldShard {
 }
 
 /// The shards by partition. Cheap to read, changed only when partitions come and go.
+///
+/// Nobody waits for a shard while the map of them is locked, and nobody who has locked a shard asks for the
+/// map: a partition that comes meanwhile would let both wait for ever.
 #[derive(Default)]
 pub struct Shards {
     by_partition: RwLock<BTreeMap<Partition, HeldShard>>,
@@ -86,12 +89,15 @@ impl Shards {
 
     /// Input that the shards hold: the next offset of each partition.
     pub fn as_of(&self) -> BTreeMap<Partition, NextOffset> {
-        let shards = self.by_partition.read();
-        let next_offset = |held: &HeldShard| match held {
+        let shards: Vec<(Partition, HeldShard)> = {
+            let by_partition = self.by_partition.read();
+            by_partition.iter().map(|(partition, held)| (*partition, held.clone())).collect()
+        };
+        let next_offset = |held: HeldShard| match held {
             HeldShard::Live(shard) => shard.read().next_offset(),
             HeldShard::Opening(shard) => shard.next_offset(),
         };
-        shards.iter().map(|(partition, held)| (*partition, next_offset(held))).collect()
+        shards.into_iter().map(|(partition, held)| (partition, next_offset(held))).collect()
     }
 }
 
