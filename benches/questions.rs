@@ -124,7 +124,7 @@ impl Shard {
         let timelines = &mut self.dictionary.timelines;
         let period = "P1M".parse().expect("a period");
         let terms = timelines.terms_id(Terms::Paid { amounts, period });
-        let element = Element { chain: 0, tuple, terms };
+        let element = Element::one(tuple, terms);
         timelines.rewrite(timeline, day, std::iter::once((Day(day.0 + 31), element)))
     }
 

@@ -14,7 +14,7 @@ use crate::domain::money::Amounts;
 use crate::domain::time::Day;
 use crate::engine::dictionary::{Entry, Mark, NewEntries, Tuple};
 use crate::engine::packed::{numbers, period};
-use crate::engine::timelines::{Change, Element, Terms, TimelineEntry};
+use crate::engine::timelines::{Change, Element, Terms, TimelineEntry, add_up};
 
 #[derive(Serialize, Deserialize)]
 enum StoredEntry<'a> {
@@ -25,10 +25,12 @@ enum StoredEntry<'a> {
     Signature(u32, Vec<(u32, u16, bool)>),
     /// Amounts and period of paid terms; trials have a number that is never stored.
     Terms(u32, Option<([i64; 3], (u16, u8))>),
-    /// Chain, tuple and terms of each element.
+    /// Chain, tuple and terms of each subscription, as states were stored once.
     State(u32, Vec<(u16, u32, u32)>),
     /// Path before, day and state.
     Path(u32, (u32, i32, u32)),
+    /// Tuple, terms and number of each kind of subscription in a state.
+    Running(u32, Vec<(u32, u32, u32)>),
 }
 
 /// Entries of one row, at most.
@@ -71,8 +73,8 @@ fn stored_timeline(entry: &TimelineEntry) -> StoredEntry<'_> {
         }
         TimelineEntry::State(id, elements) => {
             let elements = elements.iter();
-            let stored = elements.map(|element| (element.chain, element.tuple, element.terms));
-            StoredEntry::State(*id, stored.collect())
+            let stored = elements.map(|element| (element.tuple, element.terms, element.count));
+            StoredEntry::Running(*id, stored.collect())
         }
         TimelineEntry::Path(id, change) => {
             StoredEntry::Path(*id, (change.before, change.day.0, change.state))
@@ -116,7 +118,14 @@ fn entry(stored: StoredEntry<'_>) -> Result<Entry, StoredError> {
         }
         StoredEntry::State(id, elements) => {
             let elements = elements.into_iter();
-            let elements = elements.map(|(chain, tuple, terms)| Element { chain, tuple, terms });
+            let mut elements: Vec<Element> =
+                elements.map(|(_, tuple, terms)| Element::one(tuple, terms)).collect();
+            add_up(&mut elements);
+            Entry::Timeline(TimelineEntry::State(id, elements.into()))
+        }
+        StoredEntry::Running(id, elements) => {
+            let elements = elements.into_iter();
+            let elements = elements.map(|(tuple, terms, count)| Element { tuple, terms, count });
             Entry::Timeline(TimelineEntry::State(id, elements.collect()))
         }
         StoredEntry::Path(id, (before, day, state)) => {
@@ -133,7 +142,7 @@ mod tests {
     fn entries_come_back_as_they_were_and_in_their_order() {
         let amounts = Amounts { gross: 3, proceeds: 2, net: 1 };
         let terms = Terms::Paid { amounts, period: "P2W".parse().unwrap() };
-        let element = Element { chain: 1, tuple: 2, terms: 3 };
+        let element = Element { tuple: 2, terms: 3, count: 70_000 };
         let change = Change { before: 300, day: Day(-1), state: 4 };
         let entries = [
             Entry::App(0, "acme".to_owned()),
@@ -161,5 +170,14 @@ mod tests {
         let timelines = new.timelines.iter().cloned().map(Entry::Timeline);
         assert!(read.iter().cloned().eq(new.entries.iter().cloned().chain(timelines)));
         assert!(decode_entries(5, &rows[1].0, &rows[1].1).is_err());
+    }
+
+    #[test]
+    fn a_state_that_was_stored_by_chain_tells_how_many_of_a_kind_run() {
+        let key = 0u64.to_be_bytes();
+        let stored = vec![StoredEntry::State(1, vec![(0, 7, 9), (1, 2, 3), (5, 7, 9)])];
+        let read = decode_entries(0, &key, &encode(&key, &stored)).unwrap();
+        let expected = [Element::one(2, 3), Element { tuple: 7, terms: 9, count: 2 }];
+        assert_eq!(read, [Entry::Timeline(TimelineEntry::State(1, Box::from(expected)))]);
     }
 }

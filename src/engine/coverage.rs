@@ -98,7 +98,7 @@ impl Coverage {
     pub fn rewrite(
         &mut self,
         at: Timestamp,
-        spans: &(impl Iterator<Item = (u16, Span)> + Clone),
+        spans: &(impl Iterator<Item = Span> + Clone),
         scribe: &mut Scribe<'_>,
     ) {
         let rules = scribe.rules;
@@ -116,7 +116,7 @@ impl Coverage {
                 }
                 continue;
             };
-            let kept = spans.clone().filter(|(_, span)| !span.is_refunded);
+            let kept = spans.clone().filter(|span| !span.is_refunded);
             let unrefunded = timelines.rewrite(old_unrefunded, day, running(at, *days, kept));
             (self.all[zone], self.unrefunded[zone]) = (all, unrefunded);
             for (all, unrefunded, sign) in [(old, old_unrefunded, -1), (all, unrefunded, 1)] {
@@ -157,12 +157,10 @@ impl Coverage {
 fn running(
     at: Timestamp,
     zone: Zone,
-    spans: impl Iterator<Item = (u16, Span)>,
+    spans: impl Iterator<Item = Span>,
 ) -> impl Iterator<Item = (Day, Element)> {
-    let running = spans.filter(move |(_, span)| span.end > at);
-    running.map(move |(chain, span)| {
-        (zone.day(span.end), Element { chain, tuple: span.tuple, terms: span.terms })
-    })
+    let running = spans.filter(move |span| span.end > at);
+    running.map(move |span| (zone.day(span.end), Element::one(span.tuple, span.terms)))
 }
 
 fn put(zone: usize, kind: FactKind, (timeline, sign): (Timeline, i64), scribe: &mut Scribe<'_>) {
@@ -212,7 +210,7 @@ mod tests {
         }
 
         fn cover(&mut self, now: &str) {
-            let spans = self.newest.into_iter().map(|span| (0, span));
+            let spans = self.newest.into_iter();
             let mut scribe = Scribe {
                 app: AppIx(0),
                 rules: &self.rules,
@@ -254,17 +252,17 @@ mod tests {
         assert_eq!(
             world.rows(),
             [
-                "Timeline 0 2024-02-10 2024-01-10{0 10/10/10 P1M } +1",
-                "Timeline 1 2024-02-10 2024-01-11{0 10/10/10 P1M } +1",
+                "Timeline 0 2024-02-10 2024-01-10{1 10/10/10 P1M } +1",
+                "Timeline 1 2024-02-10 2024-01-11{1 10/10/10 P1M } +1",
             ]
         );
         // A renewal an hour late: a gap in Berlin, where the day has changed, and none in UTC.
         world.pay("2024-02-10T23:30:00Z", "2024-03-10T22:30:00Z", (10, false));
-        let berlin = "2024-01-11{0 10/10/10 P1M } 2024-02-10{} 2024-02-11{0 10/10/10 P1M }";
+        let berlin = "2024-01-11{1 10/10/10 P1M } 2024-02-10{} 2024-02-11{1 10/10/10 P1M }";
         assert_eq!(
             world.rows(),
             [
-                "Timeline 0 2024-03-10 2024-01-10{0 10/10/10 P1M } +1".to_owned(),
+                "Timeline 0 2024-03-10 2024-01-10{1 10/10/10 P1M } +1".to_owned(),
                 format!("Timeline 1 2024-03-10 {berlin} +1"),
             ]
         );
@@ -287,7 +285,7 @@ mod tests {
         world.pay("2024-01-10T09:00:00Z", "2024-02-10T09:00:00Z", (10, false));
         world.pay("2024-02-05T09:00:00Z", "2024-03-05T09:00:00Z", (8, true));
         let (before, all) =
-            ("2024-01-10{0 10/10/10 P1M }", "2024-01-10{0 10/10/10 P1M } 2024-02-05{0 8/8/8 P1M }");
+            ("2024-01-10{1 10/10/10 P1M }", "2024-01-10{1 10/10/10 P1M } 2024-02-05{1 8/8/8 P1M }");
         let of_utc = [
             format!("Timeline 0 2024-03-05 {all} +1"),
             format!("UnrefundedTimeline 0 2024-02-05 {before} +1"),
@@ -298,7 +296,7 @@ mod tests {
         assert_eq!(rows, of_utc);
         // Paid again in time: the refunded period stays a gap.
         world.pay("2024-03-05T09:00:00Z", "2024-04-05T09:00:00Z", (8, false));
-        let gap = format!("{before} 2024-02-05{{}} 2024-03-05{{0 8/8/8 P1M }}");
+        let gap = format!("{before} 2024-02-05{{}} 2024-03-05{{1 8/8/8 P1M }}");
         let rows = world.rows();
         assert!(rows.contains(&format!("UnrefundedTimeline 0 2024-04-05 {gap} +1")), "{rows:#?}");
     }
@@ -323,7 +321,7 @@ mod tests {
             if is_changed {
                 world.cover(now);
             }
-            steps.push((is_changed, world.rows()[0].replace("{0 10/10/10 P1M }", "")));
+            steps.push((is_changed, world.rows()[0].replace("{1 10/10/10 P1M }", "")));
         }
         let back = "2024-01-10 2024-02-20{} 2024-02-25 +1";
         assert_eq!(

@@ -27,7 +27,8 @@ const SHORT_MAX: usize = 128;
 /// Hashes of identifiers: "surely not seen" or "look closer".
 ///
 /// The first are 16 bits long, which lets one in a thousand events of a customer look closer for nothing
-/// when there are sixty of them; those of a customer that has very many are 32 bits long.
+/// when there are sixty of them; those of a customer that has very many are 32 bits long, and the first become
+/// so when its ledger is walked next.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprints {
     short: Vec<u16>,
@@ -55,7 +56,7 @@ impl Fingerprints {
     }
 
     fn insert(&mut self, fingerprint: u32) {
-        if self.short.len() < SHORT_MAX {
+        if self.short.len() < SHORT_MAX && self.long.is_empty() {
             self.short.push(short(fingerprint));
         } else {
             self.long.insert(fingerprint);
@@ -84,11 +85,11 @@ pub struct Customer {
     /// All events at `newest_at` came since the last commit that took some of the customer: while they
     /// wait their ids can be read.
     is_newest_pending: bool,
-    /// An event waits for another: any new one may be it.
-    has_suspended: bool,
+    /// A status waits for its chain: any new one may be it.
+    has_waiting_status: bool,
     /// A status that names no chain is good only while there is one chain.
     has_unnamed_status: bool,
-    /// Of events and of the transactions of payments.
+    /// Of events and of the transactions of payments, and of those that others wait for.
     pub identifiers: Fingerprints,
     /// Of its history.
     pub chunks: Chunks,
@@ -114,7 +115,7 @@ impl Customer {
             &mut self.fold.anchors.has_install,
             &mut self.fold.has_customer_row,
             &mut self.is_newest_pending,
-            &mut self.has_suspended,
+            &mut self.has_waiting_status,
             &mut self.has_unnamed_status,
         ]);
         self.fold.pass(numbers, path);
@@ -132,11 +133,36 @@ impl Customer {
         let newest = ledger.events().last();
         self.newest_at = newest.map(|event| event.at.into()).unwrap_or_default();
         self.is_newest_pending = false;
-        self.has_suspended =
-            standings.iter().any(|standing| matches!(standing, Standing::Suspended(_)));
+        self.has_waiting_status =
+            standings.contains(&Standing::Suspended(Suspension::ChainUnknown));
+        self.remember_awaited(ledger, standings);
         self.has_unnamed_status = ledger.events().iter().zip(standings).any(|(event, standing)| {
             matches!(standing, Standing::ChainStatus { .. }) && event.chain.is_none()
         });
+    }
+
+    /// Remembers the identifiers that suspended events wait for, as if what has them were there: who comes
+    /// with one of them is looked at closer. Those of a large ledger are all written down anew, as long ones.
+    fn remember_awaited(&mut self, ledger: &Ledger<'_>, standings: &[Standing]) {
+        if !self.identifiers.short.is_empty() && !self.identifiers.long.is_empty() {
+            self.identifiers.short.clear();
+            ledger.events().iter().for_each(|event| self.remember(event));
+        }
+        for (event, standing) in ledger.events().iter().zip(standings) {
+            let awaited = match standing {
+                Standing::Suspended(Suspension::PaymentMissing) => {
+                    event.transaction_id.as_deref().map(of_transaction)
+                }
+                Standing::Suspended(Suspension::VoidTargetMissing) => {
+                    event.refers_to.as_deref().map(of_event)
+                }
+                _ => None,
+            };
+            if let Some(awaited) = awaited.filter(|awaited| !self.identifiers.may_contain(*awaited))
+            {
+                self.identifiers.insert(awaited);
+            }
+        }
     }
 
     /// Remembers an event id, and nothing else of the event.
@@ -168,7 +194,7 @@ impl Customer {
         zero: ZeroPayments,
         waiting: impl FnOnce() -> Option<Waiting<'w>>,
     ) -> Option<Standing> {
-        if self.has_suspended || event.kind == EventKind::Void || !self.is_last(event, waiting) {
+        if event.kind == EventKind::Void || !self.is_last(event, waiting) {
             return None;
         }
         if event.is_sandbox {
@@ -226,7 +252,8 @@ impl Customer {
     /// Whether the event's chain is known, or a new chain would change nothing for the others.
     fn may_enter(&self, event: &LedgerEvent) -> bool {
         let chain = event.chain.as_deref();
-        !self.has_unnamed_status || chain.is_some_and(|chain| self.fold.knows_chain(chain))
+        !(self.has_unnamed_status || self.has_waiting_status)
+            || chain.is_some_and(|chain| self.fold.knows_chain(chain))
     }
 
     /// Bytes of memory held, with the struct itself.
@@ -251,7 +278,9 @@ pub fn suspended(ledger: &Ledger<'_>, standings: &[Standing]) -> Vec<(Box<str>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::money::{Amounts, Currency};
     use crate::domain::time::Timestamp;
+    use crate::engine::ledger::LedgerCharge;
     use crate::engine::packed::{PendingAt, PendingLog};
 
     fn event(kind: EventKind, id: &'static str, at: i64) -> LedgerEvent<'static> {
@@ -297,5 +326,73 @@ mod tests {
         // The first event since is of that instant, too: what was stored before it is not at hand.
         customer.note_appended(&status("o", 2), false);
         assert!(!is_appendable(&customer, waiting, "p", 2));
+    }
+
+    #[test]
+    fn suspended_events_stop_only_those_that_they_may_wait_for() {
+        let event = |kind, id, at| LedgerEvent { is_sandbox: false, ..event(kind, id, at) };
+        let amounts = Amounts { gross: 5, proceeds: 5, net: 5 };
+        let charge = LedgerCharge {
+            paid: amounts,
+            currency: Currency::USD,
+            own_rate: None,
+            reporting: amounts,
+        };
+        let of_transaction = |kind, id, at, transaction: &'static str| LedgerEvent {
+            charge: Some(charge),
+            transaction_id: Some(transaction.into()),
+            ..event(kind, id, at)
+        };
+        let waiting = [
+            of_transaction(EventKind::Refund, "r", 1, "t1"),
+            LedgerEvent { refers_to: Some("gone".into()), ..event(EventKind::Void, "v", 2) },
+        ];
+        let customer_of = |events: Vec<LedgerEvent<'static>>| {
+            let mut customer = Customer::default();
+            events.iter().for_each(|event| customer.remember(event));
+            let ledger = Ledger::new(events);
+            let standings = crate::engine::standing::standings(&ledger, ZeroPayments::Ignore);
+            assert_eq!(suspended(&ledger, &standings).len(), ledger.events().len());
+            for _ in 0..3 {
+                customer.reset(Fold::default(), &ledger, &standings);
+            }
+            customer
+        };
+        let customer = customer_of(waiting.to_vec());
+        // Two ids, and what they wait for, once each.
+        assert_eq!(customer.identifiers.as_short().map(<[u16]>::len), Some(4));
+        let standing = |customer: &Customer, event: &LedgerEvent<'_>| {
+            customer.appendable(event, ZeroPayments::Ignore, || None)
+        };
+        let payment = |transaction| of_transaction(EventKind::Purchase, "p", 5, transaction);
+        let view = event(EventKind::PaywallView, "w", 5);
+        assert_eq!(standing(&customer, &view), Some(Standing::Effective));
+        assert_eq!(standing(&customer, &payment("t2")), Some(Standing::Payment));
+        assert_eq!(standing(&customer, &payment("t1")), None);
+        assert!(customer.may_have("gone") && !customer.may_have("p"));
+        // A status waits for its chain, and thus for each new one.
+        let status = event(EventKind::Cancellation, "c", 3);
+        let customer = customer_of([&waiting[..], &[status]].concat());
+        assert_eq!(standing(&customer, &payment("t2")), None);
+        assert_eq!(standing(&customer, &view), Some(Standing::Effective));
+    }
+
+    #[test]
+    fn the_fingerprints_of_a_large_ledger_become_long_ones() {
+        let mut customer = Customer::default();
+        let events: Vec<_> = (0..SHORT_MAX + 2)
+            .map(|number| LedgerEvent {
+                event_id: format!("e{number}").into(),
+                ..event(EventKind::PaywallView, "", number as i64)
+            })
+            .collect();
+        events.iter().for_each(|event| customer.remember(event));
+        assert_eq!((customer.identifiers.short.len(), customer.identifiers.long.len()), (128, 2));
+        let ledger = Ledger::new(events);
+        customer.reset(Fold::default(), &ledger, &[]);
+        assert_eq!((customer.identifiers.short.len(), customer.identifiers.long.len()), (0, 130));
+        customer.remember_id("one more");
+        assert_eq!((customer.identifiers.short.len(), customer.identifiers.long.len()), (0, 131));
+        assert!(ledger.events().iter().all(|event| customer.may_have(&event.event_id)));
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod delta;
 mod heads;
+mod places;
 mod row;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -27,6 +28,7 @@ use crate::engine::timelines::{PathId, Terms};
 
 use delta::FactDelta;
 use heads::{HeadStep, PaidTuples};
+use places::ChainPlaces;
 
 /// What is remembered of a chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,6 +75,7 @@ pub struct Fold {
     starters: SignatureId,
     pub(super) has_customer_row: bool,
     chains: Vec<Chain>,
+    places: ChainPlaces,
     coverage: Coverage,
     /// Hashes of the devices seen on installs.
     devices: Vec<u64>,
@@ -107,7 +110,8 @@ pub fn facts(ledger: &Ledger<'_>, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standin
                 fold.status(event, chain, scribe);
             }
             Standing::Payment => {
-                let trace = fold.payment(event, refunded.contains(&place), scribe);
+                let is_refunded = refunded.binary_search(&place).is_ok();
+                let trace = fold.payment(event, is_refunded, scribe);
                 steps.extend(trace.step.map(|step| (place, step)));
                 traces[place] = Some(trace);
             }
@@ -140,8 +144,11 @@ impl Fold {
 
     /// Whether the chain with this id is known.
     pub fn knows_chain(&self, chain: &str) -> bool {
-        let id = xxh3_64(chain.as_bytes());
-        self.chains.iter().any(|known| known.id == id)
+        self.place_of(xxh3_64(chain.as_bytes())).is_some()
+    }
+
+    fn place_of(&self, id: u64) -> Option<usize> {
+        self.places.find(id, &self.chains)
     }
 
     /// Writes the facts of one newest event that is no payment, linked refund or chain status;
@@ -355,18 +362,15 @@ impl Fold {
 
     /// Writes the timelines again from an instant on, after a span has changed.
     fn cover(&mut self, at: Timestamp, scribe: &mut Scribe<'_>) {
-        let spans = self.chains.iter().enumerate().filter_map(|(number, chain)| {
-            // So many chains of one customer do not fit into memory.
-            Some((u16::try_from(number).unwrap_or(u16::MAX), chain.span?))
-        });
+        let spans = self.chains.iter().filter_map(|chain| chain.span);
         self.coverage.rewrite(at, &spans, scribe);
     }
 
     /// The dimensions of an event that passes none on: its own, its chain's, the customer's.
     fn resolve(&self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) -> TupleId {
         let id = event.chain.as_deref().map(|chain| xxh3_64(chain.as_bytes()));
-        let chain = self.chains.iter().find(|chain| Some(chain.id) == id);
-        let chain_tuple = chain.map_or(0, |chain| chain.tuple);
+        let place = id.and_then(|id| self.place_of(id));
+        let chain_tuple = place.map_or(0, |place| self.chains[place].tuple);
         scribe.dictionary.merge(event.own_tuple, chain_tuple, self.tuple)
     }
 
@@ -378,13 +382,11 @@ impl Fold {
         scribe: &mut Scribe<'_>,
     ) -> (usize, TupleId) {
         let id = xxh3_64(chain.unwrap_or(&event.event_id).as_bytes());
-        let place = match self.chains.iter().position(|known| known.id == id) {
-            Some(place) => place,
-            None => {
-                self.chains.push(Chain { id, ..Chain::default() });
-                self.chains.len() - 1
-            }
-        };
+        let place = self.place_of(id).unwrap_or_else(|| {
+            self.chains.push(Chain { id, ..Chain::default() });
+            self.places.note(&self.chains);
+            self.chains.len() - 1
+        });
         let chain = &mut self.chains[place];
         // Merging the same once more changes nothing, and most events of a chain bring the same.
         if chain.merged != [event.own_tuple, self.tuple] {

@@ -318,11 +318,12 @@ impl Shard {
             return refused(refusal);
         }
         let is_suspended = match standing {
-            Some(standing) => {
+            // An id that others may wait for changes more than its own event.
+            Some(standing) if !may_be_repeat => {
                 self.append(customer, whose, &event, standing);
                 false
             }
-            None => self.recompute(customer, whose, &event, stored),
+            _ => self.recompute(customer, whose, &event, stored),
         };
         self.accept(customer, whose, &event);
         Offer::Done(Verdict::Accepted { is_suspended })
@@ -568,6 +569,11 @@ impl Shard {
         self.forgotten_by(app_id, customer_id).is_some()
     }
 
+    /// Whether the customer that a hash stands for has been erased.
+    pub fn has_forgotten(&self, identity: u128) -> bool {
+        self.forgotten.contains_key(&identity)
+    }
+
     /// Hash of the event that erased the customer.
     fn forgotten_by(&self, app_id: &str, customer_id: &str) -> Option<u128> {
         if self.forgotten.is_empty() {
@@ -626,7 +632,7 @@ fn refused(refusal: Refusal) -> Offer {
 }
 
 /// A hash that stands for a customer after its erasure.
-fn identity_hash(app_id: &str, customer_id: &str) -> u128 {
+pub fn identity_hash(app_id: &str, customer_id: &str) -> u128 {
     // Neither id can hold a zero byte.
     xxh3_128(&[app_id.as_bytes(), &[0], customer_id.as_bytes()].concat())
 }

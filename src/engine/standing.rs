@@ -111,15 +111,18 @@ fn apply_voids(events: &[LedgerEvent<'_>], standings: &mut [Standing]) {
             *standing = Standing::Apart;
         }
     }
+    let is_target =
+        |event: &LedgerEvent<'_>| !matches!(event.kind, EventKind::Void | EventKind::Forget);
+    // Ids are those of one event each.
+    let targets = events.iter().enumerate().filter(|(_, event)| is_target(event));
+    let targets: BTreeMap<&str, usize> =
+        targets.map(|(place, event)| (&*event.event_id, place)).collect();
     for place in 0..events.len() {
         if events[place].kind != EventKind::Void {
             continue;
         }
-        let target = events.iter().position(|event| {
-            Some(&event.event_id) == events[place].refers_to.as_ref()
-                && event.is_sandbox == events[place].is_sandbox
-                && !matches!(event.kind, EventKind::Void | EventKind::Forget)
-        });
+        let target = events[place].refers_to.as_deref().and_then(|id| targets.get(id).copied());
+        let target = target.filter(|at| events[*at].is_sandbox == events[place].is_sandbox);
         standings[place] = match target {
             Some(target) => {
                 standings[target] = Standing::Voided;

@@ -6,24 +6,26 @@
 //! what begins and ends within a day is never seen, and a day has at most one change.
 //!
 //! Paths, states and terms are interned: customers with the same past share it, and a renewal
-//! that changes nothing moves only the last day, which is not part of the path.
+//! that changes nothing moves only the last day, which is not part of the path. A state says how many
+//! subscriptions of a kind run and not which, so that one under which thousands run is not thousands of
+//! times as large.
 //!
 //! Always true
 //! * The days of a path rise strictly, two changes in a row have different states, and the last
 //!   state is not empty.
 
-use std::hash::BuildHasher as _;
-use std::hash::Hash;
+mod interner;
 
-use hashbrown::DefaultHashBuilder;
 use smallvec::SmallVec;
 
 use crate::domain::money::Amounts;
 use crate::domain::period::Period;
 use crate::domain::time::Day;
 use crate::engine::pieces::Pieces;
-use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
+use crate::engine::row_index::LOOK_AHEAD;
 use crate::engine::slices::Slices;
+
+use interner::Interner;
 
 /// Number of terms; 0 is a trial.
 pub type TermsId = u32;
@@ -41,14 +43,47 @@ pub enum Terms {
     Paid { amounts: Amounts, period: Period },
 }
 
-/// A running subscription.
+/// Running subscriptions of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Element {
-    /// Number of the chain within its customer, in order of appearance in the ledger.
-    pub chain: u16,
     /// Number of the tuple of dimensions.
     pub tuple: u32,
     pub terms: TermsId,
+    /// How many run.
+    pub count: u32,
+}
+
+impl Element {
+    /// One subscription.
+    pub fn one(tuple: u32, terms: TermsId) -> Self {
+        Self { tuple, terms, count: 1 }
+    }
+
+    fn kind(self) -> (u32, TermsId) {
+        (self.tuple, self.terms)
+    }
+}
+
+/// Makes a state of subscriptions in any order: rising kinds, each once.
+pub fn add_up(subscriptions: &mut Vec<Element>) {
+    subscriptions.sort_unstable();
+    subscriptions.dedup_by(|next, known| {
+        let is_same = next.kind() == known.kind();
+        if is_same {
+            known.count = known.count.saturating_add(next.count);
+        }
+        is_same
+    });
+}
+
+/// Takes one subscription out of a state.
+fn take_out(state: &mut Vec<Element>, one: Element) {
+    if let Ok(place) = state.binary_search_by_key(&one.kind(), |known| known.kind()) {
+        state[place].count -= 1;
+        if state[place].count == 0 {
+            state.remove(place);
+        }
+    }
 }
 
 /// A change of a timeline, and those before it.
@@ -68,7 +103,7 @@ const BEGINNING: Change = Change { before: 0, day: Day::MIN, state: 0 };
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimelineEntry {
     Terms(TermsId, Terms),
-    /// In order of the chains.
+    /// Rising kinds, each once.
     State(StateId, Box<[Element]>),
     Path(PathId, Change),
 }
@@ -84,50 +119,6 @@ pub struct Timeline {
 impl Default for Timeline {
     fn default() -> Self {
         Self { path: 0, lapse: Day::MIN }
-    }
-}
-
-/// Values with numbers in order of arrival, found by hash.
-struct Interner<T> {
-    values: Pieces<T>,
-    ids: RowIndex,
-    hasher: DefaultHashBuilder,
-}
-
-impl<T: Hash + Eq> Interner<T> {
-    /// With the value of number 0.
-    fn new(zero: T) -> Self {
-        let (values, ids) = (Pieces::default(), RowIndex::default());
-        let mut interner = Self { values, ids, hasher: DefaultHashBuilder::default() };
-        interner.push(zero);
-        interner
-    }
-
-    fn find(&self, value: &T) -> Option<u32> {
-        self.ids.find(self.hasher.hash_one(value), |id| self.values.get(id as usize) == Some(value))
-    }
-
-    fn push(&mut self, value: T) -> u32 {
-        let hash = self.hasher.hash_one(&value);
-        let id = self.restore(value);
-        self.ids.insert(hash, id);
-        id
-    }
-
-    /// Adds the next value of those that are read back; none is found before all are indexed.
-    fn restore(&mut self, value: T) -> u32 {
-        // Memory ends long before four thousand million values.
-        let id = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        self.values.push(value);
-        id
-    }
-
-    fn index_all(&mut self) {
-        self.ids = RowIndex::of_all(self.values.iter().map(|value| self.hasher.hash_one(value)));
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.values.memory_bytes() + self.ids.memory_bytes()
     }
 }
 
@@ -175,7 +166,7 @@ impl Timelines {
         self.terms.values.len()
     }
 
-    /// Number of a state, given at its first use; elements in order of their chains.
+    /// Number of a state, given at its first use; elements of rising kinds, each once.
     pub fn state_id(&mut self, elements: &[Element]) -> StateId {
         if elements.is_empty() {
             return 0;
@@ -187,7 +178,7 @@ impl Timelines {
         })
     }
 
-    /// The subscriptions that run in a state, in order of their chains.
+    /// The subscriptions that run in a state, by rising kind.
     pub fn state(&self, id: StateId) -> &[Element] {
         self.states.get(id)
     }
@@ -246,8 +237,8 @@ impl Timelines {
         std::hint::black_box(trials.count());
     }
 
-    /// The timeline rewritten from `day` on: `running` gives all that runs after it, each with
-    /// the day on which it ends, in order of the chains. What ends by `day` may be among it.
+    /// The timeline rewritten from `day` on: `running` gives each subscription that runs after it with the
+    /// day on which it ends. What ends by `day` may be among it.
     pub fn rewrite(
         &mut self,
         timeline: Timeline,
@@ -258,16 +249,25 @@ impl Timelines {
             (std::mem::take(&mut self.running), std::mem::take(&mut self.state));
         ends.clear();
         ends.extend(running.filter(|(end, _)| *end > day));
+        ends.sort_unstable();
+        state.clear();
+        state.extend(ends.iter().map(|(_, element)| element));
+        add_up(&mut state);
         let mut tail = Tail::before(self, timeline, day);
-        let mut day = Some(day);
-        while let Some(from) = day {
-            state.clear();
-            state.extend(ends.iter().filter(|(end, _)| *end > from).map(|(_, element)| element));
+        let (mut day, mut left) = (day, &ends[..]);
+        loop {
             // A renewal goes on with what ran before.
             let before = self.last_change(tail.path).state;
             let id = if self.state(before) == state { before } else { self.state_id(&state) };
-            tail.change(self, from, id);
-            day = ends.iter().map(|(end, _)| *end).filter(|end| *end > from).min();
+            tail.change(self, day, id);
+            let Some((end, _)) = left.first() else { break };
+            day = *end;
+            while let Some(((_, gone), rest)) =
+                left.split_first().filter(|((end, _), _)| *end == day)
+            {
+                take_out(&mut state, *gone);
+                left = rest;
+            }
         }
         (self.running, self.state) = (ends, state);
         tail.timeline()
@@ -356,30 +356,34 @@ impl Tail {
 mod tests {
     use super::*;
 
-    /// Chain, end and gross of what runs.
-    type Runs<'a> = &'a [(u16, i32, i64)];
+    /// Tuple, end and gross of what runs.
+    type Runs<'a> = &'a [(u32, i32, i64)];
 
     fn rewrite(timelines: &mut Timelines, old: Timeline, day: i32, runs: Runs<'_>) -> Timeline {
         let running: Vec<(Day, Element)> = runs
             .iter()
-            .map(|(chain, end, gross)| {
+            .map(|(tuple, end, gross)| {
                 let amounts = Amounts { gross: *gross, proceeds: *gross, net: *gross };
                 let terms = Terms::Paid { amounts, period: "P1M".parse().unwrap() };
                 let terms = timelines.terms_id(terms);
-                (Day(*end), Element { chain: *chain, tuple: 0, terms })
+                (Day(*end), Element::one(*tuple, terms))
             })
             .collect();
         timelines.rewrite(old, Day(day), running.into_iter())
     }
 
-    /// Days with the gross of each chain that runs.
+    /// Days with tuple, gross and, if there are several, number of what runs.
     fn text(timelines: &Timelines, timeline: Timeline) -> String {
         let mut words = vec![format!("{}", timeline.lapse.0)];
         for change in timelines.changes(timeline.path) {
             let elements = timelines.state(change.state).iter().map(|element| {
+                let many =
+                    if element.count > 1 { format!("x{}", element.count) } else { String::new() };
                 match timelines.terms(element.terms) {
                     Terms::Trial => "trial".to_owned(),
-                    Terms::Paid { amounts, .. } => format!("{}:{}", element.chain, amounts.gross),
+                    Terms::Paid { amounts, .. } => {
+                        format!("{}:{}{many}", element.tuple, amounts.gross)
+                    }
                 }
             });
             words.push(format!("{}={}", change.day.0, elements.collect::<Vec<_>>().join("+")));
@@ -413,6 +417,23 @@ mod tests {
             now = rewrite(&mut timelines, now, day, runs);
             assert_eq!(text(&timelines, now), expected, "day {day}");
         }
+    }
+
+    #[test]
+    fn of_many_subscriptions_of_a_kind_a_state_knows_how_many_run() {
+        let mut timelines = Timelines::default();
+        let runs: Vec<(u32, i32, i64)> =
+            (0..1_000).map(|number| (0, 40 + number % 3, 5)).chain([(1, 41, 5)]).collect();
+        let now = rewrite(&mut timelines, Timeline::default(), 10, &runs);
+        assert_eq!(text(&timelines, now), "10=0:5x1000+1:5 40=0:5x666+1:5 41=0:5x333 42");
+        assert!((1..timelines.state_count()).all(|id| timelines.state(id as u32).len() <= 2));
+        // One more of them, and one less.
+        let more = [&runs[..], &[(0, 40, 5)]].concat();
+        let now = rewrite(&mut timelines, now, 20, &more);
+        let all = "10=0:5x1000+1:5 20=0:5x1001+1:5 40=0:5x666+1:5 41=0:5x333 42";
+        assert_eq!(text(&timelines, now), all);
+        let now = rewrite(&mut timelines, now, 20, &runs);
+        assert_eq!(text(&timelines, now), "10=0:5x1000+1:5 40=0:5x666+1:5 41=0:5x333 42");
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl<'a> Standings<'a> {
         for element in state {
             let worth = monthly(element.terms);
             if let (Some(worth), true) = (worth, self.keeps(element.tuple)) {
-                standing.mrr += worth;
+                standing.mrr += worth * i128::from(element.count);
                 standing.is_active = true;
             }
         }

@@ -41,8 +41,8 @@ impl Dictionary {
         marks.join(";")
     }
 
-    /// The changes of a path in words, oldest first: `day{chain terms tuple;…}`, where terms are
-    /// `trial` or `gross/proceeds/net period`, the amounts in micro-units.
+    /// The changes of a path in words, oldest first: `day{count terms tuple;…}`, in alphabetical order, where
+    /// terms are `trial` or `gross/proceeds/net period`, the amounts in micro-units.
     pub fn describe_path(&self, path: PathId) -> String {
         let changes = self.timelines.changes(path).map(|change| {
             let elements = self.timelines.state(change.state).iter().map(|element| {
@@ -52,9 +52,11 @@ impl Dictionary {
                         format!("{}/{}/{} {period}", amounts.gross, amounts.proceeds, amounts.net)
                     }
                 };
-                format!("{} {terms} {}", element.chain, self.describe_tuple(element.tuple))
+                format!("{} {terms} {}", element.count, self.describe_tuple(element.tuple))
             });
-            format!("{}{{{}}}", change.day, elements.collect::<Vec<_>>().join(";"))
+            let mut elements: Vec<String> = elements.collect();
+            elements.sort();
+            format!("{}{{{}}}", change.day, elements.join(";"))
         });
         let mut changes: Vec<String> = changes.collect();
         changes.reverse();

@@ -12,6 +12,7 @@ impl Fold {
     pub fn memory_bytes(&self) -> usize {
         self.chains.capacity() * size_of::<Chain>()
             + self.chains.iter().map(|chain| chain.paid.memory_bytes()).sum::<usize>()
+            + self.places.memory_bytes()
             + self.devices.capacity() * size_of::<u64>()
             + self.coverage.memory_bytes()
     }
@@ -27,6 +28,7 @@ impl Fold {
         numbers.number(&mut self.signature, 0);
         numbers.number(&mut self.starters, self.signature);
         numbers.length(&mut self.chains);
+        self.places.forget();
         for chain in &mut self.chains {
             numbers.wide(&mut chain.id);
             numbers.number(&mut chain.tuple, self.tuple);

@@ -1,6 +1,6 @@
 //! On which days the set of running subscriptions changed, worked out day by day.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -26,8 +26,13 @@ pub fn of(
     let mut changes: Vec<(NaiveDate, String)> = Vec::new();
     let mut now = String::new();
     for day in days {
-        let running = stretches.iter().filter(|(start, end, _)| *start <= day && day < *end);
-        let state: Vec<&str> = running.map(|(_, _, text)| text.as_str()).collect();
+        let mut running: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, _, text) in stretches.iter().filter(|(start, end, _)| *start <= day && day < *end) {
+            *running.entry(text).or_default() += 1;
+        }
+        let mut state: Vec<String> =
+            running.iter().map(|(text, count)| format!("{count} {text}")).collect();
+        state.sort();
         let state = state.join(";");
         if state != now {
             changes.push((day, state.clone()));
@@ -39,7 +44,7 @@ pub fn of(
     Some((lapse, changes.collect::<Vec<_>>().join(" ")))
 }
 
-/// All stretches, in order of the chains' first events.
+/// All stretches.
 fn stretches(
     ledger: &Ledger<'_>,
     zone: Tz,
@@ -53,12 +58,12 @@ fn stretches(
         }
     }
     let mut stretches = Vec::new();
-    for (number, chain) in chains.iter().enumerate() {
+    for chain in &chains {
         for span in spans::of(ledger, chain) {
             if without_refunded && is_refunded(ledger, span.event) {
                 continue;
             }
-            let text = format!("{number} {} {}", terms(ledger, span.event), texts[span.event]);
+            let text = format!("{} {}", terms(ledger, span.event), texts[span.event]);
             stretches.push((day(span.start, zone), day(span.end, zone), text));
         }
     }
