@@ -39,6 +39,15 @@ pub fn event_id_of(json: &[u8]) -> Option<String> {
     found.raw.event_id.map(|id| quoted(&id))
 }
 
+/// The `app_id` and the `customer_id` of a refused event, as far as both are there.
+pub fn customer_of(json: &[u8]) -> Option<(String, String)> {
+    let text = std::str::from_utf8(json).ok()?;
+    let mut found = Found::default();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let _ = found.deserialize(&mut reader);
+    Some((found.raw.app_id?.to_string(), found.raw.customer_id?.to_string()))
+}
+
 fn malformed(error: &serde_json::Error) -> DecodeError {
     match error.classify() {
         Category::Eof => DecodeError::Truncated,
@@ -350,5 +359,9 @@ mod tests {
         let error = decode(misspelt.as_bytes()).unwrap_err();
         assert_eq!(error.field(), Some("curency"));
         assert_eq!(event_id_of(misspelt.as_bytes()).as_deref(), Some("e1"));
+        let whose = (|json: &str| customer_of(json.as_bytes())) as fn(&str) -> _;
+        let customer = Some(("a".to_owned(), "c".to_owned()));
+        assert_eq!(whose(r#"{"customer_id":"c","kind":7,"app_id":"a","pe"#), customer);
+        assert_eq!(whose(r#"{"customer_id":"c","kind":"install"}"#), None);
     }
 }

@@ -141,8 +141,11 @@ pub fn decode_forgotten(key: &[u8], bytes: &[u8]) -> Result<(u128, u128), Stored
     Ok((u128::from_be_bytes(identity), decode(key, bytes)?))
 }
 
-/// Layout version of quarantine rows: the headers follow what version 1 has.
-const DEAD_LETTER_VERSION: u8 = 2;
+/// Layout version of quarantine rows: the headers follow what version 1 has, and then what stands for the
+/// customer.
+const DEAD_LETTER_VERSION: u8 = 3;
+/// Without what stands for the customer.
+const DEAD_LETTER_VERSION_2: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct StoredDeadLetter<'a> {
@@ -177,7 +180,7 @@ pub fn encode_dead_letter(letter: &DeadLetter) -> (Vec<u8>, Vec<u8>) {
     let headers: StoredHeaders<'_> =
         headers.map(|header| (header.name.as_str(), header.value.as_deref())).collect();
     // As in `encode`, this cannot fail.
-    let payload = postcard::to_stdvec(&(stored, headers)).unwrap_or_default();
+    let payload = postcard::to_stdvec(&(stored, headers, letter.customer)).unwrap_or_default();
     let value = sealed::seal(DEAD_LETTER_VERSION, &key, &payload);
     (key, value)
 }
@@ -189,8 +192,13 @@ pub fn decode_dead_letter(
     bytes: &[u8],
 ) -> Result<DeadLetter, StoredError> {
     let (version, payload) = sealed::open(key, bytes)?;
-    let (stored, headers): (StoredDeadLetter<'_>, StoredHeaders<'_>) = match version {
-        VERSION => (whole(payload)?, Vec::new()),
+    type Row<'a> = (StoredDeadLetter<'a>, StoredHeaders<'a>, Option<u128>);
+    let (stored, headers, customer): Row<'_> = match version {
+        VERSION => (whole(payload)?, Vec::new(), None),
+        DEAD_LETTER_VERSION_2 => {
+            let (stored, headers) = whole(payload)?;
+            (stored, headers, None)
+        }
         DEAD_LETTER_VERSION => whole(payload)?,
         newer => return Err(StoredError::UnknownVersion(newer)),
     };
@@ -208,6 +216,7 @@ pub fn decode_dead_letter(
         key: stored.key.map(<[u8]>::to_vec),
         value: stored.value.map(<[u8]>::to_vec),
         headers: headers.into_iter().map(header).collect(),
+        customer,
     })
 }
 
@@ -361,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_comes_back_as_it_was_and_one_of_version_1_without_headers() {
+    fn a_dead_letter_comes_back_as_it_was_and_those_of_older_versions_with_what_they_have() {
         let mut letter = DeadLetter {
             partition: 3,
             offset: 9,
@@ -375,17 +384,24 @@ mod tests {
                 Header { name: "trace".to_owned(), value: None },
                 Header { name: String::new(), value: Some(Vec::new()) },
             ],
+            customer: Some(7 << 100),
         };
         let (key, row) = encode_dead_letter(&letter);
+        assert_eq!(decode_dead_letter(3, &key, &row).unwrap(), letter);
+        letter.customer = None;
+        // Three headers, as version 2 wrote them.
+        let payload =
+            b"\x0e\x08conflict\x01m\0\x01\x02\xff\0\x03\x05trace\x01\x01\xfe\x05trace\0\0\x01\0";
+        let row = sealed::seal(2, &key, payload);
         assert_eq!(decode_dead_letter(3, &key, &row).unwrap(), letter);
         // Timestamp, reason, message, no key, value: as version 1 wrote it.
         let payload = b"\x0e\x08conflict\x01m\0\x01\x02\xff\0";
         let row = sealed::seal(1, &key, payload);
         letter.headers.clear();
         assert_eq!(decode_dead_letter(3, &key, &row).unwrap(), letter);
-        let row = sealed::seal(3, &key, payload);
+        let row = sealed::seal(4, &key, payload);
         let newer = decode_dead_letter(3, &key, &row);
-        assert!(matches!(newer, Err(StoredError::UnknownVersion(3))), "{newer:?}");
+        assert!(matches!(newer, Err(StoredError::UnknownVersion(4))), "{newer:?}");
     }
 
     #[test]

@@ -307,6 +307,9 @@ impl<S: Source> Pipeline<S> {
                 facts = shard.shard.facts.len(),
                 "shard opened"
             );
+            for app in shard.unconfigured_apps() {
+                warn!(partition, app, "the state holds events of an app that is not configured");
+            }
             shards.push(shard);
             starts.push((partition, Some(start.from)));
         }

@@ -175,14 +175,16 @@ impl LiveShard {
         let mut recomputed = Recomputed::default();
         let mut delta = FactDelta::new();
         each_ledger(&*store, |customer, chunks| {
-            let unknown = || StoreError::Corrupt {
+            let nobodys = || StoreError::Corrupt {
                 table: "history",
                 key: describe_key(customer),
-                message: "the key names no customer of a configured app".to_owned(),
+                message: "the key names no customer".to_owned(),
             };
             let dictionary = &mut self.shard.dictionary;
-            let (app, _) = split_customer_key(customer).ok_or_else(unknown)?;
-            let rules = rules.apps.get(dictionary.app_id(app)).ok_or_else(unknown)?;
+            let (app, _) = split_customer_key(customer).ok_or_else(nobodys)?;
+            let app_id = dictionary.app_id(app);
+            let unconfigured = || StateError::Unconfigured { app: app_id.to_owned() };
+            let rules = rules.apps.get(app_id).ok_or_else(unconfigured)?;
             let events: Vec<_> = chunks.into_iter().flat_map(|(_, events)| events).collect();
             recomputed.customers += 1;
             recomputed.events += u64::try_from(events.len()).unwrap_or(u64::MAX);

@@ -15,6 +15,7 @@ use crate::engine::curves::CurveChanges;
 use crate::engine::facts::FactPage;
 use crate::engine::row_index::LOOK_AHEAD;
 use crate::engine::shard::{Changes, NewChunk};
+use crate::state::refused::erase_letters;
 use crate::state::{LiveShard, StateError};
 use crate::store::{Batch, Durability, Store, Table};
 use crate::stream::{DeadLetter, NextOffset};
@@ -105,6 +106,7 @@ impl PreparedCommit {
     pub fn write(self, durability: Durability) -> Result<Written, StateError> {
         let mut batch = Batch::default();
         self.stale_curves.iter().for_each(|key| batch.delete(Table::Curves, key));
+        erase_letters(&mut batch, &*self.store, &self.changes.forgotten)?;
         write_changes(&mut batch, self.changes);
         batch.put(Table::Meta, CURVES_KEY, self.curves.encode());
         for letter in &self.quarantine {

@@ -38,10 +38,16 @@ impl RulesChanged {
 
     /// What the ledgers hold is the same under both rules.
     pub const REBUILD: &'static str = "recompute it with --rebuild";
+    /// No ledger tells what forgotten customers have left behind.
+    pub const FORGOTTEN: &'static str = "give the events again to a new data directory, as forgotten customers left \
+                                         figures behind that no ledger explains";
     /// The ledgers hold what was accepted under the stored rules.
     pub const READ_AGAIN: &'static str =
         "give the events again to a new data directory, as they decide which events are accepted";
 }
+
+/// Settings under which figures that forgotten customers left behind mean something else.
+pub(super) const KEPT_BY_GIVEN: [&str; 2] = ["reporting_currency", "reporting_zones"];
 
 /// Everything that is stored of a shard but ledgers; curves too, unless they are read already.
 pub(super) fn read_stored(
@@ -130,6 +136,18 @@ pub(super) fn read_rules(store: &dyn Store) -> Result<BTreeMap<String, String>, 
         Some(bytes) => decode_rules(&bytes).map_err(|error| corrupt("meta", RULES_KEY, &error))?,
         None => BTreeMap::new(),
     })
+}
+
+/// The refusal, with what helps if forgotten customers left figures behind that would mean something else.
+pub(super) fn remedied(mut changed: RulesChanged, store: &dyn Store) -> Result<(), StateError> {
+    let is_kept = |line: &str| KEPT_BY_GIVEN.iter().any(|name| line.contains(name));
+    if changed.difference.split("; ").any(is_kept) {
+        let (given, dictionary) = (read_facts(store, Table::Given)?, read_dictionary(store)?);
+        if given.facts().iter().any(|fact| dictionary.app_id(fact.key.app) == changed.app) {
+            changed.remedy = RulesChanged::FORGOTTEN;
+        }
+    }
+    Err(changed.into())
 }
 
 /// Refuses rules under which stored figures would be others.

@@ -16,22 +16,22 @@ mod ledgers;
 mod load;
 mod opening;
 mod rebuild;
+mod refused;
 mod shards;
 
 use std::sync::Arc;
 
-use crate::codec::stored::{
-    Anchor, Position, StoredError, chunk_key, decode_chunk, decode_dead_letter, quarantine_key,
-};
-use crate::domain::event::{BillingEvent, FieldError};
+use crate::codec::stored::{Anchor, Position, StoredError, chunk_key, decode_chunk};
+use crate::domain::event::{BillingEvent, EventKind};
 use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
 use crate::engine::customers::HasHistory;
 use crate::engine::dictionary::TupleId;
 use crate::engine::facts::{Facts, PageNumber};
 use crate::engine::ledger::{Ledger, LedgerEvent};
-use crate::engine::refusal::Refusal;
-use crate::engine::shard::{CustomerKey, History, Offer, ReadAhead, Shard, Verdict, customer_key};
+use crate::engine::shard::{
+    CustomerKey, History, Offer, ReadAhead, Shard, Verdict, customer_key, identity_hash,
+};
 use crate::engine::standing::{Standing, standings};
 use crate::metrics_api::cohorts::{self, CohortPartial, CohortQuestion};
 use crate::metrics_api::commerce::{self, CommercePartial, CommerceQuestion};
@@ -49,6 +49,7 @@ pub use gather::Scattered;
 pub use load::RulesChanged;
 pub use opening::OpeningShard;
 pub use rebuild::{Rebuilt, rebuild};
+pub use refused::{Refused, ShardReader};
 pub use shards::{HeldShard, Shards, SharedShard, at_a_time};
 
 /// Chunks of a customer that are asked for at once: most have fewer.
@@ -66,35 +67,18 @@ pub enum StateError {
     /// The state is that of another log, so offsets would mean other records.
     #[error("the state was computed from {found}, not from {wanted}; use another data directory")]
     OtherLog { found: String, wanted: String },
+    /// There are ledgers of an app that has no rules.
+    #[error("the state holds events of app \"{app}\", which is not configured")]
+    Unconfigured { app: String },
+    /// What forgotten customers of an app left behind can't be recomputed under the new rules.
+    #[error(
+        "{setting} of app \"{app}\" can't change any more: forgotten customers left figures behind that no \
+         ledger explains; give the events again to a new data directory"
+    )]
+    Given { app: String, setting: &'static str },
     /// A ledger can't be recomputed under the new rules.
     #[error("app \"{app}\", customer \"{customer_id}\", event \"{event_id}\": {message}")]
     Rebuild { app: String, customer_id: String, event_id: String, message: String },
-}
-
-/// A decoder's refusal of a record, on its way to the quarantine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Stable and from a small set: the label of the metric.
-    pub code: String,
-    /// The field at fault, where there is one.
-    pub field: Option<String>,
-    pub message: String,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            code: refusal.code(),
-            field: Some(refusal.field().to_owned()),
-            message: refusal.message(),
-        }
-    }
-}
-
-impl From<FieldError> for Refused {
-    fn from(error: FieldError) -> Self {
-        Self { code: error.code(), field: Some(error.field.to_owned()), message: error.message }
-    }
 }
 
 /// What became of a record.
@@ -141,6 +125,13 @@ pub struct LiveShard {
 }
 
 impl LiveShard {
+    /// The apps that have had events and have no rules now.
+    pub fn unconfigured_apps(&self) -> impl Iterator<Item = &str> {
+        let rules = self.rules();
+        let apps = self.shard.dictionary.apps().iter().map(String::as_str);
+        apps.filter(|app| !rules.apps.contains_key(*app))
+    }
+
     /// Takes in the next records of the partition, in order of their offsets, and returns what
     /// became of each. Records below the next offset are known.
     ///
@@ -176,9 +167,18 @@ impl LiveShard {
             Err(refused) => Outcome::Refused(refused.clone()),
         };
         match &outcome {
-            Outcome::Accepted { .. } => self.position.accepted += 1,
+            Outcome::Accepted { .. } => {
+                self.position.accepted += 1;
+                if let Ok(BillingEvent { kind: EventKind::Forget, app_id, customer_id, .. }) =
+                    &arrival.decoded
+                {
+                    self.erase_refused(identity_hash(app_id, customer_id));
+                }
+            }
             Outcome::Repeated => self.position.repeated += 1,
-            Outcome::Refused(refused) => self.quarantine(record, refused),
+            Outcome::Refused(refused) => {
+                self.quarantine(record, refused, arrival.decoded.as_ref().ok());
+            }
             Outcome::Known => {}
         }
         self.position.records += 1;
@@ -211,19 +211,6 @@ impl LiveShard {
                 return Err(StoreError::Corrupt { table: "history", key, message }.into());
             }
         })
-    }
-
-    fn quarantine(&mut self, record: &Record<'_>, refused: &Refused) {
-        *self.position.refused.entry(refused.code.clone()).or_default() += 1;
-        let letter = DeadLetter::of(record, &refused.code, &refused.message);
-        self.refused.push(letter.clone());
-        self.quarantine.push(letter);
-    }
-
-    /// Records refused since the last call, in order of their offsets; none at the first call after
-    /// the shard was opened is older than that.
-    pub fn take_refused(&mut self) -> Vec<DeadLetter> {
-        std::mem::take(&mut self.refused)
     }
 
     /// The stored chunks of a customer, in order, each under its key.
@@ -364,34 +351,6 @@ impl LiveShard {
         let ledger = Ledger::new(events);
         let standings = standings(&ledger, rules.zero_payments);
         Ok(Some(ledger.events().iter().cloned().zip(standings).collect()))
-    }
-}
-
-/// Reads stored rows of a shard.
-pub struct ShardReader {
-    pub partition: Partition,
-    store: Arc<dyn Store>,
-}
-
-impl ShardReader {
-    /// Refused records from `from_offset` on, at most `limit`, in offset order; committed ones
-    /// only.
-    pub fn dead_letters(
-        &self,
-        from_offset: i64,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, StateError> {
-        let mut letters = Vec::new();
-        self.store.scan(Table::Quarantine, &[], &mut |key, value| {
-            if key < &quarantine_key(from_offset)[..] || letters.len() >= limit {
-                return Ok(());
-            }
-            let letter = decode_dead_letter(self.partition, key, value)
-                .map_err(|error| corrupt("quarantine", key, &error))?;
-            letters.push(letter);
-            Ok(())
-        })?;
-        Ok(letters)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::engine::dictionary::Dictionary;
 use crate::engine::shard::Shard;
 use crate::metrics_api::ltv::{self, LtvPartial};
 use crate::metrics_api::question::LtvQuestion;
-use crate::state::load::{check_rules, read_rules, read_stored};
+use crate::state::load::{check_rules, read_rules, read_stored, remedied};
 use crate::state::{LiveShard, StateError, corrupt};
 use crate::store::{Store, Table};
 use crate::stream::{NextOffset, Partition};
@@ -55,7 +55,8 @@ impl OpeningShard {
             None => Position::default(),
         };
         let stored_rules = read_rules(&*store)?;
-        check_rules(&stored_rules, &rules, &position)?;
+        let checked = check_rules(&stored_rules, &rules, &position);
+        checked.or_else(|changed| remedied(changed, &*store))?;
         let read = read_curves(&*store, &config, &position)?;
         Ok(Self { partition, position, store, rules, stored_rules, config, read })
     }

@@ -23,7 +23,9 @@ use crate::engine::packed::pack;
 use crate::engine::shard::{convert, split_customer_key};
 use crate::state::commit::write_facts;
 use crate::state::ledgers::{Chunks, each_ledger};
-use crate::state::load::{check_acceptance, read_dictionary, read_facts, read_rules};
+use crate::state::load::{
+    KEPT_BY_GIVEN, check_acceptance, read_dictionary, read_facts, read_rules,
+};
 use crate::state::{StateError, corrupt};
 use crate::store::{Batch, Durability, Store, Table};
 
@@ -70,21 +72,13 @@ fn check_given(
     stored: &BTreeMap<String, String>,
     configured: &BTreeMap<String, String>,
 ) -> Result<(), StateError> {
-    for name in ["reporting_currency", "reporting_zones"] {
+    for name in KEPT_BY_GIVEN {
         let line = |rules: &BTreeMap<String, String>| {
             let text = rules.get(app)?;
             text.lines().find(|line| line.starts_with(name)).map(str::to_owned)
         };
         if line(stored) != line(configured) {
-            return Err(StateError::Rebuild {
-                app: app.to_owned(),
-                customer_id: String::new(),
-                event_id: String::new(),
-                message: format!(
-                    "{name} can't change any more: forgotten customers left figures behind that \
-                     no ledger explains; read the topic again into a new data directory"
-                ),
-            });
+            return Err(StateError::Given { app: app.to_owned(), setting: name });
         }
     }
     Ok(())
@@ -104,12 +98,8 @@ impl Rebuild<'_> {
             return Ok(());
         };
         let app_id = self.dictionary.app_id(app).to_owned();
-        let rules = self.rules.apps.get(&app_id).ok_or_else(|| StateError::Rebuild {
-            app: app_id.clone(),
-            customer_id: customer_id.to_owned(),
-            event_id: String::new(),
-            message: "the app is not configured, so its figures can't be recomputed".to_owned(),
-        })?;
+        let unconfigured = || StateError::Unconfigured { app: app_id.clone() };
+        let rules = self.rules.apps.get(&app_id).ok_or_else(unconfigured)?;
         let mut ledger = Vec::new();
         for (key, mut events) in chunks {
             for event in &mut events {

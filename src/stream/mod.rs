@@ -224,15 +224,28 @@ pub struct DeadLetter {
     pub value: Option<Vec<u8>>,
     /// The record's own.
     pub headers: Vec<Header>,
+    /// What stands for the customer, as far as the record tells whose it is.
+    pub customer: Option<u128>,
 }
 
 impl DeadLetter {
     /// A record as it was, refused for this reason.
-    pub fn of(record: &Record<'_>, reason: &str, message: &str) -> Self {
+    pub fn of(
+        record: &Record<'_>,
+        (reason, message): (&str, &str),
+        customer: Option<u128>,
+    ) -> Self {
         let OwnedRecord { partition, offset, timestamp, key, value, headers } =
             OwnedRecord::of(record);
         let (reason, message) = (reason.to_owned(), message.to_owned());
-        Self { partition, offset, timestamp, reason, message, key, value, headers }
+        Self { partition, offset, timestamp, reason, message, key, value, headers, customer }
+    }
+
+    /// Leaves that the record was refused and for what reason, and nothing of what was in it.
+    pub fn erase(&mut self) {
+        (self.key, self.value) = (None, None);
+        self.headers.clear();
+        self.message = "the customer was erased by a forget event".to_owned();
     }
 }
 

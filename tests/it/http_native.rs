@@ -311,6 +311,30 @@ async fn a_customer_has_a_ledger_with_standings() {
 }
 
 #[tokio::test]
+async fn what_lies_ahead_of_today_is_listed_and_not_yet_worth_anything() {
+    // The clock stands in March.
+    let lines = "A purchase 2026-03-16 10.00 tx=a1 chain=s\nA renewal 2026-03-17 5.00 tx=a2 chain=s period=P1M";
+    let service = Service::with(&events(lines)).await;
+    let customer = service.ask("/v1/apps/acme/customers/A").await;
+    assert_eq!(customer["ledger"].as_array().unwrap().len(), 2);
+    let worth = |worth: &Value| (worth["payments"].clone(), worth["gross"]["revenue"].clone());
+    let of_today = (json!(1), json!("10.00"));
+    assert_eq!(worth(&customer["ltv"]), of_today);
+    assert_eq!(worth(&customer["chains"][0]["worth"]), of_today);
+    let revenue = service.ask("/v1/apps/acme/revenue").await;
+    assert_eq!(revenue["total"]["revenue"], "10.00");
+    // Days ahead age nobody, whatever is asked for.
+    let ages = async |until: &str| {
+        let path = format!("/v1/apps/acme/ltv?width=day&age=days&ages=0,1,30{until}");
+        let answer = service.ask(&path).await;
+        let cells = answer["cohorts"][0]["curve"].as_array().unwrap().clone();
+        cells.iter().map(|cell| cell["age"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(ages("").await, [json!(0)]);
+    assert_eq!(ages("&until=2030-01-01").await, [json!(0)]);
+}
+
+#[tokio::test]
 async fn unknown_and_erased_customers_are_told_apart() {
     let service =
         Service::with(&events("A purchase 2026-01-05 10.00\nA forget 2026-01-06 -")).await;
@@ -325,6 +349,43 @@ async fn unknown_and_erased_customers_are_told_apart() {
     // What the customer paid stays in the sums.
     let ltv = service.ask("/v1/apps/acme/ltv").await;
     assert_eq!(ltv["total"]["to_date"]["revenue"], "10.00");
+}
+
+#[tokio::test]
+async fn of_forgotten_customers_the_dead_letters_tell_no_more_than_that_something_was_refused() {
+    const NDJSON: &str = "application/x-ndjson";
+    let payments =
+        "A purchase 2026-01-05 10.00\nBB purchase 2026-01-05 10.00\nC purchase 2026-01-05 10.00";
+    let service = Service::with(&events(payments)).await;
+    let conflicts = events(payments).replace("10000000", "20000000");
+    assert_eq!(service.post(NDJSON, conflicts).await.status, 422);
+    let letters = async || {
+        let body = service.ask("/v1/dead-letters").await;
+        let letters = body["dead_letters"].as_array().unwrap().clone();
+        let told = |letter: &Value| {
+            let bytes = letter["value"]["text"].as_str().unwrap_or_default();
+            let of = ["\"A\"", "\"BB\"", "\"C\""].into_iter().find(|id| bytes.contains(id));
+            (text(&letter["reason"]), of.unwrap_or("nobody"), letter["key"].is_null())
+        };
+        letters.iter().map(told).collect::<Vec<_>>()
+    };
+    // A record's key goes, too.
+    let conflict = |of| ("conflict".to_owned(), of, of == "nobody");
+    assert_eq!(letters().await, ["\"BB\"", "\"A\"", "\"C\""].map(conflict));
+    let forget = events("BB forget 2026-01-06 -").replace("BB/0", "BB/8");
+    assert_eq!(service.post(NDJSON, forget).await.status, 202);
+    assert_eq!(letters().await, ["nobody", "\"A\"", "\"C\""].map(conflict));
+    // What comes of it later is refused, and not kept either.
+    let late = events("BB purchase 2026-01-07 10.00").replace("BB/0", "BB/9");
+    assert_eq!(service.post(NDJSON, late).await.status, 422);
+    let refused = ("customer_forgotten".to_owned(), "nobody", true);
+    assert_eq!(letters().await[1], refused);
+    // Nor what is no event but says whose it would be.
+    let malformed = events("BB purchase 2026-01-07 10.00").replace("USD", "dollars");
+    assert_eq!(service.post(NDJSON, malformed).await.status, 422);
+    let body = service.ask("/v1/dead-letters").await;
+    assert_eq!(body["dead_letters"].as_array().unwrap().len(), 5);
+    assert!(!body.to_string().contains("\\\"BB\\\""), "{body}");
 }
 
 #[tokio::test]

@@ -209,6 +209,7 @@ fn letter(key: Option<&[u8]>, value: Option<&[u8]>) -> DeadLetter {
         key: key.map(<[u8]>::to_vec),
         value: value.map(<[u8]>::to_vec),
         headers: Vec::new(),
+        customer: None,
     }
 }
 
