@@ -49,8 +49,9 @@ const ATTRIBUTE_PREFIX: &str = "attributes.";
 impl Field {
     /// Whether the field says something of an install.
     ///
-    /// Nobody installs a product, an offer, a duration or a paywall: these narrow money and
-    /// payers, never the installs and customers that they are set against.
+    /// Nobody installs a product, an offer, a duration or a paywall, or the placement and the audience
+    /// that a paywall was shown for: these narrow money and payers, never the installs and customers
+    /// that they are set against.
     pub fn narrows_installs(&self) -> bool {
         !matches!(
             self,
@@ -62,6 +63,8 @@ impl Field {
                     | Dimension::OfferType
                     | Dimension::OfferId
                     | Dimension::PaywallId
+                    | Dimension::PlacementId
+                    | Dimension::AudienceId
             )
         )
     }

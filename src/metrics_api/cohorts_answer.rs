@@ -71,11 +71,12 @@ pub fn table(question: &CohortQuestion, partial: &CohortPartial) -> CohortTable 
         if !row.is_zero() || !counts.is_zero() {
             let start = question.width.first_day(ordinal);
             let last = question.width.end(start).min(question.to);
-            rows.push(maker.row((start, last), row, counts));
+            rows.push(maker.row((start, start, last), row, counts));
         }
     }
     let start = question.width.start(question.from);
-    let total = maker.row((start, question.to), &all, &all_counts);
+    let first = rows.first().map_or(start, |row| row.start);
+    let total = maker.row((start, first, question.to), &all, &all_counts);
     CohortTable { total, rows }
 }
 
@@ -92,17 +93,18 @@ impl<'a> Maker<'a> {
         Self { question, cells: asked(&money), until: money.until }
     }
 
-    /// The row of those who came from `first` through `last`.
+    /// The row of a bucket, or of several, that begin on `start`, of those who came from `first` through
+    /// `last`.
     fn row(
         &self,
-        (start, last): (Day, Day),
+        (start, first, last): (Day, Day, Day),
         money: &LtvRow,
         counts: &CohortCounts,
     ) -> CohortTableRow {
         let total = counts.total();
         let cells = match self.question.cells {
             Cells::Payments => self.payment_cells(last, money, (counts, total.starters)),
-            Cells::Days(_) => self.day_cells((start, last), money, counts),
+            Cells::Days(_) => self.day_cells((first, last), money, counts),
         };
         let mut whole = Flows::default();
         money.flows.iter().for_each(|flows| whole += *flows);
@@ -154,11 +156,11 @@ impl<'a> Maker<'a> {
 
     fn day_cells(
         &self,
-        (start, last): (Day, Day),
+        (first, last): (Day, Day),
         money: &LtvRow,
         counts: &CohortCounts,
     ) -> Vec<CohortCell> {
-        let first = start.max(self.question.from);
+        let first = first.max(self.question.from);
         let seen_through = i64::from(self.question.today.0) - 1;
         let mut sum = CohortFigures::default();
         let mut cells = Vec::new();

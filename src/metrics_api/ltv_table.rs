@@ -41,15 +41,31 @@ pub struct LtvTableRow {
 pub struct LtvTable {
     pub ages: Vec<u32>,
     pub total: LtvTableRow,
-    /// Cohorts by rising start; values by falling lifetime value (gross), then by name.
+    /// Cohorts by rising start, values by name.
     pub rows: Vec<LtvTableRow>,
+}
+
+impl LtvTable {
+    /// The rows in order: cohorts by rising start, values by falling lifetime value, then by name.
+    pub fn rows_by(&self, measure: Measure) -> Vec<&LtvTableRow> {
+        let mut rows: Vec<&LtvTableRow> = self.rows.iter().collect();
+        rows.sort_by(|a, b| match (&a.name, &b.name) {
+            (RowName::Value(_), RowName::Value(_)) => by_value(b, a, measure),
+            _ => Ordering::Equal,
+        });
+        rows
+    }
 }
 
 /// The table from the merged partials of all shards. Cohorts without customers and money are left
 /// out, and so are values without payers and money.
 pub fn table(question: &LtvQuestion, partial: &LtvPartial) -> LtvTable {
     let maker = Maker { question, ages: asked(question) };
-    let total = maker.row(RowName::Total, question.from, partial.cohorts.values());
+    let total = maker.row(
+        RowName::Total,
+        maker.first(&partial.cohorts, |row| !row.is_zero()),
+        partial.cohorts.values(),
+    );
     let rows = match question.segment_by {
         None => maker.cohorts(&partial.cohorts),
         Some(_) => maker.values(partial),
@@ -69,21 +85,38 @@ impl Maker<'_> {
     fn cohorts(&self, cohorts: &BTreeMap<i32, LtvRow>) -> Vec<LtvTableRow> {
         let rows = cohorts.iter().filter(|(_, row)| !row.is_zero());
         rows.map(|(ordinal, row)| {
-            let start = self.question.width.first_day(*ordinal);
-            let first = self.question.from.map_or(start, |from| from.max(start));
-            self.row(RowName::Cohort(start), Some(first), std::iter::once(row))
+            let name = RowName::Cohort(self.question.width.first_day(*ordinal));
+            self.row(name, Some(self.first_of(*ordinal)), std::iter::once(row))
         })
         .collect()
     }
 
+    /// The first day of a cohort that is asked for.
+    fn first_of(&self, ordinal: i32) -> Day {
+        let start = self.question.width.first_day(ordinal);
+        self.question.from.map_or(start, |from| from.max(start))
+    }
+
+    /// That of the first of several that counts, if one does.
+    fn first(
+        &self,
+        cohorts: &BTreeMap<i32, LtvRow>,
+        counts: impl Fn(&LtvRow) -> bool,
+    ) -> Option<Day> {
+        let mut counted = cohorts.iter().filter(|(_, row)| counts(row));
+        let first = counted.next().map(|(ordinal, _)| self.first_of(*ordinal));
+        first.or(self.question.from)
+    }
+
     fn values(&self, partial: &LtvPartial) -> Vec<LtvTableRow> {
+        let per = self.question.per;
+        let has_any = |row: &LtvRow| {
+            row.heads.of(per) != 0 || row.flows.iter().any(|flows| *flows != Flows::default())
+        };
         let rows = partial.segments.iter().map(|(value, cohorts)| {
-            self.row(RowName::Value(value.clone()), self.question.from, cohorts.values())
+            self.row(RowName::Value(value.clone()), self.first(cohorts, has_any), cohorts.values())
         });
-        let mut rows: Vec<LtvTableRow> =
-            rows.filter(|row| row.heads != 0 || row.to_date != Flows::default()).collect();
-        rows.sort_by(|a, b| by_value(b, a).then_with(|| a.name.cmp(&b.name)));
-        rows
+        rows.filter(|row| row.heads != 0 || row.to_date != Flows::default()).collect()
     }
 
     /// The row of cohorts whose first members came on `first`.
@@ -112,11 +145,11 @@ impl Maker<'_> {
     }
 }
 
-/// By gross per head, exactly; rows without heads come first.
-fn by_value(a: &LtvTableRow, b: &LtvTableRow) -> Ordering {
-    let gross = |row: &LtvTableRow| Flow::of(&row.to_date, Measure::Gross).revenue_micros();
+/// By lifetime value, exactly; rows without heads come first.
+fn by_value(a: &LtvTableRow, b: &LtvTableRow, measure: Measure) -> Ordering {
+    let revenue = |row: &LtvTableRow| Flow::of(&row.to_date, measure).revenue_micros();
     if a.heads <= 0 || b.heads <= 0 {
         return (a.heads > 0).cmp(&(b.heads > 0));
     }
-    (gross(a) * i128::from(b.heads)).cmp(&(gross(b) * i128::from(a.heads)))
+    (revenue(a) * i128::from(b.heads)).cmp(&(revenue(b) * i128::from(a.heads)))
 }

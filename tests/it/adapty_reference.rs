@@ -371,7 +371,15 @@ async fn check_ltv(
     for service in services {
         let answer = ask(service, "ltv", &question, &body).await;
         for (measure, metric) in ["revenue", "proceeds", "net_revenue"].into_iter().enumerate() {
-            let all = std::iter::once(&total).chain(&rows);
+            let mut rows: Vec<&LtvRow> = rows.iter().collect();
+            if field.is_some() {
+                let value = |row: &&LtvRow| {
+                    let nanos = row.to_date[measure] * 1_000_000_000;
+                    (row.payers > 0).then(|| nanos / i128::from(row.payers))
+                };
+                rows.sort_by_key(|row| std::cmp::Reverse(value(row)));
+            }
+            let all = std::iter::once(&total).chain(rows);
             let expected: Vec<Value> =
                 all.map(|row| read(&ltv_row(row, measure, field.is_some()))).collect();
             let got = &answer[metric]["data"];

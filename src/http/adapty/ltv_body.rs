@@ -86,7 +86,7 @@ fn metric(
     question: &LtvQuestion,
     (measure, unit): (Measure, &str),
 ) -> AdaptyLtvMetric {
-    let rows = std::iter::once(&table.total).chain(&table.rows);
+    let rows = std::iter::once(&table.total).chain(table.rows_by(measure));
     let data: Vec<AdaptyLtvRow> =
         rows.map(|row| self::row(row, &table.ages, question, measure)).collect();
     AdaptyLtvMetric {

@@ -44,6 +44,8 @@ pub const VENDOR: Vendor = Vendor {
             ("/api/v1/client-api/metrics/ltv", post(post_adapty_ltv_bare)),
             ("/api/v1/client-api/metrics/cohort/", post(post_adapty_cohort)),
             ("/api/v1/client-api/metrics/cohort", post(post_adapty_cohort_bare)),
+            ("/api/v1/client-api", any(words::unknown_path)),
+            ("/api/v1/client-api/", any(words::unknown_path)),
             ("/api/v1/client-api/{*rest}", any(words::unknown_path)),
         ]
     },

@@ -222,12 +222,14 @@ impl AdaptyQuestion {
     }
 
     fn row(&self, start: NaiveDate, last: NaiveDate, views: &[&View]) -> CohortRow {
+        let counted = views.iter().filter(|view| !view.is_empty());
+        let first = counted.map(|view| view.start).min().unwrap_or(start).max(self.from);
         let until = self.to.min(self.today);
         let last = last.min(self.to);
         let mut cells = Vec::new();
         for period in self.periods(views) {
             let is_active = match &self.days {
-                Some(_) if start.max(self.from) + Days::new(period.unsigned_abs()) > until => {
+                Some(_) if first + Days::new(period.unsigned_abs()) > until => {
                     continue;
                 }
                 Some(_) => last + Days::new(period.unsigned_abs() + 2) > self.today,
@@ -315,10 +317,17 @@ impl Reference {
         (asked.row(asked.width.start(asked.from), asked.to, &all), rows.collect())
     }
 
-    /// The total, and cohorts by start, or values of the field by falling value of gross.
+    /// The total, and cohorts by start, or values of the field by name.
     pub fn adapty_ltv(&self, asked: &AdaptyQuestion, field: Option<&str>) -> (LtvRow, Vec<LtvRow>) {
         let views = self.views(asked, asked.today, field.unwrap_or_default());
-        let total = asked.ltv_row("Total".to_owned(), asked.from, &views);
+        let counts =
+            |view: &&View| view.is_counted || !view.payments.is_empty() || !view.refunds.is_empty();
+        // The first day from which on somebody is counted.
+        let first = |views: &[View]| {
+            let start = views.iter().filter(counts).map(|view| view.start).min();
+            start.unwrap_or(asked.from).max(asked.from)
+        };
+        let total = asked.ltv_row("Total".to_owned(), first(&views), &views);
         let mut groups: BTreeMap<String, Vec<View>> = BTreeMap::new();
         for view in &views {
             if field.is_none() {
@@ -337,20 +346,9 @@ impl Reference {
         }
         let mut rows: Vec<LtvRow> = Vec::new();
         for (name, members) in groups {
-            let counts = |view: &View| {
-                view.is_counted || !view.payments.is_empty() || !view.refunds.is_empty()
-            };
-            if members.iter().any(counts) {
-                let start = if field.is_none() { members[0].start } else { asked.from };
-                rows.push(asked.ltv_row(name, start.max(asked.from), &members));
+            if members.iter().any(|view| counts(&view)) {
+                rows.push(asked.ltv_row(name, first(&members), &members));
             }
-        }
-        if field.is_some() {
-            let value = |row: &LtvRow| {
-                (row.payers > 0)
-                    .then(|| row.to_date[0] * 1_000_000_000 / i128::from(row.payers.max(1)))
-            };
-            rows.sort_by_key(|row| std::cmp::Reverse(value(row)));
         }
         (total, rows)
     }

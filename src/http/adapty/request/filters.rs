@@ -35,6 +35,12 @@ const PLAIN: [(&str, Dimension); 13] = [
     ("audience_id", Dimension::AudienceId),
 ];
 
+/// Filters with values that have a second spelling, and the word of each for events that name none.
+const SPELLED: [(&str, Dimension, &str); 2] = [
+    ("attribution_status", Dimension::AttributionStatus, "unknown"),
+    ("offer_category", Dimension::OfferCategory, "no_offer"),
+];
+
 /// Values with a second spelling.
 const SPELLINGS: [(&str, &str); 2] = [("non_organic", "non-organic"), ("win_back", "winback")];
 
@@ -48,8 +54,6 @@ pub type Dates = (Day, Day);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetricsFilters {
     pub date: Dates,
-    /// An earlier range to compare with.
-    pub compare_date: Option<Dates>,
     /// All must match.
     pub filters: Vec<Filter>,
     /// Products, with their stores where those are given: one must match, if there are any.
@@ -69,19 +73,17 @@ pub fn read(fields: &mut Fields<'_>) -> Option<MetricsFilters> {
     if inner.get("date").is_none() {
         inner.fault(Fault::missing("date"));
     }
-    let compare_date = dates(&mut inner, "compare_date");
     let mut filters = Vec::new();
     for (name, dimension) in PLAIN {
         let values = inner.texts(name);
         filters.extend(values.map(|values| filter(dimension, values.into_iter().map(owned))));
     }
-    for (name, dimension) in [
-        ("attribution_status", Dimension::AttributionStatus),
-        ("offer_category", Dimension::OfferCategory),
-    ] {
+    for (name, dimension, none) in SPELLED {
         let values = inner.texts(name);
-        let both = |values: Vec<&str>| filter(dimension, values.into_iter().flat_map(spellings));
-        filters.extend(values.map(both));
+        let spelled =
+            |value: &str| spellings(value).into_iter().chain((value == none).then(String::new));
+        let all = |values: Vec<&str>| filter(dimension, values.into_iter().flat_map(spelled));
+        filters.extend(values.map(all));
     }
     let countries = inner.texts("country");
     filters
@@ -96,7 +98,7 @@ pub fn read(fields: &mut Fields<'_>) -> Option<MetricsFilters> {
     let is_good = rest.faults.is_empty();
     fields.take_over(rest);
     let date = date.filter(|_| is_good)?;
-    Some(MetricsFilters { date, compare_date, filters, products })
+    Some(MetricsFilters { date, filters, products })
 }
 
 fn owned(text: &str) -> String {
@@ -184,10 +186,13 @@ fn read_product(item: &Value, products: &mut Vec<Vec<Filter>>) -> Option<()> {
 
 /// The ways in which events may name the product of a text.
 fn product(text: &str) -> Vec<Vec<Filter>> {
-    let Some((store, rest)) = text.split_once(':').filter(|(store, _)| STORES.contains(store))
-    else {
+    let Some((store, rest)) = text.split_once(':') else {
         return vec![vec![is(Dimension::ProductId, text)]];
     };
+    if !STORES.contains(&store) {
+        // A store of the app's own, or an id with a colon in it.
+        return vec![vec![is(Dimension::ProductId, text)], of_store(store, rest)];
+    }
     let mut ways = vec![of_store(store, rest)];
     // The third part is a base plan: events name it in the product's id or in the plan's name.
     if let Some((product, plan)) = rest.split_once(':') {
@@ -242,7 +247,8 @@ mod tests {
         assert_eq!(products_of(json!([["a"], ["b"]])), ["product_id=a", "product_id=b"]);
         assert_eq!(products_of(json!([["a", "b"]])), ["product_id=a", "product_id=b"]);
         assert_eq!(products_of(json!([["stripe", "b"]])), ["store=stripe product_id=b"]);
-        assert_eq!(products_of(json!(["com.a:b"])), ["product_id=com.a:b"]);
+        let own = ["product_id=own:b", "store=own product_id=b"];
+        assert_eq!(products_of(json!(["own:b"])), own);
         let plan = ["store=play_store product_id=a:p", "store=play_store product_id=a plan_name=p"];
         assert_eq!(products_of(json!(["play_store:a:p"])), plan);
         assert_eq!(products_of(json!([])), Vec::<String>::new());
@@ -256,16 +262,17 @@ mod tests {
         let (read, rest) = read_of(json!({
             "date": ["2025-01-01", "2025-01-31"],
             "country": ["us", "UK", ""],
-            "attribution_status": ["non-organic"],
-            "offer_category": ["winback", "no_offer"],
+            "attribution_status": ["non-organic", "unknown"],
+            "offer_category": ["winback", "no_offer"], "compare_date": [],
             "ab_test_id": ["t1"], "offer_id": [],
             "state": ["live"], "profiles_counting_method": "device_id",
         }));
-        let expected = "attribution_status=non-organic|non_organic \
-                        offer_category=no_offer|win_back|winback country=|GB|US \
+        let expected = "attribution_status=|non-organic|non_organic|unknown \
+                        offer_category=|no_offer|win_back|winback country=|GB|US \
                         attributes.ab_test_id=t1";
         assert_eq!(words(&read.unwrap().filters), expected);
-        assert_eq!(rest.ignored, ["filters.profiles_counting_method", "filters.state"]);
+        let ignored = ["compare_date", "profiles_counting_method", "state"];
+        assert_eq!(rest.ignored, ignored.map(|name| format!("filters.{name}")));
     }
 
     #[test]

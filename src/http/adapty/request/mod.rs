@@ -161,7 +161,6 @@ pub fn read_ltv(sent: &Sent<'_>) -> Result<Asked<LtvRequest>, Vec<Fault>> {
         if segmentation != Segmentation::None {
             fields.ignore_given("period_unit");
         }
-        ignore_comparison(fields, common.as_ref());
         Some(LtvRequest { common: common?, period_type, segmentation })
     })
 }
@@ -180,7 +179,6 @@ pub fn read_cohort(sent: &Sent<'_>) -> Result<Asked<CohortRequest>, Vec<Fault>> 
             fields.choice("accounting_type", ACCOUNTING_TYPES).unwrap_or_default();
         let renewal_days = renewal_days(fields);
         prediction_months(fields);
-        ignore_comparison(fields, common.as_ref());
         let request = CohortRequest {
             common: common?,
             period_type,
@@ -255,13 +253,6 @@ fn read_common(fields: &mut Fields<'_>, query: &[(String, String)]) -> Option<Co
     });
     let format = in_body.or(format).unwrap_or_default();
     Some(Common { filters: filters?, unit, format })
-}
-
-/// Cohorts and lifetime values are not compared with an earlier range.
-fn ignore_comparison(fields: &mut Fields<'_>, common: Option<&Common>) {
-    if common.is_some_and(|common| common.filters.compare_date.is_some()) {
-        fields.ignore("filters.compare_date");
-    }
 }
 
 fn renewal_days(fields: &mut Fields<'_>) -> Vec<u32> {
