@@ -7,6 +7,8 @@ use crate::service::Stores;
 use crate::state::Audit;
 use crate::stream::Partition;
 
+use super::exit::settings_or_dependency;
+use super::options::partitions;
 use super::{CliError, ConfigArgs, Exit, Globals, load, print};
 
 /// Recompute the state by the slow reference path and compare; exit code 1 if anything differs
@@ -28,7 +30,8 @@ const PRINTED_MAX: usize = 100;
 /// Prints `equal`, or every difference.
 ///
 /// # Errors
-/// [`CliError::Dependency`] when the state cannot be read, as when a service has it open.
+/// [`CliError::Dependency`] when the state cannot be read, as when a service has it open;
+/// [`CliError::Usage`] when there is none, or one of other settings.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
     let mode = if args.embedded { Mode::Embedded } else { Mode::Kafka };
@@ -36,17 +39,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
     let config = load(&sources, mode)?;
     let stores = Stores::new(&config);
-    let partitions = stores.partitions().map_err(|error| {
-        let dir = config.service.data_dir.display();
-        CliError::Usage(format!("there is no state in {dir}: {error}"))
-    })?;
-    if partitions.is_empty() {
-        let dir = config.service.data_dir.display();
-        return Err(CliError::Usage(format!("there is no state in {dir}")));
-    }
     let mut differences = 0;
-    for partition in partitions {
-        let audit = audit(&stores, partition, &config).map_err(CliError::Dependency)?;
+    for partition in partitions(&stores, &config)? {
+        let audit = audit(&stores, partition, &config).map_err(settings_or_dependency)?;
         differences += audit.differences.len();
         print(&text(partition, &audit))?;
     }

@@ -1,5 +1,6 @@
 //! The HTTP client of the commands: questions to a running service, and events to it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,11 +17,16 @@ use super::CliError;
 /// How long an answer may take: the service may first read what an import has just written.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Pause before events are handed in again to a service that takes none at the moment.
+pub const PAUSE: Duration = Duration::from_millis(500);
+
 /// A running service.
 pub struct Client {
     agent: Agent,
     base_url: String,
     api_key: Option<String>,
+    /// The most events that are handed in at once.
+    events_max: AtomicUsize,
 }
 
 impl Client {
@@ -31,7 +37,8 @@ impl Client {
             .http_status_as_error(false)
             .build();
         let base_url = base_url.trim_end_matches('/').to_owned();
-        Self { agent: Agent::new_with_config(config), base_url, api_key }
+        let agent = Agent::new_with_config(config);
+        Self { agent, base_url, api_key, events_max: AtomicUsize::new(usize::MAX) }
     }
 
     /// The body of an answer. A refused question is [`CliError::Usage`] with the service's words.
@@ -55,6 +62,17 @@ impl Client {
             }
         }
     }
+}
+
+/// The address of a service, which a browser would take without its scheme.
+///
+/// # Errors
+/// That the scheme is missing, or is none that is spoken here.
+pub fn parse_url(text: &str) -> Result<String, String> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        return Ok(text.to_owned());
+    }
+    Err("must begin with http:// or https://".to_owned())
 }
 
 /// A text as one segment of a path: percent-encoded but for what RFC 3986 leaves unreserved.
@@ -84,11 +102,46 @@ fn problem(body: &str) -> String {
 
 impl Ingest for Client {
     fn submit(&self, events: Vec<Vec<u8>>) -> Result<Receipts, IngestError> {
+        let mut all = Receipts { receipts: Vec::with_capacity(events.len()), as_of: Vec::new() };
+        let mut left = &events[..];
+        while !left.is_empty() {
+            let count = left.len().min(self.events_max.load(Ordering::Relaxed));
+            match self.post(&left[..count]) {
+                Ok(Posted::Answered(Receipts { receipts, as_of })) => {
+                    all.receipts.extend(receipts);
+                    all.as_of.extend(as_of);
+                    left = &left[count..];
+                }
+                Ok(Posted::TooLarge(problem)) if count < 2 => {
+                    return Err(IngestError::Refused(problem));
+                }
+                // The service takes less at once than is handed in here.
+                Ok(Posted::TooLarge(_)) => self.events_max.store(count / 2, Ordering::Relaxed),
+                // What was taken must not be handed in again.
+                Err(IngestError::Overloaded) if !all.receipts.is_empty() => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What the service said to events.
+enum Posted {
+    Answered(Receipts),
+    /// Too many bytes at once; nothing was taken.
+    TooLarge(String),
+}
+
+impl Client {
+    fn post(&self, events: &[Vec<u8>]) -> Result<Posted, IngestError> {
         let failed = |error: String| IngestError::Unavailable(error);
         let count = events.len();
         let mut body = Vec::with_capacity(events.iter().map(|event| event.len() + 1).sum());
         for event in events {
-            body.extend_from_slice(&event);
+            body.extend_from_slice(event);
             body.push(b'\n');
         }
         let url = format!("{}/v1/events", self.base_url);
@@ -101,9 +154,10 @@ impl Ingest for Client {
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(|e| failed(e.to_string()))?;
         match status {
-            202 | 422 => parse_receipts(&text, count).ok_or_else(|| {
+            202 | 422 => parse_receipts(&text, count).map(Posted::Answered).ok_or_else(|| {
                 failed(format!("{url} does not account for {count} events: {text}"))
             }),
+            413 => Ok(Posted::TooLarge(problem(&text))),
             429 => Err(IngestError::Overloaded),
             400..=499 => Err(IngestError::Refused(problem(&text))),
             status => Err(failed(format!("{url} answered {status}: {}", problem(&text)))),

@@ -19,7 +19,8 @@ pub struct Args {
 /// What to do with settings.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Report all that is wrong; exit code 2 if anything is
+    /// Report all that is wrong; exit code 2 if anything is. What `[kafka.properties]` must be is asked of the
+    /// client library once the rest is right
     Check(Where),
     /// Print every setting with its value and who gave it; secrets stay hidden
     Show(Where),

@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Mode};
 use crate::service::Stores;
-use crate::stream::DeadLetter;
+use crate::stream::{DeadLetter, Partition};
 
-use super::client::Client;
+use super::client::{Client, parse_url};
+use super::exit::settings_or_dependency;
+use super::options::partitions;
 use super::{CliError, ConfigArgs, Exit, Globals, load, print, table};
 
 /// List refused records
@@ -32,7 +34,7 @@ pub struct ListArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
     /// A running service [default: http://127.0.0.1:8080]
-    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir", value_parser = parse_url)]
     pub url: Option<String>,
     /// The state of a service that is not running
     #[arg(long, value_name = "DIR")]
@@ -58,7 +60,8 @@ pub enum Format {
 /// Runs the command.
 ///
 /// # Errors
-/// [`CliError::Dependency`] when the service or the state cannot be read.
+/// [`CliError::Dependency`] when the service or the state cannot be read; [`CliError::Usage`] when there
+/// is no state, or one of other settings.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
     let Command::List(args) = &args.command;
@@ -74,6 +77,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     };
     match args.format {
         Format::Json => print(&format!("{answer}\n"))?,
+        Format::Table if answer["dead_letters"].as_array().is_some_and(Vec::is_empty) => {
+            print("no dead letters\n")?;
+        }
         Format::Table => print(&table::rows(&answer))?,
     }
     Ok(Exit::Done)
@@ -83,7 +89,10 @@ fn from_state(dir: &Path, args: &ListArgs) -> Result<Value, CliError> {
     let dir = Some(dir.to_string_lossy().into_owned());
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
     let config = load(&sources, Mode::Embedded)?;
-    let letters = read(&config, args.limit).map_err(CliError::Dependency)?;
+    let stores = Stores::new(&config);
+    let partitions = partitions(&stores, &config)?;
+    let letters =
+        read(&stores, &partitions, &config, args.limit).map_err(settings_or_dependency)?;
     let rows: Vec<Value> = letters
         .iter()
         .map(|letter| {
@@ -99,13 +108,17 @@ fn from_state(dir: &Path, args: &ListArgs) -> Result<Value, CliError> {
     Ok(json!({ "dead_letters": rows }))
 }
 
-fn read(config: &Config, limit: u32) -> anyhow::Result<Vec<DeadLetter>> {
-    let stores = Stores::new(config);
+fn read(
+    stores: &Stores,
+    partitions: &[Partition],
+    config: &Config,
+    limit: u32,
+) -> anyhow::Result<Vec<DeadLetter>> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut letters = Vec::new();
-    for partition in stores.partitions()? {
+    for partition in partitions {
         let left = limit - letters.len();
-        let shard = stores.open_shard(partition, config)?;
+        let shard = stores.open_shard(*partition, config)?;
         letters.extend(shard.reader().dead_letters(i64::MIN, left)?);
     }
     Ok(letters)

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind, Write};
 
 use crate::config::ConfigError;
+use crate::kafka::SetupError;
+use crate::state::{RulesChanged, StateError};
 
 /// A command did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,29 @@ pub enum CliError {
     /// Kafka, the store, the network or the disk failed.
     #[error("{0:#}")]
     Dependency(anyhow::Error),
+}
+
+/// A state that refuses its settings, or a client library that refuses its own, is a matter of
+/// configuration: a restart will not help.
+pub(super) fn settings_or_dependency(error: anyhow::Error) -> CliError {
+    let is_settings = error.chain().any(|cause| {
+        cause.downcast_ref::<RulesChanged>().is_some()
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    StateError::Rules(_)
+                        | StateError::OtherLog { .. }
+                        | StateError::Unconfigured { .. }
+                        | StateError::Given { .. }
+                        | StateError::Rebuild { .. }
+                )
+            )
+            || matches!(
+                cause.downcast_ref(),
+                Some(SetupError::Client(_) | SetupError::Property { .. })
+            )
+    });
+    if is_settings { CliError::Usage(format!("{error:#}")) } else { CliError::Dependency(error) }
 }
 
 impl CliError {

@@ -9,7 +9,7 @@ use crate::config::{Config, Mode};
 use crate::generator::{Generator, GeneratorSettings, Share};
 use crate::service::event_writer;
 
-use super::serve::settings_or_dependency;
+use super::exit::settings_or_dependency;
 use super::{CliError, ConfigArgs, Exit, Globals, print};
 
 /// Generate the events of a subscription business; the same seed gives the same bytes
@@ -74,7 +74,11 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let error = anyhow::Error::new(error);
-            Err(CliError::Dependency(error.context("can't write the events")))
+            let place = args
+                .out
+                .as_ref()
+                .map_or("standard output".into(), |path| path.display().to_string());
+            Err(CliError::Dependency(error.context(format!("can't write the events to {place}"))))
         }
         _ => Ok(Exit::Done),
     }

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,8 +17,8 @@ use crate::service::{Service, StartOptions, kafka_ingest};
 use crate::state::Refused;
 use crate::stream::{Ingest, IngestError, Receipt};
 
-use super::client::Client;
-use super::serve::settings_or_dependency;
+use super::client::{Client, PAUSE, parse_url};
+use super::exit::settings_or_dependency;
 use super::{CliError, ConfigArgs, Exit, Globals, load, print};
 
 /// Form of the files.
@@ -64,7 +63,7 @@ pub struct Args {
 #[group(multiple = false)]
 pub struct Target {
     /// A running service [default: http://127.0.0.1:8080]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = parse_url)]
     pub to: Option<String>,
     /// The state of an embedded service that is not running
     #[arg(long, value_name = "DIR")]
@@ -76,8 +75,6 @@ pub struct Target {
 
 /// Events handed over at once: no more than a service tells the refusals of, one by one.
 const BATCH_EVENTS: usize = ERRORS_MAX;
-/// Pause before an overloaded target is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What became of the events of all files.
 #[derive(Debug, Default)]

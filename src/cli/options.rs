@@ -6,7 +6,8 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use crate::config::{Config, LogFormat, Mode, ServiceSettings, Sources};
 use crate::domain::time::Timestamp;
-use crate::service::kafka_settings;
+use crate::service::{Stores, kafka_settings};
+use crate::stream::Partition;
 use crate::telemetry;
 
 use super::exit::CliError;
@@ -109,4 +110,17 @@ pub fn parse_instant(text: &str) -> Result<Timestamp, String> {
 pub fn parse_share(text: &str) -> Result<f64, String> {
     let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
+/// The partitions that have a state in the configured directory.
+///
+/// # Errors
+/// [`CliError::Usage`] when there is none.
+pub fn partitions(stores: &Stores, config: &Config) -> Result<Vec<Partition>, CliError> {
+    let none = |why: String| {
+        let dir = config.service.data_dir.display();
+        CliError::Usage(format!("there is no state in {dir}{why}"))
+    };
+    let partitions = stores.partitions().map_err(|error| none(format!(": {error}")))?;
+    if partitions.is_empty() { Err(none(String::new())) } else { Ok(partitions) }
 }

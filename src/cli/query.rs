@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::client::{Client, segment};
+use super::client::{Client, parse_url, segment};
 use super::{CliError, Exit, Globals, print, table};
 
 /// Form of the answer.
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(value_name = "NAME=VALUE", value_parser = parse_parameter)]
     pub parameters: Vec<(String, String)>,
     /// Address of the service
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_url)]
     pub url: String,
     /// App that is asked about
     #[arg(long, value_name = "ID", default_value = "default")]
@@ -45,6 +45,9 @@ fn parse_parameter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Questions that have an answer in CSV.
+const WITH_CSV: [&str; 2] = ["ltv", "revenue"];
+
 /// Asks and prints the answer.
 ///
 /// # Errors
@@ -55,11 +58,18 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let client = Client::new(&args.url, args.api_key.clone());
     let path = path(&args.app, &args.question);
     let mut parameters = args.parameters.clone();
-    if args.format == Format::Csv {
+    // As a parameter of the API it means the same.
+    let is_given = parameters.iter().any(|(name, _)| name == "format");
+    if args.format == Format::Csv && !is_given {
+        if !WITH_CSV.contains(&args.question.as_str()) {
+            let question = &args.question;
+            let message = format!("{question} has no CSV; --format must be table or json");
+            return Err(CliError::Usage(message));
+        }
         parameters.push(("format".to_owned(), "csv".to_owned()));
     }
     let answer = client.get(&path, &parameters)?;
-    if args.format != Format::Table {
+    if args.format != Format::Table || is_given {
         print(&answer)?;
         return Ok(Exit::Done);
     }

@@ -7,10 +7,9 @@ use tracing::warn;
 
 use crate::config::{Config, Mode};
 use crate::domain::time::Timestamp;
-use crate::kafka::SetupError;
 use crate::service::{Service, StartOptions};
-use crate::state::{RulesChanged, StateError};
 
+use super::exit::settings_or_dependency;
 use super::{CliError, ConfigArgs, Exit, Globals, load, parse_instant, print};
 
 /// Run the service: events in, snapshots out, answers over HTTP
@@ -81,23 +80,6 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     print(&format!("serving on http://{address}\n"))?;
     service.run(listener).map_err(settings_or_dependency)?;
     Ok(Exit::Done)
-}
-
-/// A state that refuses its settings, or a client library that refuses its own, is a matter of
-/// configuration: a restart will not help.
-pub(super) fn settings_or_dependency(error: anyhow::Error) -> CliError {
-    let is_settings = error.chain().any(|cause| {
-        cause.downcast_ref::<RulesChanged>().is_some()
-            || matches!(
-                cause.downcast_ref(),
-                Some(StateError::Rules(_) | StateError::OtherLog { .. })
-            )
-            || matches!(
-                cause.downcast_ref(),
-                Some(SetupError::Client(_) | SetupError::Property { .. })
-            )
-    });
-    if is_settings { CliError::Usage(format!("{error:#}")) } else { CliError::Dependency(error) }
 }
 
 /// Takes the address of the HTTP API.

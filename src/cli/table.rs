@@ -22,8 +22,8 @@ fn word(value: &Value) -> String {
 pub fn rows(answer: &Value) -> String {
     let arrays = answer.as_object().into_iter().flatten();
     let rows = arrays.filter_map(|(_, value)| value.as_array());
-    let rows = rows.into_iter().find(|rows| rows.iter().all(Value::is_object));
-    let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
+    let is_table = |rows: &&Vec<Value>| !rows.is_empty() && rows.iter().all(Value::is_object);
+    let Some(rows) = rows.into_iter().find(is_table) else {
         return format!("{answer:#}\n");
     };
     let mut names: Vec<&String> = Vec::new();
@@ -42,8 +42,11 @@ pub fn rows(answer: &Value) -> String {
     format!("{table}\n{}", footer(answer))
 }
 
-/// As of which input the answer is.
+/// As of which input the answer is, if it says so.
 fn footer(answer: &Value) -> String {
+    if answer.get("as_of").is_none() {
+        return String::new();
+    }
     let member = |name: &str| answer.get(name).map_or_else(|| "–".to_owned(), word);
     format!(
         "as of {} (newest event {}, {} s old)\n",

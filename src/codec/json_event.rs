@@ -125,7 +125,10 @@ fn attributes<'a>(entries: Vec<(Cow<'a, str>, Json<'a>)>) -> Result<Texts<'a>, F
     }
     let text = |(name, value)| match value {
         Json::Text(value) => Ok((name, value)),
-        other => Err(FieldError::invalid("attributes", "an object of strings", other)),
+        other => {
+            let expected = format!("an object of strings, \"{name}\" one of them");
+            Err(FieldError::invalid("attributes", &expected, other))
+        }
     };
     entries.into_iter().map(text).collect()
 }

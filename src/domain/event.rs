@@ -369,7 +369,7 @@ impl<'a> RawEvent<'a> {
     fn check_period(&mut self, kind: EventKind) -> Checked<Option<Period>> {
         match given(self.period.take()) {
             Some(text) => text.parse().map(Some).map_err(|_| {
-                let expected = "an ISO 8601 duration of whole days, weeks, months or years";
+                let expected = "an ISO 8601 duration of 1 to 9999 days, weeks, months or years";
                 FieldError::invalid("period", expected, &text)
             }),
             None if matches!(kind, EventKind::Renewal | EventKind::TrialStarted) => {

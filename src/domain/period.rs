@@ -26,9 +26,11 @@ pub struct Period {
     pub unit: PeriodUnit,
 }
 
-/// The text is not an ISO 8601 duration of whole days, weeks, months or years.
+/// The text is not an ISO 8601 duration of 1 to 9,999 days, weeks, months or years.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not an ISO 8601 duration of whole days, weeks, months or years, such as P1M")]
+#[error(
+    "\"{0}\" is not an ISO 8601 duration of 1 to 9999 days, weeks, months or years, such as P1M"
+)]
 pub struct InvalidPeriod(pub String);
 
 impl Period {

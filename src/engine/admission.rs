@@ -18,9 +18,10 @@ pub fn app_rules<'r>(
 ) -> Result<&'r AppRules, Refusal> {
     let app = rules.apps.get(&*event.app_id).ok_or(Refusal::UnknownApp)?;
     if event.occurred_at.0 > recorded_at.0.saturating_add(rules.future_limit_micros) {
-        let expected = "no later than the record's own timestamp plus the allowed lead";
+        let (lead, recorded_at) = (rules.future_limit_micros / 1_000_000, recorded_at.to_rfc3339());
+        let expected = format!("at most {lead} s after the record's own timestamp {recorded_at}");
         let got = event.occurred_at.to_rfc3339();
-        return Err(Refusal::Field(FieldError::invalid("occurred_at", expected, got)));
+        return Err(Refusal::Field(FieldError::invalid("occurred_at", &expected, got)));
     }
     Ok(app)
 }

@@ -54,7 +54,8 @@ impl Keyring {
             .ok_or_else(|| Problem::new(Kind::Unauthorized, "the API key is not known"))?;
         limiter.check().map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            let detail = format!("the limit of API key \"{}\" is used up", key.name);
+            let per_second = key.rate_limit_per_second.unwrap_or(REQUESTS_PER_SECOND);
+            let detail = format!("API key \"{}\" may ask {per_second} times a second", key.name);
             Problem::new(Kind::RateLimited, detail).retry_after_seconds(whole_seconds(wait))
         })?;
         if let Some(scope) = scope

@@ -97,8 +97,12 @@ const VENDORS: [Vendor; 4] = [adapty::VENDOR, chartmogul::VENDOR, zenovay::VENDO
 pub fn paths() -> Vec<&'static str> {
     let compatible = VENDORS.iter().flat_map(|vendor| (vendor.routes)());
     let all = limited_routes().into_iter().chain(compatible).chain(free_routes());
-    // What takes the rest of a vendor's paths only says that nothing is there.
-    all.map(|(path, _)| path).filter(|path| !path.contains("{*")).collect()
+    let all: Vec<&str> = all.map(|(path, _)| path).collect();
+    // What takes the rest of a vendor's paths, and where they begin, only says that nothing is there.
+    let rest = |path: &str| format!("{}/{{*rest}}", path.trim_end_matches('/'));
+    let begins = |path: &str| !path.contains('{') && all.contains(&rest(path).as_str());
+    let says_nothing = |path: &str| path.contains("{*") || begins(path);
+    all.iter().copied().filter(|path| !says_nothing(path)).collect()
 }
 
 /// The API over this state.

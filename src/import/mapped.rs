@@ -68,8 +68,10 @@ impl Mapped {
         let mapped = section.is_some();
         let map = match section {
             Some(section) => rules(section, &Columns { names: header })?,
-            None => identity(&header)
-                .map_err(|column| OpenError::UnknownColumn { path: path.to_owned(), column })?,
+            None => identity(&header).map_err(|column| {
+                let repeated = header.iter().filter(|name| **name == column).count() > 1;
+                OpenError::WrongColumn { path: path.to_owned(), column, repeated }
+            })?,
         };
         let app_id = settings.app_id.clone().unwrap_or_else(|| DEFAULT_APP.to_owned());
         let skipped = vec![0; map.skips.len()];

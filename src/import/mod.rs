@@ -153,8 +153,9 @@ pub enum OpenError {
     },
     #[error("a map is for tables, not for {0:?} files")]
     MapWithoutTable(Format),
-    #[error("{} has the unknown column \"{column}\"", path.display())]
-    UnknownColumn { path: PathBuf, column: String },
+    /// A column that means nothing, or one that is there already.
+    #[error("{} has the {} column \"{column}\"", path.display(), if *repeated { "repeated" } else { "unknown" })]
+    WrongColumn { path: PathBuf, column: String, repeated: bool },
     #[error("{} has no header line", path.display())]
     NoHeader { path: PathBuf },
 }

@@ -65,16 +65,16 @@ pub fn asked(question: &LtvQuestion) -> Vec<u32> {
 /// What has been seen of time.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
-    /// The last day whose facts count, perhaps not over.
+    /// The last day that has begun and whose facts count, perhaps not over.
     pub until: Day,
     /// The last day that counts and is over.
     pub through: Day,
 }
 
 impl Seen {
-    /// Days before `today` are over; those after `until` do not count.
+    /// Days before `today` are over; those after `until` do not count, and those after `today` age nobody.
     pub fn new(until: Day, today: Day) -> Self {
-        Self { until, through: until.min(Day(today.0.saturating_sub(1))) }
+        Self { until: until.min(today), through: until.min(Day(today.0.saturating_sub(1))) }
     }
 }
 
@@ -187,6 +187,9 @@ mod tests {
         assert!(!begun(AgeBasis::Days, 31, "2025-01-31"));
         assert!(!begun(AgeBasis::Periods, 1, "2025-01-31"));
         assert!(begun(AgeBasis::Periods, 1, "2025-02-01"));
+        let seen = Seen::new(day("2030-01-01"), day("2025-01-31"));
+        let aging = Aging { basis: AgeBasis::Days, width: Width::Month, seen };
+        assert!(aging.begun(ordinal, 30) && !aging.begun(ordinal, 31), "days ahead age nobody");
     }
 
     #[test]

@@ -410,7 +410,7 @@ fn second_state(question: &LtvQuestion, start: Day, age: u32) -> Option<Option<b
         }
     }
     let over = closes < question.today.0 && closes <= question.until.0;
-    (opens <= question.until.0).then_some(Some(over))
+    (opens <= question.until.0.min(question.today.0)).then_some(Some(over))
 }
 
 fn rows(group: &LtvGroup) -> Vec<String> {

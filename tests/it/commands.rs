@@ -71,6 +71,7 @@ fn a_question_is_answered_as_table_csv_and_json() {
     assert_eq!((code, &answer["total"]["to_date"]["revenue"]), (Some(0), &Value::from("3.00")));
     let (code, csv, _) = query(&["--format", "csv"]);
     assert_eq!(code, Some(0));
+    assert_eq!(query(&["format=csv"]), (Some(0), csv.clone(), String::new()));
     assert!(csv.lines().count() > 1 && csv.lines().all(|line| line.contains(',')), "{csv}");
 
     let (code, _, err) = query(&["zone=Mars"]);
@@ -78,6 +79,48 @@ fn a_question_is_answered_as_table_csv_and_json() {
     assert!(err.starts_with("error: zone must be"), "{err}");
     let unreachable = ["query", "ltv", "--url", "http://127.0.0.1:9"];
     assert_eq!(run_in(dir.path(), &unreachable).0, Some(3));
+}
+
+#[test]
+fn a_state_that_is_not_there_or_of_an_app_that_is_not_configured_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("acme.toml"), "[[apps]]\nid = \"acme\"\n").unwrap();
+    fs::write(
+        dir.path().join("both.toml"),
+        "[[apps]]\nid = \"acme\"\n[[apps]]\nid = \"default\"\n",
+    )
+    .unwrap();
+    let of_acme = payment(1, "USD").replace("\"default\"", "\"acme\"");
+    import(dir.path(), &[of_acme], &["--config", "acme.toml", "--data-dir", "data"]);
+    let run = |arguments: &[&str]| {
+        let (code, _, err) = run_in(dir.path(), arguments);
+        (code, err.lines().next().unwrap_or_default().to_owned())
+    };
+    let audit = ["audit", "--embedded", "--data-dir", "data"];
+    let expected = "error: the state holds events of app \"acme\", which is not configured";
+    assert_eq!(run(&audit), (Some(2), expected.to_owned()));
+    assert_eq!(run(&[&audit[..], &["--config", "both.toml"]].concat()), (Some(0), String::new()));
+    for command in [&["audit", "--embedded"][..], &["dead-letters", "list"]] {
+        let (code, err) = run(&[command, &["--data-dir", "nowhere"]].concat());
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.starts_with("error: there is no state in nowhere: "), "{err}");
+    }
+    let (code, out, _) = run_in(
+        dir.path(),
+        &["dead-letters", "list", "--data-dir", "data", "--config", "both.toml"],
+    );
+    assert_eq!((code, out.as_str()), (Some(0), "no dead letters\n"));
+}
+
+#[test]
+fn an_address_without_its_scheme_and_a_form_that_is_not_there_are_usage_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, _, err) = run_in(dir.path(), &["query", "ltv", "--url", "localhost:8080"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("must begin with http:// or https://"), "{err}");
+    let (code, _, err) = run_in(dir.path(), &["query", "customers/a", "--format", "csv"]);
+    let expected = "error: customers/a has no CSV; --format must be table or json\n";
+    assert_eq!((code, err.as_str()), (Some(2), expected));
 }
 
 #[test]

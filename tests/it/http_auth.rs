@@ -25,6 +25,7 @@ fn service() -> Service {
         key("reader", &["acme"], &[Scope::Read]),
         key("writer", &["acme"], &[Scope::Ingest]),
         key("admin", &["acme", "other"], &[Scope::Read, Scope::Ingest, Scope::Admin]),
+        key("tenant", &["acme"], &[Scope::Read, Scope::Admin]),
     ];
     Service::new(Setup { api_keys, ..Setup::default() })
 }
@@ -108,16 +109,28 @@ async fn a_key_hands_in_events_of_its_apps_only() {
     );
     let other = events("B purchase 2026-01-05 10.00 app=other");
     let answer = post(&service, "writer", &other).await;
-    assert_eq!(answer.status, 403);
-    let detail =
-        "all events are of other apps: the API key is not for app \"other\" but for \"acme\"";
-    assert_eq!(answer.json()["detail"], detail);
+    assert_eq!(answer.status, 422);
+    let refused = answer.json();
+    assert_eq!((&refused["accepted"], &refused["refused"]), (&json!(0), &json!(1)));
+    assert_eq!(refused["errors"][0]["code"], "forbidden_app");
     assert_eq!(post(&service, "reader", &both).await.status, 403);
     // The foreign event left no trace.
     let ltv = with_key(&service, "admin", "/v1/apps/other/ltv").await.json();
     assert_eq!(ltv["total"], Value::Null);
     let letters = with_key(&service, "admin", "/v1/dead-letters").await.json();
     assert_eq!(letters["dead_letters"], json!([]));
+}
+
+#[tokio::test]
+async fn dead_letters_are_shown_to_keys_for_all_apps_only() {
+    let service = service();
+    let bad = events("B purchase 2026-01-05 10.00 app=other").replace("USD", "XXX");
+    assert_eq!(post(&service, "admin", &bad).await.status, 422);
+    let answer = with_key(&service, "tenant", "/v1/dead-letters").await;
+    assert_eq!(answer.status, 403);
+    let detail = "dead letters may be of any app: the API key is not for app \"other\"";
+    assert!(answer.json()["detail"].as_str().unwrap().starts_with(detail), "{}", answer.json());
+    assert_eq!(with_key(&service, "admin", "/v1/dead-letters").await.status, 200);
 }
 
 #[tokio::test]

@@ -29,6 +29,17 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_parameter_that_a_sender_hopes_for_is_refused_and_nothing_accepted() {
+    let service = Service::new(Setup::default());
+    let request = Request::post("/v1/events?app=acme").header("content-type", NDJSON);
+    let body = Body::from(events("A purchase 2026-01-05 10.00"));
+    let answer = service.send(request.body(body).unwrap()).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["parameter"]), (400, &json!("app")));
+    let customer = service.get("/v1/apps/acme/customers/A").await;
+    assert_eq!(customer.status, 404);
+}
+
+#[tokio::test]
 async fn lines_are_accepted_repeated_suspended_and_refused_one_by_one() {
     let service = Service::new(Setup::default());
     let good = events("A purchase 2026-01-05 10.00\nA refund 2026-01-06 1.00 tx=none");

@@ -137,7 +137,34 @@ fn a_file_that_is_damaged_from_its_beginning_ends_with_3_and_the_wrong_one_with_
 }
 
 #[test]
-fn a_key_of_another_app_ends_with_2_and_the_error_names_both() {
+fn a_service_that_takes_less_at_once_is_handed_less() {
+    let dir = tempfile::tempdir().unwrap();
+    // Some ten payments.
+    fs::write(dir.path().join("small.toml"), "[service]\nmax_body_bytes = 2048\n").unwrap();
+    let [config, data] = ["small.toml", "data"].map(|name| dir.path().join(name));
+    let [config, data] = [&config, &data].map(|path| path.to_string_lossy());
+    let arguments = ["--embedded", "--config", &config, "--data-dir", &data];
+    let listen = ["--listen", "127.0.0.1:0"];
+    let service = Served::start(&[&arguments[..], &listen].concat(), &dir.path().join("log"));
+    let lines: Vec<String> = (0..300).map(|n| payment(n, "USD")).collect();
+    fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
+    let import = || run_in(dir.path(), &["import", "events.ndjson", "--to", &service.url]);
+    let (code, out, err) = import();
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.starts_with("accepted 300 "), "{out}");
+    // What does not fit alone is refused, with what fits.
+    let attributes: Vec<String> =
+        (0..20).map(|n| format!("\"a{n}\":\"{}\"", "x".repeat(150))).collect();
+    let large = format!("{{\"attributes\":{{{}}},", attributes.join(","));
+    fs::write(dir.path().join("events.ndjson"), payment(301, "USD").replacen('{', &large, 1))
+        .unwrap();
+    let (code, _, err) = import();
+    let expected = "error: the events are refused: the body, decoded, is longer than 2048 bytes\n";
+    assert_eq!((code, err.as_str()), (Some(2), expected));
+}
+
+#[test]
+fn events_of_another_app_than_the_keys_are_refused_and_an_unknown_key_ends_with_2() {
     let dir = tempfile::tempdir().unwrap();
     let configuration = format!(
         "[[apps]]\nid = \"default\"\nreporting_currency = \"USD\"\n\
@@ -153,19 +180,19 @@ fn a_key_of_another_app_ends_with_2_and_the_error_names_both() {
     let listen = ["--listen", "127.0.0.1:0"];
     let service = Served::start(&[&arguments[..], &listen].concat(), &dir.path().join("log"));
     fs::write(dir.path().join("events.ndjson"), payment(1, "USD")).unwrap();
-    for (secret, expected) in [
-        (
-            "secret",
-            "error: the events are refused: all events are of other apps: \
-             the API key is not for app \"default\" but for \"acme\"\n",
-        ),
-        ("guess", "error: the events are refused: the API key is not known\n"),
-    ] {
+    let import = |secret: &str| {
         let to = ["import", "events.ndjson", "--to", &service.url, "--api-key", secret];
-        let (code, out, err) = run_in(dir.path(), &to);
-        assert_eq!((code, err.as_str()), (Some(2), expected));
-        assert!(out.starts_with("accepted 0 "), "{out}");
-    }
+        run_in(dir.path(), &to)
+    };
+    let (code, out, err) = import("secret");
+    assert_eq!((code, err.as_str()), (Some(1), ""), "{out}");
+    let rejects = rejects(&dir.path().join("events.ndjson.rejects.ndjson"));
+    let message = "the API key is not for app \"default\" but for \"acme\"";
+    assert_eq!((rejects.len(), rejects[0]["message"].as_str()), (1, Some(message)));
+    let (code, out, err) = import("guess");
+    let expected = "error: the events are refused: the API key is not known\n";
+    assert_eq!((code, err.as_str()), (Some(2), expected));
+    assert!(out.starts_with("accepted 0 "), "{out}");
 }
 
 #[test]

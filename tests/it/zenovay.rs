@@ -272,8 +272,11 @@ async fn thirty_requests_a_minute_are_answered_and_counted() {
     let now = 1_773_673_200;
     let reset: i64 = first.header("x-ratelimit-reset").parse().unwrap();
     assert!((now..=now + 60).contains(&reset), "{reset}");
-    // A wrong key is not counted, a wrong question is.
-    ask("nobody").await;
+    // A wrong key is not counted, a wrong question is; the limit is told to everybody.
+    for unknown in [path(""), "/api/external/v1/nothing".to_owned()] {
+        let answer = get(&service, &unknown, &[("x-api-key", "nobody")]).await;
+        assert_eq!(answer.header("x-ratelimit-limit"), "30", "{unknown}");
+    }
     assert_eq!(get(&service, &path("?range=x"), &[("x-api-key", "pro")]).await.status, 400);
     // One comes back every two seconds, so that a slow machine needs a few more than thirty.
     let mut answers = Vec::new();

@@ -43,6 +43,8 @@ pub const VENDOR: Vendor = Vendor {
     routes: || {
         vec![
             (METRIC_PATH, get(get_codat_metric).fallback(refuse_method)),
+            ("/data", any(compat::nothing)),
+            ("/data/", any(compat::nothing)),
             ("/data/{*rest}", any(compat::nothing)),
         ]
     },

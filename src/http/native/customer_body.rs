@@ -28,7 +28,7 @@ pub struct CustomerBody {
     pub first_seen_at: Option<String>,
     /// Earliest payment that counts.
     pub first_payment_at: Option<String>,
-    /// Lifetime value so far.
+    /// Lifetime value so far: through today, in the app's first zone.
     pub ltv: WorthBody,
     /// Subscriptions and one-time purchases, by their beginning.
     pub chains: Vec<ChainBody>,
@@ -231,11 +231,13 @@ fn earliest(known: &mut Option<Timestamp>, at: Timestamp) {
 }
 
 impl CustomerLedger {
-    /// Spells out a ledger of a partition; `ledger` is in order.
+    /// Spells out a ledger of a partition; `ledger` is in order. Money counts as far as it `has_come` by
+    /// then.
     pub fn new(
         partition: Partition,
         dictionary: &Dictionary,
         ledger: &[(LedgerEvent<'static>, Standing)],
+        has_come: impl Fn(Timestamp) -> bool,
     ) -> Self {
         let mut whole = Self {
             events: Vec::with_capacity(ledger.len()),
@@ -247,7 +249,7 @@ impl CustomerLedger {
         };
         for (event, standing) in ledger {
             let body = event_body(partition, dictionary, (event, *standing), ledger);
-            whole.count(event, *standing, ledger, &body);
+            whole.count((event, *standing, has_come(event.at)), ledger, &body);
             whole.events.push((event.at, body));
         }
         whole
@@ -255,8 +257,7 @@ impl CustomerLedger {
 
     fn count(
         &mut self,
-        event: &LedgerEvent<'_>,
-        standing: Standing,
+        (event, standing, has_come): (&LedgerEvent<'_>, Standing, bool),
         ledger: &[(LedgerEvent<'static>, Standing)],
         body: &EventBody,
     ) {
@@ -264,7 +265,9 @@ impl CustomerLedger {
         if !standing.is_effective() {
             return;
         }
-        self.worth.add(event, standing);
+        if has_come {
+            self.worth.add(event, standing);
+        }
         if event.kind == K::Install {
             earliest(&mut self.install_at, event.at);
         }
@@ -283,7 +286,9 @@ impl CustomerLedger {
         };
         let Some(id) = chain else { return };
         let chain = self.chains.entry(id.to_owned()).or_default();
-        chain.worth.add(event, standing);
+        if has_come {
+            chain.worth.add(event, standing);
+        }
         // A refund may lie before its payment; it begins nothing.
         if event.kind == K::Refund {
             return;

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::rules::AppRules;
+use crate::domain::time::Timestamp;
 use crate::http::auth::{Caller, Reading};
 use crate::http::freshness::{blocking, gather, wait_for};
 use crate::http::native::customer_body::{CustomerBody, CustomerLedger};
@@ -29,7 +30,8 @@ enum Known {
 /// A customer's ledger and lifetime value.
 ///
 /// Every accepted event in order of event time with its standing: what it counts for, or why it
-/// has no effect. Sums are in the app's reporting currency, net of refunds that count.
+/// has no effect. Sums are in the app's reporting currency, net of refunds that count; what lies ahead of
+/// today is listed and not yet in them.
 #[utoipa::path(
     get,
     path = "/v1/apps/{app}/customers/{id}",
@@ -70,7 +72,10 @@ pub async fn get_customer(
 }
 
 fn respond(state: &HttpState, app: &AppRules, id: &str) -> Result<Response, Problem> {
-    let (known, freshness) = gather(state, |shard| look(shard, app, id))?;
+    let zone = app.reporting_zones.first().copied();
+    let today = zone.map(|zone| zone.day(state.parts.clock.now()));
+    let has_come = |at: Timestamp| zone.map(|zone| zone.day(at)) <= today;
+    let (known, freshness) = gather(state, |shard| look(shard, app, id, has_come))?;
     let headers = freshness.headers();
     let mut whole: Option<Box<CustomerLedger>> = None;
     let mut is_forgotten = false;
@@ -98,13 +103,19 @@ fn respond(state: &HttpState, app: &AppRules, id: &str) -> Result<Response, Prob
     }
 }
 
-fn look(shard: &LiveShard, app: &AppRules, id: &str) -> Result<Known, Problem> {
+fn look(
+    shard: &LiveShard,
+    app: &AppRules,
+    id: &str,
+    has_come: impl Fn(Timestamp) -> bool,
+) -> Result<Known, Problem> {
     if shard.shard.is_forgotten(&app.id, id) {
         return Ok(Known::Forgotten);
     }
     let ledger = shard.ledger(&app.id, id).map_err(|error| Problem::internal(&error))?;
     Ok(ledger.map_or(Known::Nothing, |ledger| {
         let dictionary = &shard.shard.dictionary;
-        Known::Ledger(Box::new(CustomerLedger::new(shard.partition, dictionary, &ledger)))
+        let ledger = CustomerLedger::new(shard.partition, dictionary, &ledger, has_come);
+        Known::Ledger(Box::new(ledger))
     }))
 }

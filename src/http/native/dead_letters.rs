@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::http::auth::{Administering, Caller};
 use crate::http::freshness::{Freshness, blocking, gather};
 use crate::http::parameters::{Parameter, Parameters, Shape, documented_parameters};
-use crate::http::problem::Problem;
+use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 use crate::stream::{DeadLetter, Partition};
 
@@ -105,7 +105,7 @@ fn parse_cursor(text: &str) -> Option<(Partition, i64)> {
 /// Refused records, with reasons and bytes.
 ///
 /// Committed ones only: a record that was refused a moment ago may take a commit interval to
-/// appear. They may be of any app, or of none, so the scope `admin` is needed.
+/// appear. They may be of any app, or of none, so a key needs the scope `admin`, and all apps.
 #[utoipa::path(
     get,
     path = "/v1/dead-letters",
@@ -127,9 +127,13 @@ fn parse_cursor(text: &str) -> Option<(Partition, i64)> {
 )]
 pub async fn get_dead_letters(
     State(state): State<HttpState>,
-    _: Caller<Administering>,
+    Caller { access, .. }: Caller<Administering>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
+    if let Some(app) = state.parts.rules.apps.keys().find(|app| !access.sees(app)) {
+        let detail = format!("dead letters may be of any app: {}", access.not_for(app));
+        return Err(Problem::new(Kind::Forbidden, detail).with("app", app.as_str()));
+    }
     let parameters = Parameters::read(pairs, PARAMETERS, false)?;
     let from = parameters.parsed("cursor", parse_cursor)?.unwrap_or((0, 0));
     let limit = parameters.integer("limit")?.unwrap_or(LIMIT_USUAL);

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::domain::time::Timestamp;
 use crate::http::compat::{CompatError, Grant, Limited, random_uuid};
 use crate::http::state::HttpState;
+use crate::http::zenovay::ALLOWANCE;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -148,5 +149,7 @@ fn limit_message(limited: &Limited) -> String {
 fn failure(state: &HttpState, status: StatusCode, code: &'static str, message: String) -> Response {
     let timestamp = iso_time(state.parts.clock.now());
     let error = ZenovayError { message, code, timestamp };
-    (status, request_id(), Json(ZenovayFailure { success: false, error })).into_response()
+    // Of what is counted: where that is another limit, it takes this one's place.
+    let limit = [(RATE_LIMIT, HeaderValue::from(ALLOWANCE.requests.get()))];
+    (status, request_id(), limit, Json(ZenovayFailure { success: false, error })).into_response()
 }
