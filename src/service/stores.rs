@@ -13,10 +13,14 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::pipeline::publish::SnapshotPlan;
 use crate::state::{LiveShard, OpeningShard, Rebuilt, StateError, at_a_time, rebuild};
-use crate::store::Durability;
 use crate::store::rocks::{Opened, RocksSettings, RocksShared, RocksStore};
+use crate::store::{Durability, StoreError};
 use crate::stream::Partition;
 use crate::telemetry::Metrics;
+
+/// How long a store of this process may take until all have let go of it, and how often that is looked at.
+const LET_GO_MAX: Duration = Duration::from_secs(30);
+const LET_GO_STEP: Duration = Duration::from_millis(20);
 
 /// How long shards that nobody asks for stay open.
 const AHEAD_MAX: Duration = Duration::from_secs(30);
@@ -173,8 +177,7 @@ impl Stores {
         partition: Partition,
         config: &Config,
     ) -> Result<OpeningShard, StateError> {
-        let dir = Self::dir(&self.data_dir, partition);
-        let store = Arc::new(RocksStore::open(&dir, &self.settings)?);
+        let store = Arc::new(self.open_store(partition)?);
         if let Opened::Shortened(reason) = store.opened() {
             // With a log behind us this is what a crash leaves; without, it may be a loss.
             if self.settings.durability == Durability::Machine {
@@ -186,6 +189,21 @@ impl Stores {
         self.open.lock().insert(partition, Arc::downgrade(&store));
         let plan = SnapshotPlan::new(config);
         OpeningShard::new(store, partition, (Arc::new(config.rules.clone()), plan.curves()))
+    }
+
+    /// Opens the store of a partition. One that was held before and comes back may still be read by a question
+    /// that began then: its end is waited for.
+    fn open_store(&self, partition: Partition) -> Result<RocksStore, StoreError> {
+        let dir = Self::dir(&self.data_dir, partition);
+        let (begun_at, was_held) = (Instant::now(), self.open.lock().contains_key(&partition));
+        loop {
+            match RocksStore::open(&dir, &self.settings) {
+                Err(StoreError::InUse(_)) if was_held && begun_at.elapsed() < LET_GO_MAX => {
+                    std::thread::sleep(LET_GO_STEP);
+                }
+                opened => return opened,
+            }
+        }
     }
 
     pub(super) fn observe(&self, metrics: &Metrics) {

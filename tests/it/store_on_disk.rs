@@ -2,7 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use ltvstream::config::{Config, Mode, Sources};
+use ltvstream::service::Stores;
+use ltvstream::state::StateError;
 use ltvstream::store::rocks::{Opened, RocksSettings, RocksShared, RocksStore};
 use ltvstream::store::{Batch, Durability, Store, StoreError, Table};
 use tempfile::TempDir;
@@ -90,6 +94,26 @@ fn a_directory_has_one_owner_until_it_is_closed() {
     store.close().unwrap();
     let store = open(dir.path(), Durability::Process).unwrap();
     assert_eq!((store.opened(), commits_in(&store).unwrap()), (&Opened::Whole, 1));
+}
+
+#[test]
+fn a_store_that_comes_back_is_opened_when_the_last_reader_has_let_go_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_string_lossy().into_owned();
+    let flags = vec![("--data-dir", "service.data_dir", data)];
+    let sources = Sources { file: None, environment: Vec::new(), flags };
+    let config = Config::load(&sources, Mode::Embedded).unwrap();
+    let stores = Stores::new(&config);
+    let held = stores.open_shard(0, &config).unwrap();
+    // Who has never held it does not wait.
+    let other = Stores::new(&config).open_shard(0, &config).err().unwrap();
+    assert!(matches!(&other, StateError::Store(StoreError::InUse(_))), "{other}");
+    let reader = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(held);
+    });
+    stores.open_shard(0, &config).unwrap();
+    reader.join().unwrap();
 }
 
 #[test]
