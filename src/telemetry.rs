@@ -111,10 +111,12 @@ impl Metrics {
                 "publish_failures_total",
                 "Publishing transactions that failed or whose outcome is unknown.",
             )?,
-            data_age: r.gauge_f64(
-                "data_age_seconds",
-                "Age of the newest event in the state; grows while no events come.",
-            )?,
+            data_age: {
+                let help = "Age of the newest event in the state; grows while no events come. NaN while there is none.";
+                let data_age = r.gauge_f64("data_age_seconds", help)?;
+                data_age.set(f64::NAN);
+                data_age
+            },
             newest_event_timestamp: r.gauge_f64(
                 "newest_event_timestamp_seconds",
                 "Event time of the newest accepted event, since 1970.",
