@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::stored::{StoredError, decode, encode};
+use crate::domain::cohort::Field;
 use crate::domain::time::Day;
 use crate::engine::curves::{
     CellKind, Cells, CohortCurves, CohortKey, CurvesConfig, Heads, NewCohort, RestoredCurves,
@@ -31,7 +32,7 @@ pub struct CurvesLayout {
     /// The commit that they are of; only those of the newest are of use.
     commit_count: u64,
     all_zones: bool,
-    /// Names of fields by app id.
+    /// Names of fields by app id, and whether they are of payments only.
     segments: BTreeMap<String, Vec<String>>,
     /// Ids of apps, by number.
     apps: Vec<String>,
@@ -40,7 +41,11 @@ pub struct CurvesLayout {
 impl CurvesLayout {
     /// That of curves of this kind, after so many commits.
     pub fn new(config: &CurvesConfig, commit_count: u64, apps: Vec<String>) -> Self {
-        let names = |fields: &Vec<_>| fields.iter().map(ToString::to_string).collect();
+        let name = |field: &Field| match field.narrows_installs() {
+            true => field.to_string(),
+            false => format!("{field} of payments"),
+        };
+        let names = |fields: &Vec<_>| fields.iter().map(name).collect();
         let segments = config.segments.iter().map(|(app, fields)| (app.clone(), names(fields)));
         let all_zones = config.zones == ZonesKept::All;
         Self { commit_count, all_zones, segments: segments.collect(), apps }
