@@ -14,6 +14,7 @@
 //! * The days of a path rise strictly, two changes in a row have different states, and the last
 //!   state is not empty.
 
+mod equals;
 mod interner;
 
 use smallvec::SmallVec;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::engine::curves::{Cell, CellKey, CohortCurves, CohortKey};
 use crate::engine::customer::suspended;
-use crate::engine::facts::{FactKey, Sums};
+use crate::engine::facts::{FactKey, FactKind, Sums};
 use crate::engine::fold::delta::FactDelta;
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::Ledger;
 use crate::engine::shard::{CustomerKey, Shard, SuspendedEvents, split_customer_key};
+use crate::engine::timelines::PathId;
 use crate::state::ledgers::each_ledger;
 use crate::state::{LiveShard, StateError, describe_key};
 use crate::store::StoreError;
@@ -73,6 +74,22 @@ fn differing<'m, K: Ord, V: Clone + Default + PartialEq>(
     })
 }
 
+/// Facts that are not zero, each under the first path that says the same as its own.
+fn by_first_equals(
+    facts: impl Iterator<Item = (FactKey, Sums)>,
+    first: &[PathId],
+) -> BTreeMap<FactKey, Sums> {
+    let mut all: BTreeMap<FactKey, Sums> = BTreeMap::new();
+    for (mut key, sums) in facts {
+        if matches!(key.kind, FactKind::Timeline | FactKind::UnrefundedTimeline) {
+            key.dims = first.get(key.dims as usize).copied().unwrap_or(key.dims);
+        }
+        *all.entry(key).or_default() += sums;
+    }
+    all.retain(|_, sums| !sums.is_zero());
+    all
+}
+
 /// What the ledgers say.
 #[derive(Default)]
 struct Recomputed {
@@ -93,9 +110,11 @@ impl LiveShard {
         for fact in self.shard.given().iter() {
             *recomputed.facts.entry(fact.key).or_default() += fact.sums;
         }
-        recomputed.facts.retain(|_, sums| !sums.is_zero());
-        let live: BTreeMap<FactKey, Sums> =
-            self.shard.facts.iter().map(|fact| (fact.key, fact.sums)).collect();
+        let first = self.shard.dictionary.timelines.first_equals();
+        let recomputed_facts = std::mem::take(&mut recomputed.facts);
+        recomputed.facts = by_first_equals(recomputed_facts.into_iter(), &first);
+        let live = self.shard.facts.iter().map(|fact| (fact.key, fact.sums));
+        let live = by_first_equals(live, &first);
         let mut differences = self.of_facts(&live, &recomputed.facts);
         differences.extend(self.of_cohorts());
         differences.extend(self.of_suspended(&recomputed.suspended));
