@@ -31,21 +31,21 @@ pub fn decode(json: &[u8]) -> Result<BillingEvent<'_>, DecodeError> {
 
 /// The `event_id` of a refused event, for the answer that refuses it; `None` where none is found.
 pub fn event_id_of(json: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(json).ok()?;
-    let mut found = Found::default();
-    let mut reader = serde_json::Deserializer::from_str(text);
-    // What stands before a syntax error still names the event.
-    let _ = found.deserialize(&mut reader);
-    found.raw.event_id.map(|id| quoted(&id))
+    named_in(json)?.event_id.map(|id| quoted(&id))
 }
 
 /// The `app_id` and the `customer_id` of a refused event, as far as both are there.
 pub fn customer_of(json: &[u8]) -> Option<(String, String)> {
+    let named = named_in(json)?;
+    Some((named.app_id?.to_string(), named.customer_id?.to_string()))
+}
+
+/// What a refused event names; what stands before a syntax error still does.
+fn named_in(json: &[u8]) -> Option<RawEvent<'_>> {
     let text = std::str::from_utf8(json).ok()?;
     let mut found = Found::default();
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let _ = found.deserialize(&mut reader);
-    Some((found.raw.app_id?.to_string(), found.raw.customer_id?.to_string()))
+    let _ = found.deserialize(&mut serde_json::Deserializer::from_str(text));
+    Some(found.raw)
 }
 
 fn malformed(error: &serde_json::Error) -> DecodeError {
