@@ -328,13 +328,30 @@ impl Dictionary {
             Ok(place) => set[place] = set[place].and(mark),
             Err(place) => set.insert(place, mark),
         }
-        let id = self.signatures.find(&set).unwrap_or_else(|| {
+        let id = self.set_id(set);
+        self.unions.put((signature, mark), id);
+        id
+    }
+
+    /// Number of the set of `marks`; those of one tuple become one.
+    pub fn signature_of(&mut self, mut marks: Vec<Mark>) -> SignatureId {
+        marks.sort_by_key(|mark| mark.tuple);
+        marks.dedup_by(|mark, kept| {
+            let is_same = mark.tuple == kept.tuple;
+            if is_same {
+                *kept = kept.and(*mark);
+            }
+            is_same
+        });
+        self.set_id(marks)
+    }
+
+    fn set_id(&mut self, set: Vec<Mark>) -> SignatureId {
+        self.signatures.find(&set).unwrap_or_else(|| {
             let id = self.signatures.push(&set);
             self.fresh.push(Entry::Signature(id, set));
             id
-        });
-        self.unions.put((signature, mark), id);
-        id
+        })
     }
 
     /// The marks of a signature, by rising tuple.
@@ -410,6 +427,14 @@ mod tests {
         let back = union(&[marks[3], marks[2], marks[1], marks[0]]);
         assert_eq!(forth, back);
         assert_eq!(dictionary.union(forth, marks[0]), forth);
+        // Made at once, nothing on the way is remembered.
+        let known = dictionary.signature_count();
+        assert_eq!(dictionary.signature_of(marks.to_vec()), forth);
+        let other = Mark::paid(a, 9);
+        let few = dictionary.signature_of(vec![marks[3], other, marks[3]]);
+        assert_eq!(dictionary.signature_count(), known + 1);
+        let one = dictionary.union(0, other);
+        assert_eq!(dictionary.union(one, marks[3]), few);
         assert_eq!(
             dictionary.describe_signature(forth),
             "0! country=US,attributes.ab=US;2 country=DE,attributes.ab=DE"

@@ -102,13 +102,16 @@ impl Fold {
     ) {
         let others = self.chains.iter().enumerate();
         let others = others.filter(|(place, other)| *place != chain && other.payments >= index);
-        let mut old = 0;
-        for (_, other) in others {
-            old = scribe.dictionary.union(old, Mark::of(other.paid.at(index)));
-        }
-        if old == 0 {
-            return;
-        }
+        let mut others = others.map(|(_, other)| Mark::of(other.paid.at(index)));
+        let old = match (others.next(), others.next()) {
+            (None, _) => return,
+            (Some(other), None) => scribe.dictionary.union(0, other),
+            // One by one, each set on the way would be remembered for ever, of thousands of chains.
+            (Some(first), Some(second)) => {
+                let marks = [first, second].into_iter().chain(others).collect();
+                scribe.dictionary.signature_of(marks)
+            }
+        };
         let one = scribe.dictionary.union(0, Mark::of(tuple));
         let new = scribe.dictionary.union(old, Mark::of(tuple));
         let rows = [(old, -1), (one, -1), (new, 1)];
