@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 
 use hashbrown::HashSet;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::domain::event::EventKind;
 use crate::domain::rules::ZeroPayments;
@@ -23,6 +23,8 @@ use crate::engine::timelines::PathId;
 
 /// So many fingerprints are kept as short ones.
 const SHORT_MAX: usize = 128;
+/// Tells a chain from an event of the same id.
+const CHAIN_SEED: u64 = 1;
 
 /// Hashes of identifiers: "surely not seen" or "look closer".
 ///
@@ -43,6 +45,11 @@ fn of_event(event_id: &str) -> u32 {
 /// The fingerprint of a payment's transaction id; another one than that of an event of this id.
 fn of_transaction(transaction_id: &str) -> u32 {
     u32::try_from(xxh3_64(transaction_id.as_bytes()) & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+/// The fingerprint of a chain that a status waits for.
+fn of_chain(chain: &str) -> u32 {
+    u32::try_from(xxh3_64_with_seed(chain.as_bytes(), CHAIN_SEED) >> 32).unwrap_or(0)
 }
 
 fn short(fingerprint: u32) -> u16 {
@@ -156,6 +163,9 @@ impl Customer {
                 Standing::Suspended(Suspension::VoidTargetMissing) => {
                     event.refers_to.as_deref().map(of_event)
                 }
+                Standing::Suspended(Suspension::ChainUnknown) => {
+                    event.chain.as_deref().map(of_chain)
+                }
                 _ => None,
             };
             if let Some(awaited) = awaited.filter(|awaited| !self.identifiers.may_contain(*awaited))
@@ -251,9 +261,14 @@ impl Customer {
 
     /// Whether the event's chain is known, or a new chain would change nothing for the others.
     fn may_enter(&self, event: &LedgerEvent) -> bool {
-        let chain = event.chain.as_deref();
-        !(self.has_unnamed_status || self.has_waiting_status)
-            || chain.is_some_and(|chain| self.fold.knows_chain(chain))
+        if !(self.has_unnamed_status || self.has_waiting_status) {
+            return true;
+        }
+        let Some(chain) = event.chain.as_deref() else { return false };
+        // A status that names no chain waits for the first; with a second one it has none any more.
+        let is_settled = !self.has_unnamed_status && self.fold.has_chains();
+        self.fold.knows_chain(chain)
+            || (is_settled && !self.identifiers.may_contain(of_chain(chain)))
     }
 
     /// Bytes of memory held, with the struct itself.
@@ -279,7 +294,11 @@ pub fn suspended(ledger: &Ledger<'_>, standings: &[Standing]) -> Vec<(Box<str>, 
 mod tests {
     use super::*;
     use crate::domain::money::{Amounts, Currency};
+    use crate::domain::rules::Rules;
     use crate::domain::time::Timestamp;
+    use crate::engine::dictionary::Dictionary;
+    use crate::engine::fold::delta::FactDelta;
+    use crate::engine::fold::{Scribe, facts};
     use crate::engine::ledger::LedgerCharge;
     use crate::engine::packed::{PendingAt, PendingLog};
 
@@ -370,11 +389,29 @@ mod tests {
         assert_eq!(standing(&customer, &payment("t2")), Some(Standing::Payment));
         assert_eq!(standing(&customer, &payment("t1")), None);
         assert!(customer.may_have("gone") && !customer.may_have("p"));
-        // A status waits for its chain, and thus for each new one.
+        // A status waits for the chain that it names, or for the first one.
         let status = event(EventKind::Cancellation, "c", 3);
-        let customer = customer_of([&waiting[..], &[status]].concat());
-        assert_eq!(standing(&customer, &payment("t2")), None);
-        assert_eq!(standing(&customer, &view), Some(Standing::Effective));
+        let of_chain =
+            |chain: &'static str| LedgerEvent { chain: Some(chain.into()), ..payment("t2") };
+        for (chain, standings) in
+            [(Some("chain"), [None, Some(Standing::Payment)]), (None, [Some(Standing::Payment); 2])]
+        {
+            let status = LedgerEvent { chain: chain.map(Into::into), ..status.clone() };
+            let mut customer = customer_of([&waiting[..], &[status]].concat());
+            assert_eq!(standing(&customer, &view), Some(Standing::Effective));
+            let named = ["chain", "another"].map(of_chain);
+            assert_eq!(named.each_ref().map(|event| standing(&customer, event)), [None; 2]);
+            customer.fold = fold_of(LedgerEvent { chain: Some("third".into()), ..payment("t3") });
+            assert_eq!(named.each_ref().map(|event| standing(&customer, event)), standings);
+        }
+    }
+
+    /// What one event leaves behind.
+    fn fold_of(event: LedgerEvent<'static>) -> Fold {
+        let (rules, mut dictionary) = (Rules::of_one_app("acme"), Dictionary::default());
+        let (app, rules) = (dictionary.app("acme"), &rules.apps["acme"]);
+        let (dictionary, delta) = (&mut dictionary, &mut FactDelta::default());
+        facts(&Ledger::new(vec![event]), &mut Scribe { app, rules, dictionary, delta }).0
     }
 
     #[test]

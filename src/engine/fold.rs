@@ -147,6 +147,11 @@ impl Fold {
         self.place_of(xxh3_64(chain.as_bytes())).is_some()
     }
 
+    /// Whether there is any chain.
+    pub fn has_chains(&self) -> bool {
+        !self.chains.is_empty()
+    }
+
     fn place_of(&self, id: u64) -> Option<usize> {
         self.places.find(id, &self.chains)
     }
