@@ -426,7 +426,10 @@ impl Shard {
         Whose { app, customer_id, .. }: Whose<'_>,
         event: &LedgerEvent<'_>,
     ) {
-        self.newest_event_at = self.newest_event_at.max(Some(event.at));
+        // Of figures, in which nothing of the sandbox is.
+        if !event.is_sandbox {
+            self.newest_event_at = self.newest_event_at.max(Some(event.at));
+        }
         customer.remember(event);
         if self.unstored.pending.push(event, (app, customer_id), &mut customer.chunks) {
             self.note_chunk((app, customer_id), customer.chunks.count);
