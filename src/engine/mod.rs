@@ -30,4 +30,5 @@ pub mod row_index;
 pub mod shard;
 pub mod slices;
 pub mod standing;
+pub mod suspended;
 pub mod timelines;

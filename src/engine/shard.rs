@@ -36,6 +36,7 @@ use crate::engine::ledger::{Ledger, LedgerCharge, LedgerEvent};
 use crate::engine::recent::RecentRows;
 use crate::engine::refusal::Refusal;
 use crate::engine::standing::{Standing, Suspension};
+use crate::engine::suspended::SuspendedByCustomer;
 
 pub use ahead::ReadAhead;
 pub use memory::Evicted;
@@ -139,7 +140,7 @@ pub struct Shard {
     is_all_resident: bool,
     customer_count: u64,
     forgotten: HashMap<u128, u128>,
-    suspended: BTreeMap<CustomerKey, SuspendedEvents>,
+    suspended: SuspendedByCustomer,
     newest_event_at: Option<Timestamp>,
     /// Customers that had many chunks of history, so many, when they were noted here.
     scattered: Vec<(CustomerKey, u32)>,
@@ -170,7 +171,7 @@ impl Shard {
             is_all_resident: true,
             customer_count: 0,
             forgotten: HashMap::new(),
-            suspended: BTreeMap::new(),
+            suspended: SuspendedByCustomer::default(),
             newest_event_at: None,
             scattered: Vec::new(),
             changes: Changes::default(),
@@ -387,21 +388,16 @@ impl Shard {
         let waiting = suspended(&ledger, &standings);
         let is_suspended = waiting.iter().any(|(event_id, _)| **event_id == *event.event_id);
         let key = customer_key(app, customer_id);
-        let before = self.suspended.get(&key).map_or(&[][..], Vec::as_slice);
-        if waiting != before {
-            self.set_suspended(&key, waiting);
+        if waiting != self.suspended.of(&key) {
+            self.set_suspended(key, waiting);
         }
         self.spend_delta();
         is_suspended
     }
 
-    fn set_suspended(&mut self, key: &CustomerKey, waiting: SuspendedEvents) {
+    fn set_suspended(&mut self, key: CustomerKey, waiting: SuspendedEvents) {
         self.changes.suspended.insert(key.clone(), waiting.clone());
-        if waiting.is_empty() {
-            self.suspended.remove(key);
-        } else {
-            self.suspended.insert(key.clone(), waiting);
-        }
+        self.suspended.set(key, waiting);
     }
 
     /// Lets the delta wait to be settled, each key once, without rows that cancel out.
@@ -474,8 +470,8 @@ impl Shard {
         for (key, sums) in self.delta.drain(..) {
             self.given.add(key, sums);
         }
-        if self.suspended.contains_key(&key) {
-            self.set_suspended(&key, Vec::new());
+        if !self.suspended.of(&key).is_empty() {
+            self.set_suspended(key.clone(), Vec::new());
         }
         if chunks > 0 {
             self.changes.erased.push((key, chunks));
@@ -562,8 +558,8 @@ impl Shard {
         self.customer_count
     }
 
-    /// Customers with suspended events, in key order.
-    pub fn suspended(&self) -> &BTreeMap<CustomerKey, SuspendedEvents> {
+    /// Customers with suspended events.
+    pub fn suspended(&self) -> &SuspendedByCustomer {
         &self.suspended
     }
 

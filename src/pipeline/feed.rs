@@ -254,8 +254,8 @@ pub fn observe(shards: &Shards, metrics: &Metrics) {
         totals.facts += shard.shard.facts.len();
         totals.memory_bytes += shard.shard.memory_bytes();
         totals.newest_event_at = totals.newest_event_at.max(shard.shard.newest_event_at());
-        for (_, reason) in shard.shard.suspended().values().flatten() {
-            *totals.suspended.entry(*reason).or_default() += 1;
+        for (reason, count) in shard.shard.suspended().counts() {
+            *totals.suspended.entry(reason).or_default() += count;
         }
     }
     let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

@@ -175,7 +175,7 @@ impl LiveShard {
             let customer = self.describe_customer(customer);
             Difference::Suspended { customer, live, recomputed }
         };
-        differing(self.shard.suspended(), recomputed).map(difference).collect()
+        differing(self.shard.suspended().lists(), recomputed).map(difference).collect()
     }
 
     fn describe_customer(&self, key: &CustomerKey) -> String {

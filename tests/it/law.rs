@@ -161,7 +161,7 @@ impl Run {
     fn suspended(&self) -> BTreeMap<(String, String, String), &'static str> {
         let shard = &self.live.shard;
         let mut suspended = BTreeMap::new();
-        for (key, events) in shard.suspended() {
+        for (key, events) in shard.suspended().lists() {
             let (app, customer) = split_customer_key(key).unwrap();
             for (event_id, reason) in events {
                 let app = shard.dictionary.app_id(app).to_owned();

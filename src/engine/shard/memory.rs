@@ -59,6 +59,9 @@ impl Shard {
             + self.recent.memory_bytes()
             + self.curves.memory_bytes()
             + self.dictionary.memory_bytes()
+            + self.given.memory_bytes()
+            + self.suspended.memory_bytes()
+            + self.forgotten.allocation_size()
     }
 
     /// Bytes of the events accepted since the last commit.

@@ -176,7 +176,7 @@ fn take(shard: &LiveShard, wanted: &Wanted) -> Vec<(Place, SuspendedEvent)> {
     let after = after.filter(|after| after.partition == shard.partition);
     let from = after.map_or(&[][..], |after| &after.customer);
     let range = (std::ops::Bound::Included(from), std::ops::Bound::Unbounded);
-    for (customer, events) in shard.shard.suspended().range::<[u8], _>(range) {
+    for (customer, events) in shard.shard.suspended().lists().range::<[u8], _>(range) {
         let Some((app, customer_id)) = split_customer_key(customer) else { continue };
         let app_id = shard.shard.dictionary.app_id(app);
         let is_wanted = wanted.app.as_deref().is_none_or(|app| app == app_id);
