@@ -13,6 +13,9 @@ use super::rates;
 use super::reader::Reader;
 use super::section::Section;
 
+/// Facts number the zones of an app by one byte.
+const ZONES_MAX: usize = 255;
+
 /// The window over which ChartMogul's LTV takes the churn rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LtvChurnWindow {
@@ -86,6 +89,10 @@ fn read_rules(section: &mut Section<'_>, folder: &Path, id: String) -> AppRules 
         section.names("reporting_zones", &["UTC"], zones, |zone| zone.parse::<Zone>().ok());
     if reporting_zones.is_empty() {
         section.refuse("reporting_zones", "at least one IANA time zone", "[]");
+    }
+    if reporting_zones.len() > ZONES_MAX {
+        let got = format!("{} of them", reporting_zones.len());
+        section.refuse("reporting_zones", format!("at most {ZONES_MAX} IANA time zones"), got);
     }
     let zero = [
         (ZeroPayments::Ignore.name(), ZeroPayments::Ignore),
