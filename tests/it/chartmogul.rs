@@ -464,8 +464,8 @@ async fn each_wrong_parameter_is_named() {
         assert_eq!((status, named), (400, json!(param)), "{rest}: {message}");
         assert!(message.starts_with(param), "{message}");
     }
-    for nothing in ["nothing", "customers/ada/activities"] {
-        let missing = failure(&service.get(&format!("/v1/metrics/{nothing}")).await);
+    for nothing in ["", "/", "/nothing", "/ltv/", "/customers/ada/activities"] {
+        let missing = failure(&service.get(&format!("/v1/metrics{nothing}")).await);
         assert_eq!(missing, (404, "Not Found".to_owned(), Value::Null), "{nothing}");
     }
     let posted = Request::post(path("ltv", "")).body(Body::empty()).unwrap();

@@ -318,7 +318,7 @@ async fn a_limit_of_the_key_replaces_those_of_the_vendor() {
 async fn what_no_handler_answers_is_worded_as_the_vendor_does_too() {
     let limits = Limits { requests_in_flight_max: 0, ..Limits::default() };
     let service = Service::new(Setup { limits, ..Setup::default() });
-    assert_eq!(failure(&service.get(&path("")).await, 429).0, "GENERIC_ERROR");
+    assert_eq!(failure(&service.get(&path("")).await, 429).0, "RATE_LIMIT_EXCEEDED");
     let service = Service::new(Setup { partitions: 0, ..Setup::default() });
     let answer = service.get(&path("")).await;
     assert_eq!(failure(&answer, 503).0, "SERVICE_UNAVAILABLE");

@@ -42,6 +42,9 @@ pub const VENDOR: Vendor = Vendor {
         vec![
             ("/v1/ping", get(get_chartmogul_ping)),
             ("/v1/metrics/{metric}", get(get_chartmogul_metrics)),
+            ("/v1/metrics", any(compat::nothing)),
+            ("/v1/metrics/", any(compat::nothing)),
+            ("/v1/metrics/{metric}/", any(compat::nothing)),
             ("/v1/metrics/{metric}/{*rest}", any(compat::nothing)),
         ]
     },

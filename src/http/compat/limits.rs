@@ -107,12 +107,17 @@ impl Limiters {
             used: 0,
             calendar: None,
         };
+        let calendar = allowance.calendar.filter(|_| own.is_none());
         if let Err(until) = checked {
+            if let Some((width, most)) = calendar {
+                grant.used = self.counted(&subject, width.ordinal(now.utc_day()));
+                grant.calendar = Some((most, Timestamp(next_start(width, now))));
+            }
             let wait = until.wait_time_from(DefaultClock::default().now());
             let retry_after_seconds = whole_seconds(wait).max(1);
             return Err(Limited { grant, is_calendar: false, retry_after_seconds });
         }
-        if let (Some((width, most)), None) = (allowance.calendar, own) {
+        if let Some((width, most)) = calendar {
             let next = Timestamp(next_start(width, now));
             grant.used = self.count(subject, width.ordinal(now.utc_day()), most);
             grant.calendar = Some((most, next));
@@ -134,6 +139,12 @@ impl Limiters {
             Arc::new(RateLimiter::direct(quota.allow_burst(limit)).with_middleware())
         });
         Arc::clone(bucket)
+    }
+
+    /// Requests in this day or month so far.
+    fn counted(&self, subject: &Subject, ordinal: i32) -> u64 {
+        let calendars = self.calendars.lock();
+        calendars.get(subject).filter(|entry| entry.0 == ordinal).map_or(0, |entry| entry.1)
     }
 
     /// Requests in this day or month with this one; refused ones are not added up.
@@ -186,6 +197,9 @@ mod tests {
         let refused = ask("a").unwrap_err();
         assert!(!refused.is_calendar && refused.retry_after_seconds > 1, "{refused:?}");
         assert_eq!((refused.grant.limit, refused.grant.remaining), (3, 0));
+        // Where the month stands is told all the same.
+        let month = Some((5, at("2026-04-01T00:00:00Z")));
+        assert_eq!((refused.grant.used, refused.grant.calendar), (3, month));
         assert_eq!(ask("b").unwrap().remaining, 2);
     }
 

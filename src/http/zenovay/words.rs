@@ -102,6 +102,10 @@ pub fn word(state: &HttpState, error: &CompatError) -> Response {
             response.headers_mut().insert(RETRY_AFTER, seconds);
             response
         }
+        CompatError::Other(StatusCode::TOO_MANY_REQUESTS) => told(
+            "RATE_LIMIT_EXCEEDED",
+            "Too many requests at once. Try again in a moment".to_owned(),
+        ),
         CompatError::Other(status) if status.is_client_error() => {
             told("GENERIC_ERROR", status.canonical_reason().unwrap_or("Bad request").to_owned())
         }
