@@ -27,13 +27,15 @@ const PENDING_SHARE: usize = 32;
 /// Chunks of histories that one commit gathers: a few hundred customers' of the usual kind.
 const CHUNKS_GATHERED_MAX: usize = 4096;
 
-/// How long events may wait for their commit.
+/// How long events may wait for their commit, and what it waits for.
 #[derive(Debug, Clone, Copy)]
 pub struct CommitPace {
     /// Longest time between two commits, unless a backlog is read.
     pub interval: Duration,
     /// Most events of one commit.
     pub events_max: usize,
+    /// What a commit outlives.
+    pub durability: Durability,
 }
 
 /// What the feeds of a process have in common.

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use crate::pipeline::feed::{CommitPace, Feed, FeedParts};
 use crate::pipeline::{POLL_TIMEOUT, PipelineError};
-use crate::store::Durability;
 use crate::stream::{Partition, RecordBatch};
 
 /// Batches that may wait for a worker; the loop waits while there are more. Enough to go on with
@@ -156,7 +155,7 @@ fn work(mut feed: Feed, orders: &Receiver<Order>, pace: &CommitPace, waiting: &A
                 is_read_behind = is_behind;
             }
             Ok(Order::Commit(done)) => {
-                feed.commit(Durability::Process)?;
+                feed.commit(pace.durability)?;
                 // Whoever asked may have failed meanwhile.
                 let _ = done.send(());
             }
@@ -165,7 +164,7 @@ fn work(mut feed: Feed, orders: &Receiver<Order>, pace: &CommitPace, waiting: &A
         }
         feed.poll_commit()?;
         if feed.is_commit_due(pace, is_read_behind) {
-            feed.begin_commit(Durability::Process)?;
+            feed.begin_commit(pace.durability)?;
         }
     }
 }
@@ -186,12 +185,15 @@ mod tests {
     use crate::pipeline::decode::Decoder;
     use crate::state::{LiveShard, Shards};
     use crate::store::memory::MemoryStore;
-    use crate::store::{Batch, Store, StoreError, Table, Visitor};
+    use crate::store::{Batch, Durability, Store, StoreError, Table, Visitor};
     use crate::stream::{OwnedRecord, OwnedRecords};
     use crate::telemetry::Metrics;
 
-    const NEVER: CommitPace =
-        CommitPace { interval: Duration::from_secs(3600), events_max: usize::MAX };
+    const NEVER: CommitPace = CommitPace {
+        interval: Duration::from_secs(3600),
+        events_max: usize::MAX,
+        durability: Durability::Process,
+    };
     const AT_ONCE: CommitPace = CommitPace { events_max: 1, ..NEVER };
 
     /// What a commit waits for, and whether it succeeds then.

@@ -33,6 +33,7 @@ use crate::stream::{Ingest, Partition};
 use crate::telemetry::Metrics;
 
 pub use stores::Stores;
+use stores::durability;
 
 /// How often gauges of the store are read.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
@@ -325,7 +326,11 @@ fn clock(now: Option<Timestamp>) -> Clock {
 /// When events are committed.
 pub(crate) fn commit_pace(config: &Config) -> CommitPace {
     let engine = &config.engine;
-    CommitPace { interval: engine.commit_interval, events_max: engine.commit_events_max }
+    CommitPace {
+        interval: engine.commit_interval,
+        events_max: engine.commit_events_max,
+        durability: durability(config),
+    }
 }
 
 /// What the memory budget of the process leaves to customers and facts: what RocksDB and records fetched

@@ -34,6 +34,11 @@ pub struct Stores {
     ahead: Mutex<Option<Ahead>>,
 }
 
+/// What a commit outlives, as the settings say.
+pub(super) fn durability(config: &Config) -> Durability {
+    if config.store.sync { Durability::Machine } else { Durability::Process }
+}
+
 type OpenedAhead = BTreeMap<Partition, Result<OpeningShard, StateError>>;
 /// Since when shards are opened, and by whom.
 type Ahead = (Instant, JoinHandle<OpenedAhead>);
@@ -42,7 +47,7 @@ impl Stores {
     /// Stores below `data_dir`, as the settings say.
     pub fn new(config: &Config) -> Arc<Self> {
         let store = &config.store;
-        let durability = if store.sync { Durability::Machine } else { Durability::Process };
+        let durability = durability(config);
         let shared = RocksShared::new(store.block_cache_bytes, store.write_buffer_bytes);
         Arc::new(Self {
             data_dir: config.service.data_dir.clone(),
