@@ -49,6 +49,7 @@ pub(super) fn settings_or_dependency(error: anyhow::Error) -> CliError {
                 Some(
                     StateError::Rules(_)
                         | StateError::OtherLog { .. }
+                        | StateError::Repartitioned { .. }
                         | StateError::Unconfigured { .. }
                         | StateError::Given { .. }
                         | StateError::Rebuild { .. }

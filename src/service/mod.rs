@@ -143,7 +143,10 @@ impl Service {
             Publisher::new(SnapshotPlan::new(&config), framing, partitions, Arc::clone(&metrics));
         let open_shards = {
             let (stores, config) = (Arc::clone(&stores), Arc::clone(&config));
-            Box::new(move |partitions: &[Partition]| stores.open_shards(partitions, &log, &config))
+            let count = topics.events_partitions;
+            Box::new(move |partitions: &[Partition]| {
+                stores.open_shards(partitions, (&log, count), &config)
+            })
         };
         let mut pipeline = Pipeline::new(
             (source, sink),

@@ -34,6 +34,32 @@ pub struct Stores {
     ahead: Mutex<Option<Ahead>>,
 }
 
+/// What comes between the name of a log and the number of its partitions.
+const COUNTED: &str = " of ";
+
+/// The shard, as one of a log of so many partitions.
+fn counted(
+    mut shard: OpeningShard,
+    log: &str,
+    count: Partition,
+) -> Result<OpeningShard, StateError> {
+    let words = |count: Partition| format!("{log}{COUNTED}{count} partitions");
+    // Got while we run.
+    if shard.partition >= count {
+        let (found, wanted) = (words(count), words(shard.partition + 1));
+        return Err(StateError::Repartitioned { found, wanted });
+    }
+    let (found, wanted) = (&mut shard.position.log, words(count));
+    // States of the first versions do not know the number.
+    if found == log {
+        found.clone_from(&wanted);
+    }
+    if *found == wanted {
+        return Ok(shard);
+    }
+    Err(StateError::Repartitioned { found: found.clone(), wanted })
+}
+
 /// What a commit outlives, as the settings say.
 pub(super) fn durability(config: &Config) -> Durability {
     if config.store.sync { Durability::Machine } else { Durability::Process }
@@ -99,11 +125,13 @@ impl Stores {
         config: &Config,
     ) -> Result<OpeningShard, StateError> {
         let mut shard = self.begin_shard(partition, config)?;
-        if shard.position.log.is_empty() {
-            shard.position.log = log.to_owned();
+        let found = &mut shard.position.log;
+        if found.is_empty() {
+            *found = log.to_owned();
         }
-        if shard.position.log != log {
-            let (found, wanted) = (shard.position.log.clone(), log.to_owned());
+        let counted = found.strip_prefix(log).is_some_and(|rest| rest.starts_with(COUNTED));
+        if found != log && !counted {
+            let (found, wanted) = (found.clone(), log.to_owned());
             return Err(StateError::OtherLog { found, wanted });
         }
         Ok(shard)
@@ -125,18 +153,20 @@ impl Stores {
         *self.ahead.lock() = opening.ok().map(|thread| (Instant::now(), thread));
     }
 
-    /// Begins to open the shards of these partitions to feed them from this log. Those that were opened
-    /// ahead and are not among them are closed.
+    /// Begins to open the shards of these partitions to feed them from this log of so many partitions;
+    /// refuses those of a log that had another number of them. Those that were opened ahead and are not
+    /// among them are closed.
     pub(super) fn open_shards(
         &self,
         partitions: &[Partition],
-        log: &str,
+        (log, count): (&str, Partition),
         config: &Config,
     ) -> Vec<Result<OpeningShard, StateError>> {
         let ahead = Mutex::new(self.take_ahead(|_| true));
         at_a_time(partitions, |partition| {
             let opened = ahead.lock().remove(partition);
-            opened.unwrap_or_else(|| self.open_shard_of(*partition, log, config))
+            let opened = opened.unwrap_or_else(|| self.open_shard_of(*partition, log, config));
+            counted(opened?, log, count)
         })
     }
 

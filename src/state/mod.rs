@@ -67,6 +67,13 @@ pub enum StateError {
     /// The state is that of another log, so offsets would mean other records.
     #[error("the state was computed from {found}, not from {wanted}; use another data directory")]
     OtherLog { found: String, wanted: String },
+    /// The topic has got other partitions, so customers are spread otherwise.
+    #[error(
+        "the state was computed from {found}, not from {wanted}: a customer's events may lie in two partitions \
+         now, each of which knows a part of them; produce all events to a new topic, and give it a new data \
+         directory"
+    )]
+    Repartitioned { found: String, wanted: String },
     /// There are ledgers of an app that has no rules.
     #[error("the state holds events of app \"{app}\", which is not configured")]
     Unconfigured { app: String },

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::kafka::{brokers, create_topic, topics_of, write_settings};
+use crate::support::kafka::{brokers, create_topic, grow_topic, topics_of, write_settings};
 use crate::support::process::{Served, ltvstream};
 use crate::support::unique;
 
@@ -41,6 +41,29 @@ fn a_second_process_on_a_data_directory_is_refused_and_the_first_goes_on() {
     assert!(words(&second).contains("in use by another process"), "{}", words(&second));
     assert!(first.get("/v1/apps/default/ltv").is_some());
     assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn a_topic_that_gets_more_partitions_ends_the_service_and_refuses_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = unique("start");
+    create_topic(&topic, 1, "delete");
+    let config = configuration(dir.path(), &topic, "");
+    let soon = "[kafka.properties]\n\"topic.metadata.refresh.interval.ms\" = \"500\"\n[[apps]]";
+    let text = std::fs::read_to_string(&config).unwrap().replacen("[[apps]]", soon, 1);
+    std::fs::write(&config, text).unwrap();
+    let log = dir.path().join("log");
+    let running = Served::start(&["--config", &config], &log);
+    running.wait_for("/readyz", |answer| answer["ready"] == true);
+    grow_topic(&topic, 2);
+    assert_eq!(running.end(), Some(2));
+    let said =
+        format!("from topic {topic} of 1 partitions, not from topic {topic} of 2 partitions");
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains(&said), "{log}");
+    let again = serve(&["--config", &config]);
+    assert_eq!(again.status.code(), Some(2), "{}", words(&again));
+    assert!(words(&again).contains(&said), "{}", words(&again));
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::Message as _;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Headers as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -57,16 +59,34 @@ fn config() -> ClientConfig {
     config
 }
 
-/// Creates a topic; `policy` is its cleanup policy.
-pub fn create_topic(name: &str, partitions: i32, policy: &str) {
+/// Has the administration of topics do something with each of some, which succeeds.
+fn administer<F>(order: impl FnOnce(AdminClient<DefaultClientContext>) -> F)
+where
+    F: Future<Output = KafkaResult<Vec<TopicResult>>>,
+{
     let admin: AdminClient<DefaultClientContext> = config().create().unwrap();
-    let topic =
-        NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", policy);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let made = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
-    made.into_iter().for_each(|topic| {
+    runtime.block_on(order(admin)).unwrap().into_iter().for_each(|topic| {
         topic.unwrap();
     });
+}
+
+/// Creates a topic; `policy` is its cleanup policy.
+pub fn create_topic(name: &str, partitions: i32, policy: &str) {
+    let topic =
+        NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", policy);
+    administer(async |admin| admin.create_topics([&topic], &AdminOptions::new()).await);
+}
+
+/// Gives a topic more partitions, so many in all.
+pub fn grow_topic(name: &str, partitions: usize) {
+    let grown = NewPartitions::new(name, partitions);
+    administer(async |admin| admin.create_partitions([&grown], &AdminOptions::new()).await);
+}
+
+/// Deletes topics with everything in them.
+pub fn delete_topics(names: &[&str]) {
+    administer(async |admin| admin.delete_topics(names, &AdminOptions::new()).await);
 }
 
 /// A record as a test writes and reads it.

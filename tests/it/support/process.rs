@@ -99,9 +99,14 @@ impl Served {
     }
 
     /// SIGTERM, and the exit code.
-    pub fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.end()
+    }
+
+    /// The exit code with which it ends by itself.
+    pub fn end(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
