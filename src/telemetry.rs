@@ -156,6 +156,12 @@ impl Metrics {
         })
     }
 
+    /// How far a partition is behind is not told any more: nobody here reads it.
+    pub fn forget_lag(&self, partition: i32) {
+        // There is none of a partition whose lag was never known.
+        let _ = self.lag_records.remove_label_values(&[&partition.to_string()]);
+    }
+
     /// All metrics in the text format of Prometheus.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub(in crate::kafka) struct Assignment {
 #[derive(Default)]
 struct State {
     owned: BTreeSet<Partition>,
+    /// Partitions were lost, and nothing was assigned since.
+    is_lost: bool,
     events: VecDeque<Polled>,
 }
 
@@ -66,6 +68,11 @@ impl Assignment {
         self.state.lock().owned.contains(&partition)
     }
 
+    /// Whether partitions were lost and nothing was assigned since.
+    fn is_lost(&self) -> bool {
+        self.state.lock().is_lost
+    }
+
     /// From now on decisions are answered at once.
     pub(in crate::kafka) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
@@ -75,6 +82,7 @@ impl Assignment {
         info!(?partitions, "partitions assigned");
         let mut state = self.state.lock();
         state.owned.extend(&partitions);
+        state.is_lost = false;
         state.events.push_back(Polled::Assigned(partitions));
     }
 
@@ -82,6 +90,7 @@ impl Assignment {
         info!(?partitions, lost, "partitions revoked");
         let mut state = self.state.lock();
         state.owned.retain(|owned| !partitions.contains(owned));
+        state.is_lost |= lost;
         state.events.push_back(if lost {
             Polled::Lost(partitions)
         } else {
@@ -113,7 +122,9 @@ impl ConsumerContext for Assignment {
             list.elements().iter().map(|element| element.partition()).collect();
         self.note_interruption();
         // A decision about no partitions must be answered all the same, and interests nobody.
-        if partitions.is_empty() || self.closing.load(Ordering::SeqCst) {
+        // Unless it says that what was lost is not ours any more.
+        let is_nothing = partitions.is_empty() && !(assigned && self.is_lost());
+        if is_nothing || self.closing.load(Ordering::SeqCst) {
             log_failure(answer_nothing(consumer, assigned));
         } else if assigned {
             self.assigned(partitions);

@@ -292,6 +292,8 @@ impl KafkaSettings {
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
+            // A topic that is gone is ours to make again, as it must be (`topics.rs`).
+            .set("allow.auto.create.topics", "false")
             .set("partitioner", "murmur2_random");
         self.prefer(config, &["compression.type", "compression.codec"], "lz4");
         // The topics decide what is too large, not this client.
@@ -316,7 +318,12 @@ mod tests {
     }
 
     fn topics() -> Topics {
-        Topics { events_partitions: 8, dead_letter_bytes_max: 1, batch_bytes_max: 1_000_000 }
+        Topics {
+            events_partitions: 8,
+            dead_letter_bytes_max: 1,
+            batch_bytes_max: 1_000_000,
+            is_snapshots_new: false,
+        }
     }
 
     #[test]

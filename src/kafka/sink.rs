@@ -2,9 +2,11 @@
 //!
 //! A transaction whose outcome is unknown is never guessed at: the producer is thrown away, and
 //! the next one, before it does anything else, makes the brokers finish or abort what the old one
-//! left. Only then is `o_pub` read back.
+//! left. Only then is `o_pub` read back. After a failure topics are looked at as at the start: one that was
+//! deleted is made again as it must be.
 //!
-//! A producer that was fenced is not replaced: that would fence the newer instance in turn.
+//! A producer that was fenced is not replaced: that would fence the newer instance in turn. Brokers say the same
+//! of a transaction that took longer than `transaction.timeout.ms`, so none may: it is given up before.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +22,13 @@ use crate::kafka::client::{Logged, create};
 use crate::kafka::newest::newest_values;
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::kafka::source::patiently;
-use crate::kafka::topics::Topics;
+use crate::kafka::topics::{Topics, ensure_topics};
 use crate::stream::{DeadLetter, Header, NextOffset, Partition, Publication, Sink, SinkError};
 
 /// How long each step of a transaction may take before its outcome counts as unknown.
 const STEP: Duration = Duration::from_secs(30);
+/// The least that a step gets.
+const STEP_MIN: Duration = Duration::from_secs(1);
 /// Wait for room in the producer's queue, between tries.
 const ROOM: Duration = Duration::from_millis(50);
 
@@ -33,7 +37,10 @@ type BytesRecord<'a> = BaseRecord<'a, Vec<u8>, Vec<u8>>;
 
 /// The snapshot and dead-letter topics as a [`Sink`].
 pub struct KafkaSink {
+    settings: KafkaSettings,
     config: ClientConfig,
+    /// After this time brokers end a transaction.
+    transaction_timeout: Duration,
     group: GroupHandle,
     events_topic: String,
     snapshots_topic: String,
@@ -62,8 +69,12 @@ impl KafkaSink {
             action: "taking over publication".to_owned(),
             reason: error.to_string(),
         })?;
+        let transaction_timeout =
+            config.get("transaction.timeout.ms").and_then(|ms| ms.parse().ok());
         Ok(Self {
+            settings: settings.clone(),
             config,
+            transaction_timeout: transaction_timeout.map_or(STEP, Duration::from_millis),
             group,
             events_topic: settings.events_topic.clone(),
             snapshots_topic: settings.snapshots_topic.clone(),
@@ -83,33 +94,48 @@ impl KafkaSink {
         if let Some(producer) = self.producer.take() {
             return Ok(producer);
         }
-        let producer: Publisher =
-            create(&self.config, Logged).map_err(|error| SinkError::Retry(error.to_string()))?;
+        let retry = |error: SetupError| SinkError::Retry(error.to_string());
+        let topics = ensure_topics(&self.settings).map_err(retry)?;
+        self.dead_letter_bytes_max = topics.dead_letter_bytes_max;
+        let producer: Publisher = create(&self.config, Logged).map_err(retry)?;
         match producer.init_transactions(STEP) {
+            Ok(()) if topics.is_snapshots_new => {
+                self.producer = Some(producer);
+                Err(SinkError::Emptied)
+            }
             Ok(()) => Ok(producer),
-            Err(error) => Err(self.failed(&producer, &error)),
+            Err(error) => Err(self.failed(&producer, &error, true)),
         }
     }
 
-    fn failed(&mut self, producer: &Publisher, error: &KafkaError) -> SinkError {
+    /// Why the producer failed, in a transaction that was begun before the timeout if `is_in_time`.
+    fn failed(&mut self, producer: &Publisher, error: &KafkaError, is_in_time: bool) -> SinkError {
         let fatal = producer.client().fatal_error();
         let codes = [error.rdkafka_error_code(), fatal.as_ref().map(|(code, _)| *code)];
         let reason = fatal.map_or_else(|| error.to_string(), |(_, reason)| reason);
-        if codes.into_iter().flatten().any(is_fence) {
+        if is_in_time && codes.into_iter().flatten().any(is_fence) {
             self.fenced = Some(reason.clone());
             return SinkError::Fenced(reason);
         }
         SinkError::Retry(reason)
     }
 
-    fn transact(&self, producer: &Publisher, publication: &Publication) -> KafkaResult<()> {
+    fn transact(
+        &self,
+        producer: &Publisher,
+        publication: &Publication,
+        begun_at: Instant,
+    ) -> KafkaResult<()> {
+        // Brokers count from the first record on, and look now and then.
+        let deadline = begun_at + self.transaction_timeout * 2 / 3;
+        let step = || deadline.saturating_duration_since(Instant::now()).clamp(STEP_MIN, STEP);
         producer.begin_transaction()?;
         for (key, value) in &publication.snapshots {
             let record = BaseRecord::to(&self.snapshots_topic).key(key).payload(value);
-            enqueue(producer, record)?;
+            enqueue(producer, record, deadline)?;
         }
         for letter in &publication.dead_letters {
-            enqueue(producer, self.dead_letter_record(letter))?;
+            enqueue(producer, self.dead_letter_record(letter), deadline)?;
         }
         if !publication.next_offsets.is_empty() {
             let mut offsets = TopicPartitionList::new();
@@ -118,9 +144,9 @@ impl KafkaSink {
                 offsets.add_partition_offset(&self.events_topic, *partition, offset)?;
             }
             let membership = self.group.membership().ok_or(KafkaError::Canceled)?;
-            producer.send_offsets_to_transaction(&offsets, &membership, STEP)?;
+            producer.send_offsets_to_transaction(&offsets, &membership, step())?;
         }
-        producer.commit_transaction(STEP)
+        producer.commit_transaction(step())
     }
 
     /// The record as it was, with what is known about it in further headers. Where all of it would
@@ -193,12 +219,17 @@ impl Sink for KafkaSink {
             return Ok(());
         }
         let producer = self.take_producer()?;
-        match self.transact(&producer, publication) {
+        let begun_at = Instant::now();
+        match self.transact(&producer, publication, begun_at) {
             Ok(()) => {
                 self.producer = Some(producer);
                 Ok(())
             }
-            Err(error) => Err(self.failed(&producer, &error)),
+            Err(error) => {
+                // A process that was stopped for a while is too late as well.
+                let is_in_time = begun_at.elapsed() < self.transaction_timeout;
+                Err(self.failed(&producer, &error, is_in_time))
+            }
         }
     }
 
@@ -249,9 +280,8 @@ fn committed(
     Ok(partitions.iter().filter_map(offset_of).collect())
 }
 
-/// Puts a record into the producer's queue, waiting for room.
-fn enqueue(producer: &Publisher, record: BytesRecord<'_>) -> KafkaResult<()> {
-    let deadline = Instant::now() + STEP;
+/// Puts a record into the producer's queue, waiting for room until `deadline`.
+fn enqueue(producer: &Publisher, record: BytesRecord<'_>, deadline: Instant) -> KafkaResult<()> {
     let mut record = record;
     loop {
         match producer.send(record) {

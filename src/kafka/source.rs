@@ -32,6 +32,8 @@ use crate::stream::{Fingerprint, NextOffset, Partition, Polled, Source, SourceEr
 pub(in crate::kafka) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one try of a question may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
+/// How long a question may take that can be asked again a second later.
+const MOMENT: Duration = Duration::from_millis(500);
 /// Pause between tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -214,16 +216,28 @@ impl Source for KafkaSource {
     }
 
     /// How many offsets each delivering partition is behind the log's end, at most; 0 exactly
-    /// when everything was delivered. Asks the brokers about partitions that are behind.
+    /// when everything was delivered. Asks the brokers about partitions that are behind, for a moment:
+    /// one without a leader must not keep the others from being read.
     fn lag(&self) -> Result<Vec<(Partition, i64)>, SourceError> {
-        let behind = |(partition, position): (&Partition, &Position)| {
+        let (mut lag, mut is_answered) = (Vec::new(), true);
+        for (partition, position) in &self.positions.delivering {
             if position.at_end {
-                return Ok((*partition, 0));
+                lag.push((*partition, 0));
+            } else if is_answered {
+                match self.consumer.fetch_watermarks(&self.topic, *partition, MOMENT) {
+                    Ok((low, high)) => {
+                        let next = position.next.unwrap_or(low);
+                        lag.push((*partition, high.saturating_sub(next).max(0)));
+                    }
+                    Err(error) if is_passing(&error) => {
+                        warn!(partition, %error, "can't ask for the end of the partition");
+                        is_answered = false;
+                    }
+                    Err(error) => return Err(fatal(error)),
+                }
             }
-            let (low, high) = self.bounds(*partition)?;
-            Ok((*partition, high.saturating_sub(position.next.unwrap_or(low)).max(0)))
-        };
-        self.positions.delivering.iter().map(behind).collect()
+        }
+        Ok(lag)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Topics {
     pub dead_letter_bytes_max: usize,
     /// Largest batch that both written topics take, in bytes.
     pub batch_bytes_max: usize,
+    /// There was no snapshots topic before.
+    pub is_snapshots_new: bool,
 }
 
 /// How a topic must be, or be made.
@@ -56,6 +58,7 @@ struct Wanted<'a> {
 struct Found {
     partitions: i32,
     message_bytes_max: usize,
+    is_new: bool,
 }
 
 /// Creates what is missing, if the settings allow it, and checks what is there. Blocks; may be
@@ -90,6 +93,7 @@ pub fn ensure_topics(settings: &KafkaSettings) -> Result<Topics, SetupError> {
         events_partitions: events.partitions,
         dead_letter_bytes_max: dead_letters.message_bytes_max,
         batch_bytes_max: snapshots.message_bytes_max.min(dead_letters.message_bytes_max),
+        is_snapshots_new: snapshots.is_new,
     })
 }
 
@@ -108,9 +112,9 @@ impl<'a> Cluster<'a> {
     }
 
     fn ensure(&self, wanted: &Wanted<'_>) -> Result<Found, SetupError> {
-        let partitions = match self.partitions(wanted.name)? {
-            Some(partitions) => partitions,
-            None if self.settings.create_topics => self.create(wanted)?,
+        let (partitions, is_new) = match self.partitions(wanted.name)? {
+            Some(partitions) => (partitions, false),
+            None if self.settings.create_topics => (self.create(wanted)?, true),
             None => return Err(SetupError::MissingTopic { topic: wanted.name.to_owned() }),
         };
         let config = self.describe(wanted.name)?;
@@ -128,7 +132,7 @@ impl<'a> Cluster<'a> {
         }
         // Kafka's own default, if a broker does not tell.
         let message_bytes_max = value("max.message.bytes").parse().unwrap_or(1_048_588);
-        Ok(Found { partitions, message_bytes_max })
+        Ok(Found { partitions, message_bytes_max, is_new })
     }
 
     /// Partitions of a topic; `None` if there is no such topic.

@@ -14,10 +14,11 @@ pub mod feed;
 pub mod forward;
 pub mod helper;
 mod outbox;
+mod progress;
 pub mod publish;
 pub mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,11 +27,13 @@ use tracing::{error, info, warn};
 
 use crate::domain::time::Timestamp;
 use crate::pipeline::feed::{CommitPace, FeedParts, observe};
-use crate::pipeline::outbox::{Outbox, Sent};
+use crate::pipeline::outbox::{Outbox, PublishedOffsets, Returned, Sent};
 use crate::pipeline::publish::Publisher;
 use crate::pipeline::workers::Workers;
 use crate::state::{LiveShard, OpeningShard, Shards, StateError, at_a_time};
 use crate::stream::{NextOffset, Partition, Polled, Sink, SinkError, Source, SourceError};
+
+pub use self::progress::{Progress, SharedProgress};
 
 /// How often the loop turns when there is nothing to read.
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
@@ -123,6 +126,8 @@ pub struct Pipeline<S> {
     is_behind: bool,
     /// A publication failed, and what of it is out could not be read back yet.
     is_published_unknown: bool,
+    /// Lost, and not given to anybody since as far as we know: they answer as of what they hold.
+    lost: BTreeSet<Partition>,
 }
 
 impl<S: Source> Pipeline<S> {
@@ -145,6 +150,7 @@ impl<S: Source> Pipeline<S> {
             observed_at: None,
             is_behind: false,
             is_published_unknown: false,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -177,21 +183,15 @@ impl<S: Source> Pipeline<S> {
             Polled::Records(count) => self.is_behind = count == POLL_RECORDS_MAX,
             Polled::Assigned(partitions) => self.assigned(&partitions)?,
             Polled::Revoked(partitions) => self.revoked(&partitions)?,
-            Polled::Lost(partitions) => {
-                warn!(?partitions, "partitions lost");
-                self.await_published()?;
-                self.drop_shards(&partitions)?;
-                self.source.release(&partitions)?;
-            }
+            Polled::Lost(partitions) => self.lost(&partitions)?,
         }
-        if let Some(sent) = self.outbox.poll() {
-            self.published(sent)?;
+        if let Some(returned) = self.outbox.poll() {
+            self.returned(returned)?;
         }
         let stretch = if self.is_behind { BACKLOG_STRETCH } else { 1 };
-        if !self.outbox.is_busy()
-            && self.published_at.elapsed() >= self.settings.publish_interval * stretch
-        {
-            self.publish()?;
+        let is_time = self.published_at.elapsed() >= self.settings.publish_interval * stretch;
+        if !self.outbox.is_busy() && (is_time || self.publisher.is_begun()) {
+            self.publish();
         }
         self.observe();
         Ok(())
@@ -201,85 +201,115 @@ impl<S: Source> Pipeline<S> {
         &self.workers.parts().shards
     }
 
-    /// Publishes what is to be published, and waits until it is out.
+    /// The partitions whose shards are here.
+    fn held(&self) -> Vec<Partition> {
+        self.shards().all().iter().map(|shard| shard.read().partition).collect()
+    }
+
+    /// Publishes what is to be published, and waits until it is out or has failed.
     fn publish_all(&mut self) -> Result<(), PipelineError> {
         self.await_published()?;
-        self.publish()?;
-        self.await_published()
-    }
-
-    /// Waits for the publication on its way.
-    fn await_published(&mut self) -> Result<(), PipelineError> {
-        self.outbox.wait().map_or(Ok(()), |sent| self.published(sent))
-    }
-
-    /// Sends what is to be published on its way; nothing may be.
-    fn publish(&mut self) -> Result<(), PipelineError> {
-        let shards = self.shards().all();
         if self.is_published_unknown {
-            let partitions: Vec<Partition> =
-                shards.iter().map(|shard| shard.read().partition).collect();
-            if !self.read_published(&partitions)? {
-                self.published_at = Instant::now() + PUBLISH_PAUSE;
-                return Ok(());
-            }
+            self.publish();
+            self.await_published()?;
         }
-        let publication = self.publisher.gather(&shards);
-        self.published_at = Instant::now();
-        if let Some(publication) = publication {
-            self.outbox.send(publication);
+        while !self.is_published_unknown {
+            self.publish();
+            self.await_published()?;
+            if !self.publisher.is_begun() {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Takes note of what became of a publication.
-    fn published(&mut self, sent: Sent) -> Result<(), PipelineError> {
-        let Sent { publication, outcome, duration } = sent;
-        match outcome {
-            Ok(()) => {
-                self.publisher.done(&publication, duration);
-                Ok(())
-            }
-            Err(SinkError::Retry(reason)) => {
-                warn!(%reason, "publication failed, reading back what is published");
-                let shards = self.shards().all();
-                let partitions: Vec<Partition> =
-                    publication.next_offsets.iter().map(|(partition, _)| *partition).collect();
-                self.publisher.failed(publication, &shards);
-                self.read_published(&partitions)?;
-                self.published_at = Instant::now() + PUBLISH_PAUSE;
-                Ok(())
-            }
-            Err(fenced) => Err(PipelineError::Fenced(fenced)),
+    /// Waits for what is on its way to the log.
+    fn await_published(&mut self) -> Result<(), PipelineError> {
+        self.outbox.wait().map_or(Ok(()), |returned| self.returned(returned))
+    }
+
+    /// Sends the next part of what is to be published on its way, or the question up to where all is; nothing
+    /// may be on its way.
+    fn publish(&mut self) {
+        self.published_at = Instant::now();
+        if self.is_published_unknown {
+            self.outbox.ask_published(&self.held());
+        } else if self.lost.is_empty()
+            && let Some(publication) = self.publisher.gather(&self.shards().all())
+        {
+            self.outbox.send(publication);
         }
     }
 
-    /// Learns from the log up to where each partition is published; `false` if it does not say.
-    fn read_published(&mut self, partitions: &[Partition]) -> Result<bool, PipelineError> {
-        match self.outbox.published(partitions) {
+    /// Takes note of what came back from the log.
+    fn returned(&mut self, returned: Returned) -> Result<(), PipelineError> {
+        match returned {
+            Returned::Published(published) => self.note_published(published),
+            Returned::Sent(Sent { publication, outcome: Ok(()), duration }) => {
+                self.publisher.done(&publication, duration);
+                Ok(())
+            }
+            Returned::Sent(Sent { publication, outcome: Err(failure), .. }) => {
+                warn!(%failure, "publication failed, asking what is published");
+                self.publisher.failed(publication);
+                self.sink_failed(failure)
+            }
+        }
+    }
+
+    /// Learns up to where partitions are published, if the log says so.
+    fn note_published(
+        &mut self,
+        published: Result<PublishedOffsets, SinkError>,
+    ) -> Result<(), PipelineError> {
+        match published {
             Ok(published) => {
                 self.publisher.set_published(published);
                 self.publisher.drop_published_letters();
                 self.is_published_unknown = false;
-                Ok(true)
+                Ok(())
             }
-            Err(SinkError::Retry(reason)) => {
-                error!(%reason, "can't read what is published");
-                self.is_published_unknown = true;
-                Ok(false)
+            Err(failure) => {
+                error!(%failure, "can't read what is published");
+                self.sink_failed(failure)
             }
-            Err(fenced) => Err(PipelineError::Fenced(fenced)),
         }
+    }
+
+    /// What is published is to be asked once more, in a while; fails if it is no longer ours to publish.
+    fn sink_failed(&mut self, failure: SinkError) -> Result<(), PipelineError> {
+        match failure {
+            SinkError::Fenced(_) => return Err(PipelineError::Fenced(failure)),
+            SinkError::Emptied => self.publisher.owe_all(&self.shards().all()),
+            SinkError::Retry(_) => {}
+        }
+        self.is_published_unknown = true;
+        self.published_at = Instant::now() + PUBLISH_PAUSE;
+        Ok(())
     }
 
     fn assigned(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         self.await_published()?;
-        let mut tries = 0;
-        while !self.read_published(partitions)? {
-            tries += 1;
-            if tries == PUBLISHED_TRIES {
-                return Err(PipelineError::PublishedUnknown);
+        // Opened anew if they are ours again: somebody else may have read on and published.
+        let lost: Vec<Partition> = std::mem::take(&mut self.lost).into_iter().collect();
+        self.drop_shards(&lost)?;
+        // How far behind the new ones are decides whether we are ready.
+        self.observed_at = None;
+        if partitions.is_empty() {
+            return Ok(self.source.start(&[])?);
+        }
+        let mut asked = self.held();
+        asked.extend(partitions);
+        self.is_published_unknown = true;
+        for _ in 0..PUBLISHED_TRIES {
+            self.outbox.ask_published(&asked);
+            self.await_published()?;
+            if !self.is_published_unknown {
+                break;
             }
+        }
+        if self.is_published_unknown {
+            return Err(PipelineError::PublishedUnknown);
         }
         let (mut opening, mut log_starts) = (Vec::new(), Vec::new());
         let opened = (self.open_shards)(partitions);
@@ -319,10 +349,7 @@ impl<S: Source> Pipeline<S> {
         for partition in partitions {
             self.workers.start(*partition)?;
         }
-        self.source.start(&starts)?;
-        // How far behind they are decides whether we are ready.
-        self.observed_at = None;
-        Ok(())
+        Ok(self.source.start(&starts)?)
     }
 
     /// Readers keep the figures of the greatest epoch. So those of a state that begins anew, or of
@@ -331,11 +358,11 @@ impl<S: Source> Pipeline<S> {
         let newest = match self.outbox.newest_version() {
             Ok(None) => return Ok(()),
             Ok(Some(version)) => version,
-            Err(SinkError::Retry(reason)) => {
-                error!(%reason, "can't read the version of what is published");
+            Err(fenced @ SinkError::Fenced(_)) => return Err(PipelineError::Fenced(fenced)),
+            Err(failure) => {
+                error!(%failure, "can't read the version of what is published");
                 return Err(PipelineError::PublishedUnknown);
             }
-            Err(fenced) => return Err(PipelineError::Fenced(fenced)),
         };
         let published = u64::try_from(newest.log_epoch).unwrap_or_default();
         self.publisher.set_newest(newest);
@@ -396,6 +423,20 @@ impl<S: Source> Pipeline<S> {
         Ok(())
     }
 
+    /// Reads on no further, but keeps the answers, each of which says what it is as of: while brokers are away
+    /// nobody else has them.
+    fn lost(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
+        warn!(?partitions, "partitions lost: answers stay as of what was read");
+        for partition in partitions {
+            self.workers.stop(*partition)?;
+            self.publisher.forget(*partition);
+            self.workers.parts().metrics.forget_lag(*partition);
+        }
+        self.lost.extend(partitions);
+        self.source.release(partitions)?;
+        Ok(())
+    }
+
     fn revoked(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         info!(?partitions, "partitions revoked");
         self.workers.commit()?;
@@ -411,6 +452,7 @@ impl<S: Source> Pipeline<S> {
             self.workers.stop(*partition)?;
             self.shards().remove(*partition);
             self.publisher.forget(*partition);
+            self.workers.parts().metrics.forget_lag(*partition);
         }
         Ok(())
     }
@@ -431,32 +473,15 @@ impl<S: Source> Pipeline<S> {
 
     /// Takes note of how far each partition is behind.
     fn note_lag(&self, unread: Vec<(Partition, i64)>) {
-        let behind = |(partition, unread)| (partition, unread + self.workers.waiting(partition));
-        let lag: BTreeMap<Partition, i64> = unread.into_iter().map(behind).collect();
-        let metrics = &self.workers.parts().metrics;
-        for (partition, records) in &lag {
-            metrics.lag_records.with_label_values(&[&partition.to_string()]).set(*records);
+        let (held, metrics) = (self.held(), &self.workers.parts().metrics);
+        // Where the log does not say, what it said last.
+        let mut lag = self.progress.lag();
+        lag.retain(|partition, _| held.contains(partition));
+        for (partition, unread) in unread {
+            let records = unread + self.workers.waiting(partition);
+            metrics.lag_records.with_label_values(&[&partition.to_string()]).set(records);
+            lag.insert(partition, records);
         }
         self.progress.set(lag);
     }
 }
-
-/// Whether every partition has been read to its end, as the loop last saw it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    lag: parking_lot::RwLock<BTreeMap<Partition, i64>>,
-}
-
-impl Progress {
-    /// Records behind the log's end, by partition.
-    pub fn lag(&self) -> BTreeMap<Partition, i64> {
-        self.lag.read().clone()
-    }
-
-    fn set(&self, lag: BTreeMap<Partition, i64>) {
-        *self.lag.write() = lag;
-    }
-}
-
-/// What the loop tells others about itself.
-pub type SharedProgress = Arc<Progress>;

@@ -2,7 +2,7 @@
 //! the loop may wait for it.
 //!
 //! Always true
-//! * At most one publication is on its way, and nothing else is asked of the sink meanwhile.
+//! * At most one publication or question is on its way, and nothing else is asked of the sink meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,14 @@ pub struct Sent {
     pub publication: Publication,
     pub outcome: Result<(), SinkError>,
     pub duration: Duration,
+}
+
+/// What comes back from the log.
+pub enum Returned {
+    /// Of a publication.
+    Sent(Sent),
+    /// Of the question up to where partitions are published.
+    Published(Result<PublishedOffsets, SinkError>),
 }
 
 enum Order {
@@ -55,7 +63,7 @@ impl Outbox {
         Self { helper, is_busy: false }
     }
 
-    /// Whether a publication is on its way.
+    /// Whether a publication or a question is on its way.
     pub fn is_busy(&self) -> bool {
         self.is_busy
     }
@@ -67,26 +75,23 @@ impl Outbox {
         self.is_busy = true;
     }
 
-    /// What became of the publication on its way; `None` while that is not known, or if none is.
-    pub fn poll(&mut self) -> Option<Sent> {
-        let answer = if self.is_busy { self.helper.poll()? } else { return None };
-        self.sent(answer)
-    }
-
-    /// Waits for the publication on its way, if one is.
-    pub fn wait(&mut self) -> Option<Sent> {
-        let answer = if self.is_busy { self.helper.wait() } else { return None };
-        self.sent(answer)
-    }
-
-    /// Asks the log up to where partitions are published; no publication may be on its way.
-    pub fn published(&mut self, partitions: &[Partition]) -> Result<PublishedOffsets, SinkError> {
+    /// Asks the log up to where partitions are published; nothing may be on its way.
+    pub fn ask_published(&mut self, partitions: &[Partition]) {
         debug_assert!(!self.is_busy, "what is published is not known meanwhile");
         self.helper.order(Order::ReadPublished(partitions.to_vec()));
-        match self.helper.wait() {
-            Answer::Published(published) => published,
-            _ => Err(was_busy()),
-        }
+        self.is_busy = true;
+    }
+
+    /// What came back of that which is on its way; `None` while it is not known, or if nothing is.
+    pub fn poll(&mut self) -> Option<Returned> {
+        let answer = if self.is_busy { self.helper.poll()? } else { return None };
+        self.returned(answer)
+    }
+
+    /// Waits for what is on its way, if anything is.
+    pub fn wait(&mut self) -> Option<Returned> {
+        let answer = if self.is_busy { self.helper.wait() } else { return None };
+        self.returned(answer)
     }
 
     /// Asks the log for the greatest version that is published; no publication may be on its way.
@@ -99,11 +104,12 @@ impl Outbox {
         }
     }
 
-    fn sent(&mut self, answer: Answer) -> Option<Sent> {
+    fn returned(&mut self, answer: Answer) -> Option<Returned> {
         self.is_busy = false;
         match answer {
-            Answer::Sent(sent) => Some(sent),
-            Answer::Published(_) | Answer::Newest(_) => None,
+            Answer::Sent(sent) => Some(Returned::Sent(sent)),
+            Answer::Published(published) => Some(Returned::Published(published)),
+            Answer::Newest(_) => None,
         }
     }
 }
@@ -174,9 +180,15 @@ mod tests {
         outbox.send(publication(0));
         assert!(outbox.poll().is_none() && outbox.is_busy());
         go.send(()).unwrap();
-        assert!(outbox.wait().is_some_and(|sent| sent.outcome.is_ok()));
+        let is_sent = |back| matches!(back, Returned::Sent(Sent { outcome: Ok(()), .. }));
+        assert!(outbox.wait().is_some_and(is_sent));
         assert!(!outbox.is_busy());
-        assert_eq!(outbox.published(&[3]).unwrap(), [(3, Some(NextOffset(7)))]);
+        outbox.ask_published(&[3]);
+        assert!(outbox.is_busy());
+        let published = [(3, Some(NextOffset(7)))];
+        assert!(
+            matches!(outbox.wait(), Some(Returned::Published(Ok(found))) if found == published)
+        );
         assert_eq!(outbox.newest_version().unwrap(), None);
     }
 

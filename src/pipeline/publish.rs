@@ -2,9 +2,12 @@
 //!
 //! Always true
 //! * A snapshot names the offsets that its sums contain: no shard changes while it is summed up.
-//! * A publication holds whatever changed below the offsets that it names.
+//! * A publication holds whatever changed below the offsets that it names, with the parts that went out before
+//!   it: one with many snapshots goes out in several transactions, of which the last names the offsets.
 //! * Nothing is published while a shard is behind what the log says is published: those versions
 //!   would be older.
+
+mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,74 +17,27 @@ use parking_lot::RwLockReadGuard;
 use tracing::{debug, error};
 
 use crate::codec::envelope::Framing;
-use crate::codec::snapshot::{self as wire, MoneySums, SnapshotRecord, SnapshotVersion};
-use crate::codec::snapshot_key::Segment as WireSegment;
-use crate::config::Config;
-use crate::domain::money::Currency;
-use crate::domain::time::{Day, Timestamp, Width, Zone};
-use crate::engine::curves::{ChangedCohort, CurvesConfig, ZonesKept};
-use crate::engine::facts::Sums;
+use crate::codec::snapshot::{self as wire, SnapshotVersion};
+use crate::domain::time::{Day, Timestamp};
+use crate::engine::curves::ChangedCohort;
 use crate::engine::shard::Shard;
-use crate::metrics_api::snapshot::{
-    self, Snapshot, SnapshotAge, SnapshotAges, SnapshotKey, SnapshotPartial,
-};
+use crate::metrics_api::snapshot::{self, SnapshotKey, SnapshotPartial};
+use crate::pipeline::publish::plan::{AppPlan, record};
 use crate::state::{LiveShard, SharedShard, StateError};
 use crate::stream::{DeadLetter, NextOffset, Partition, Publication};
 use crate::telemetry::Metrics;
+
+pub use self::plan::SnapshotPlan;
 
 /// Snapshots that are summed up before shards may go on, divided by the number of shards: some three
 /// milliseconds.
 const KEYS_AT_A_TIME: usize = 64;
 /// Fewer would be summed up as a part of longer cohorts more often than for themselves.
 const KEYS_AT_A_TIME_MIN: usize = 16;
+/// Snapshots of one transaction: the brokers end one that takes too long.
+const KEYS_OF_A_PART: usize = 10_000;
 /// Changed cohorts that are called by their names before a shard may go on.
 const CHANGES_AT_A_TIME: usize = 1024;
-
-/// What of an app is published.
-#[derive(Debug, Clone)]
-struct AppPlan {
-    widths: Vec<Width>,
-    currency: Currency,
-    /// Days of snapshots are of the first reporting zone.
-    zone: Zone,
-}
-
-/// What is published, as the settings say.
-#[derive(Debug, Clone)]
-pub struct SnapshotPlan {
-    apps: BTreeMap<String, AppPlan>,
-    ages: SnapshotAges,
-    curves: CurvesConfig,
-}
-
-impl SnapshotPlan {
-    /// The plan of a configuration.
-    pub fn new(config: &Config) -> Self {
-        let mut apps = BTreeMap::new();
-        let mut segments = BTreeMap::new();
-        for app in &config.apps {
-            if let Some(rules) = config.rules.apps.get(&app.id) {
-                let plan = AppPlan {
-                    widths: app.snapshot_widths.clone(),
-                    currency: rules.reporting_currency,
-                    zone: rules.reporting_zones[0],
-                };
-                apps.insert(app.id.clone(), plan);
-                segments.insert(app.id.clone(), app.snapshot_segments.clone());
-            }
-        }
-        let ages = SnapshotAges {
-            days: config.snapshots.ages_days.clone(),
-            periods: config.snapshots.ages_periods.clone(),
-        };
-        Self { apps, ages, curves: CurvesConfig { zones: ZonesKept::All, segments } }
-    }
-
-    /// The curves that shards must keep for it.
-    pub fn curves(&self) -> CurvesConfig {
-        self.curves.clone()
-    }
-}
 
 /// What a shard held when a publication was begun.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +45,13 @@ struct Held {
     partition: Partition,
     next_offset: NextOffset,
     log_epoch: u64,
+}
+
+/// What is left of a publication that was begun.
+struct Begun {
+    keys: BTreeSet<SnapshotKey>,
+    /// What every shard held when it was begun.
+    next_offsets: Vec<(Partition, NextOffset)>,
 }
 
 /// Gathers publications and remembers what is out.
@@ -104,6 +67,10 @@ pub struct Publisher {
     newest: Option<SnapshotVersion>,
     /// Cohorts that must go out though nothing changed since.
     owed: BTreeSet<SnapshotKey>,
+    /// Of the part that was gathered last, until it is out.
+    gathered: Vec<SnapshotKey>,
+    begun: Option<Begun>,
+    keys_of_a_part: usize,
     dead_letters: Vec<DeadLetter>,
 }
 
@@ -115,8 +82,19 @@ impl Publisher {
         partitions: usize,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (published, owed, dead_letters) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-        Self { plan, framing, metrics, partitions, published, newest: None, owed, dead_letters }
+        Self {
+            plan,
+            framing,
+            metrics,
+            partitions,
+            published: BTreeMap::new(),
+            newest: None,
+            owed: BTreeSet::new(),
+            gathered: Vec::new(),
+            begun: None,
+            keys_of_a_part: KEYS_OF_A_PART,
+            dead_letters: Vec::new(),
+        }
     }
 
     /// Learns of the greatest version that is out.
@@ -155,6 +133,19 @@ impl Publisher {
     pub fn forget(&mut self, partition: Partition) {
         self.published.remove(&partition);
         self.dead_letters.retain(|letter| letter.partition != partition);
+        self.give_up();
+    }
+
+    /// Whether parts of a publication are out and others are not.
+    pub fn is_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Owes again what is left of a publication that was begun.
+    fn give_up(&mut self) {
+        if let Some(Begun { keys, .. }) = self.begun.take() {
+            self.owed.extend(keys);
+        }
     }
 
     /// The snapshots that these changes of a shard's cohorts touch.
@@ -170,25 +161,22 @@ impl Publisher {
         keys
     }
 
-    /// What is to be published now; `None` if nothing is, if a shard is still behind what is out, or
-    /// while partitions are elsewhere: sums over a part would replace sums over all.
+    /// The next part of what is to be published now; `None` if nothing is, if a shard is still behind what is
+    /// out, or while partitions are elsewhere: sums over a part would replace sums over all.
     ///
     /// Everything that changed below the offsets of the publication is in it. Shards go on while it is
     /// gathered, so that most snapshots hold more; each is of the version that it names.
     pub fn gather(&mut self, shards: &[SharedShard]) -> Option<Publication> {
-        let next_offsets = self.note_changes(shards);
-        if shards.len() < self.partitions || self.is_behind(&next_offsets) {
-            return None;
-        }
-        let of = |partition: &Partition| self.published(*partition);
-        let is_ahead = next_offsets.iter().any(|held| held.next_offset > of(&held.partition));
-        if !is_ahead && self.owed.is_empty() {
-            return None;
-        }
-        let owed: Vec<_> = std::mem::take(&mut self.owed).into_iter().collect();
-        let (mut snapshots, mut longest_hold) = (Vec::with_capacity(owed.len()), Duration::ZERO);
+        let mut begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.begin(shards)?,
+        };
+        let rest = begun.keys.iter().nth(self.keys_of_a_part).cloned();
+        let rest = rest.map(|first| begun.keys.split_off(&first));
+        let keys: Vec<_> = begun.keys.into_iter().collect();
+        let (mut snapshots, mut longest_hold) = (Vec::with_capacity(keys.len()), Duration::ZERO);
         let at_a_time = (KEYS_AT_A_TIME / shards.len()).max(KEYS_AT_A_TIME_MIN);
-        for keys in owed.chunks(at_a_time) {
+        for keys in keys.chunks(at_a_time) {
             let guards: Vec<_> = shards.iter().map(|shard| shard.read()).collect();
             let newest_event_at =
                 guards.iter().filter_map(|live| live.shard.newest_event_at()).max();
@@ -200,9 +188,32 @@ impl Publisher {
             snapshots.extend(self.snapshots(keys, &sums, (&version, newest_event_at)));
         }
         debug!(snapshots = snapshots.len(), ?longest_hold, "publication gathered");
+        self.gathered = keys;
+        if let Some(keys) = rest {
+            self.begun = Some(Begun { keys, next_offsets: begun.next_offsets });
+            return Some(Publication {
+                snapshots,
+                dead_letters: Vec::new(),
+                next_offsets: Vec::new(),
+            });
+        }
         let dead_letters = std::mem::take(&mut self.dead_letters);
-        let next_offsets = next_offsets.iter().map(|held| (held.partition, held.next_offset));
-        Some(Publication { snapshots, dead_letters, next_offsets: next_offsets.collect() })
+        Some(Publication { snapshots, dead_letters, next_offsets: begun.next_offsets })
+    }
+
+    /// Begins a publication of everything that is owed now.
+    fn begin(&mut self, shards: &[SharedShard]) -> Option<Begun> {
+        let held = self.note_changes(shards);
+        if shards.len() < self.partitions || self.is_behind(&held) {
+            return None;
+        }
+        let of = |partition: &Partition| self.published(*partition);
+        let is_ahead = held.iter().any(|held| held.next_offset > of(&held.partition));
+        if !is_ahead && self.owed.is_empty() {
+            return None;
+        }
+        let next_offsets = held.iter().map(|held| (held.partition, held.next_offset)).collect();
+        Some(Begun { keys: std::mem::take(&mut self.owed), next_offsets })
     }
 
     /// Takes note of what changed since the last time, all shards at one moment; returns which.
@@ -217,6 +228,7 @@ impl Publisher {
         }
         drop(guards);
         self.drop_published_letters();
+        self.erase_forgotten(shards);
         for (shard, changes) in shards.iter().zip(changes) {
             // What a cohort is called does not change.
             for changes in changes.chunks(CHANGES_AT_A_TIME) {
@@ -225,6 +237,20 @@ impl Publisher {
             }
         }
         held
+    }
+
+    /// Of customers that were forgotten meanwhile, nothing goes out that waited.
+    fn erase_forgotten(&mut self, shards: &[SharedShard]) {
+        for shard in shards {
+            let live = shard.read();
+            let of_shard =
+                self.dead_letters.iter_mut().filter(|letter| letter.partition == live.partition);
+            for letter in of_shard {
+                if letter.customer.is_some_and(|customer| live.shard.has_forgotten(customer)) {
+                    letter.erase();
+                }
+            }
+        }
     }
 
     /// Whether versions of these shards would be older than what is out: some of that may hold more
@@ -291,8 +317,9 @@ impl Publisher {
         encoded
     }
 
-    /// The publication is out.
+    /// The part that was gathered last is out.
     pub fn done(&mut self, publication: &Publication, duration: Duration) {
+        self.gathered.clear();
         for (partition, next_offset) in &publication.next_offsets {
             self.published.insert(*partition, *next_offset);
         }
@@ -301,13 +328,19 @@ impl Publisher {
         self.metrics.publish_duration.observe(duration.as_secs_f64());
     }
 
-    /// Whether the publication is out is not known: its cohorts and dead letters are owed again.
-    pub fn failed(&mut self, publication: Publication, shards: &[SharedShard]) {
+    /// Whether the part that was gathered last is out is not known: its cohorts and dead letters are owed
+    /// again, and all that was to come after it.
+    pub fn failed(&mut self, publication: Publication) {
         self.metrics.publish_failures.inc();
         self.dead_letters.splice(0..0, publication.dead_letters);
+        self.owed.extend(std::mem::take(&mut self.gathered));
+        self.give_up();
+    }
+
+    /// What was published is gone: every cohort is owed.
+    pub fn owe_all(&self, shards: &[SharedShard]) {
         for shard in shards {
-            let mut shard = shard.write();
-            shard.shard.curves.mark_all_changed();
+            shard.write().shard.curves.mark_all_changed();
         }
     }
 
@@ -332,155 +365,5 @@ fn version_of(shards: &[RwLockReadGuard<'_, LiveShard>]) -> SnapshotVersion {
     SnapshotVersion { log_epoch, next_offsets: next_offsets.collect() }
 }
 
-fn money(sums: Sums) -> MoneySums {
-    MoneySums { gross: sums.gross, proceeds: sums.proceeds, net: sums.net }
-}
-
-fn wire_age(age: &SnapshotAge) -> wire::SnapshotAge {
-    wire::SnapshotAge {
-        age: i32::try_from(age.age).unwrap_or(i32::MAX),
-        paid: money(age.flows.payments),
-        refunded: money(age.flows.refunds),
-        payments: age.flows.payments.count,
-        complete: age.complete,
-    }
-}
-
-fn record(
-    snapshot: Snapshot,
-    plan: &AppPlan,
-    version: &SnapshotVersion,
-    newest_event_at: Option<Timestamp>,
-) -> SnapshotRecord {
-    let key = snapshot.key;
-    SnapshotRecord {
-        app_id: key.app,
-        anchor: key.anchor,
-        width: key.width,
-        zone: plan.zone.name().to_owned(),
-        cohort_start: key.cohort_start,
-        segment: key.segment.map(|segment| WireSegment {
-            dimension: segment.field.to_string(),
-            value: Some(segment.value).filter(|value| !value.is_empty()),
-        }),
-        currency: plan.currency,
-        customers: snapshot.heads.customers,
-        payers: snapshot.heads.payers,
-        refunds: snapshot.to_date.refunds.count,
-        ages_days: snapshot.ages_days.iter().map(wire_age).collect(),
-        ages_periods: snapshot.ages_periods.iter().map(wire_age).collect(),
-        version: version.clone(),
-        newest_event_at,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::json_event;
-    use crate::codec::snapshot::{LTV_SNAPSHOT_V1_FINGERPRINT, decode_message};
-    use crate::domain::rules::Rules;
-    use crate::state::{Arrival, Shards};
-    use crate::store::memory::MemoryStore;
-    use crate::stream::Record;
-
-    fn plan() -> SnapshotPlan {
-        let plan = AppPlan {
-            widths: vec![Width::Day],
-            currency: "USD".parse().unwrap(),
-            zone: "UTC".parse().unwrap(),
-        };
-        SnapshotPlan {
-            apps: BTreeMap::from([("acme".to_owned(), plan)]),
-            ages: SnapshotAges { days: vec![0], periods: vec![0] },
-            curves: CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() },
-        }
-    }
-
-    /// Takes in an install of a customer of its own at the next offset.
-    fn install(shard: &SharedShard) {
-        let mut shard = shard.write();
-        let offset = shard.next_offset().0;
-        let json = format!(
-            r#"{{"event_id":"e","app_id":"acme","customer_id":"c{offset}","kind":"install",
-                "occurred_at":"2024-01-01T00:00:00Z"}}"#
-        );
-        let (partition, timestamp) = (shard.partition, Timestamp(1_800_000_000_000_000));
-        let value = Some(json.as_bytes());
-        let record = Record { partition, offset, timestamp, key: None, value, headers: None };
-        let decoded = json_event::decode(json.as_bytes()).map_err(|_| unreachable!());
-        shard.apply(&[Arrival { record, decoded }]).unwrap();
-    }
-
-    /// A publisher and the shards of its topic.
-    fn publisher(partitions: Partition) -> (Publisher, Vec<SharedShard>) {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let framing = Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT);
-        let count = usize::try_from(partitions).unwrap();
-        let publisher = Publisher::new(plan(), framing, count, metrics);
-        let rules = Arc::new(Rules::of_one_app("acme"));
-        let shards = (0..partitions).map(|partition| {
-            let settings = (Arc::clone(&rules), plan().curves());
-            let store = Arc::new(MemoryStore::default());
-            Shards::default().insert(LiveShard::open(store, partition, settings).unwrap())
-        });
-        (publisher, shards.collect())
-    }
-
-    #[test]
-    fn nothing_is_published_while_versions_would_be_older_than_those_that_are_out() {
-        let (mut publisher, shards) = publisher(1);
-        publisher.set_published(vec![(0, Some(NextOffset(1)))]);
-        // Snapshots hold more than the offsets that were published with them.
-        let next_offsets = BTreeMap::from([(0, 3)]);
-        publisher.set_newest(SnapshotVersion { log_epoch: 0, next_offsets });
-        for _ in 0..2 {
-            install(&shards[0]);
-            assert!(publisher.gather(&shards).is_none());
-        }
-        install(&shards[0]);
-        let publication = publisher.gather(&shards).unwrap();
-        assert_eq!(publication.next_offsets, [(0, NextOffset(3))]);
-        let snapshot = decode_message(&publication.snapshots[0].1).unwrap();
-        assert_eq!((snapshot.customers, &snapshot.version.next_offsets[&0]), (3, &3));
-        // Of another epoch they are neither older nor newer.
-        publisher.published.clear();
-        let next_offsets = BTreeMap::from([(0, 9)]);
-        publisher.set_newest(SnapshotVersion { log_epoch: 1, next_offsets });
-        install(&shards[0]);
-        assert!(publisher.gather(&shards).is_some());
-    }
-
-    #[test]
-    fn a_shard_of_a_smaller_epoch_is_behind_what_is_out_of_the_greatest() {
-        let (mut publisher, shards) = publisher(2);
-        // One was assigned when a greater epoch was out; versions have that of both together.
-        shards[1].write().raise_epoch(1);
-        let next_offsets = BTreeMap::from([(0, 2), (1, 0)]);
-        publisher.set_newest(SnapshotVersion { log_epoch: 1, next_offsets });
-        install(&shards[0]);
-        assert!(publisher.gather(&shards).is_none());
-        install(&shards[0]);
-        let publication = publisher.gather(&shards).unwrap();
-        let version = decode_message(&publication.snapshots[0].1).unwrap().version;
-        assert_eq!((version.log_epoch, version.next_offsets[&0]), (1, 2));
-    }
-
-    #[test]
-    fn what_changes_while_a_publication_is_gathered_is_in_the_next_one() {
-        let (mut publisher, shards) = publisher(1);
-        install(&shards[0]);
-        assert_eq!(publisher.note_changes(&shards).len(), 1);
-        install(&shards[0]);
-        let publication = publisher.gather(&shards).unwrap();
-        let count = |publication: &Publication| {
-            let snapshots = publication.snapshots.iter();
-            snapshots.map(|(_, value)| decode_message(value).unwrap().customers).collect::<Vec<_>>()
-        };
-        assert_eq!(count(&publication), [2]);
-        publisher.done(&publication, Duration::ZERO);
-        assert!(publisher.gather(&shards).is_none());
-        install(&shards[0]);
-        assert_eq!(count(&publisher.gather(&shards).unwrap()), [3]);
-    }
-}
+mod tests;

@@ -160,8 +160,9 @@ pub enum Polled {
     Assigned(Vec<Partition>),
     /// These partitions go elsewhere: commit what they brought, then call [`Source::release`].
     Revoked(Vec<Partition>),
-    /// These partitions were lost without a chance to commit; drop their state, then
-    /// call [`Source::release`].
+    /// These partitions were lost without a chance to commit; call [`Source::release`]. Somebody else may read
+    /// them meanwhile, so their state is to be opened anew at the next [`Polled::Assigned`], which comes even
+    /// where no partition is ours any more.
     Lost(Vec<Partition>),
 }
 
@@ -206,7 +207,8 @@ pub trait Source {
         offsets: &[i64],
     ) -> Result<Vec<Option<Fingerprint>>, SourceError>;
 
-    /// How many offsets each delivering partition is behind the log's end, at most.
+    /// How many offsets each delivering partition is behind the log's end, at most. Left out are those of which
+    /// that is not told at once.
     fn lag(&self) -> Result<Vec<(Partition, i64)>, SourceError>;
 }
 
@@ -266,6 +268,9 @@ pub enum SinkError {
     /// producer. Read `o_pub` back and publish again.
     #[error("publication failed: {0}")]
     Retry(String),
+    /// The snapshots topic was gone and has been made anew: publish every snapshot again.
+    #[error("the snapshots topic was gone; it is made anew, and all snapshots are published again")]
+    Emptied,
     /// A newer instance publishes in our place.
     #[error("another instance publishes in our place: {0}")]
     Fenced(String),

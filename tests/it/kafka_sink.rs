@@ -9,7 +9,7 @@ use ltvstream::stream::{DeadLetter, Header, NextOffset, Polled, Publication, Sin
 use rdkafka::message::{Headers, Message, OwnedMessage};
 
 use crate::kafka_support::{Ledger, Member, committed_records, ready, run_until, settings};
-use crate::support::kafka::read_all;
+use crate::support::kafka::{delete_topics, read_all};
 
 /// A member that owns all partitions, and its sink.
 fn publisher(settings: &KafkaSettings, topics: &Topics) -> (Member, KafkaSink) {
@@ -156,6 +156,26 @@ fn instances_that_share_the_prefix_publish_one_at_a_time_whatever_their_groups()
 }
 
 #[test]
+fn topics_that_were_deleted_are_made_again_as_they_must_be() {
+    let (mut settings, topics) = ready("deleted", 1);
+    // How long it takes until a transaction is given up.
+    settings.properties.insert("transaction.timeout.ms".to_owned(), "6000".to_owned());
+    let (_member, mut sink) = publisher(&settings, &topics);
+    sink.publish(&snapshot("k", "before", 1)).unwrap();
+    delete_topics(&[&settings.snapshots_topic, &settings.dead_letters_topic]);
+    let error = sink.publish(&snapshot("k", "in vain", 2)).unwrap_err();
+    assert!(matches!(error, SinkError::Retry(_)), "{error}");
+    // All that was published is gone, and asked for once.
+    let error = sink.published(&[0]).unwrap_err();
+    assert!(matches!(error, SinkError::Emptied), "{error}");
+    assert_eq!(sink.published(&[0]).unwrap(), [(0, Some(NextOffset(1)))]);
+    sink.publish(&snapshot("k", "after", 3)).unwrap();
+    assert_eq!(pairs(&settings.snapshots_topic), owned(&[("k", "after")]));
+    let found = ensure_topics(&KafkaSettings { create_topics: false, ..settings }).unwrap();
+    assert_eq!(found.dead_letter_bytes_max, topics.dead_letter_bytes_max);
+}
+
+#[test]
 fn who_left_the_group_moves_no_offsets() {
     let (settings, topics) = ready("left", 1);
     let (member, mut sink) = publisher(&settings, &topics);
@@ -191,7 +211,8 @@ fn a_stalled_member_moves_no_offsets_and_learns_that_its_partitions_are_lost() {
         members.iter().all(|member| member.owned.len() == 1)
     });
     // One partition was asked back before the stall became too long, the other is gone.
-    let [_, Polled::Revoked(asked), Polled::Lost(lost), Polled::Assigned(_)] = &stalled.events[..]
+    let [_, Polled::Revoked(asked), Polled::Lost(lost), .., Polled::Assigned(_)] =
+        &stalled.events[..]
     else {
         panic!("{:?}", stalled.events);
     };

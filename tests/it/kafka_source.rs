@@ -255,8 +255,12 @@ fn while_the_brokers_are_away_the_source_waits_and_then_goes_on(way: Consumption
         producer.flush(LIMIT).unwrap();
     };
     write("before");
-    let topics =
-        Topics { events_partitions: 1, dead_letter_bytes_max: 1000, batch_bytes_max: 1000 };
+    let topics = Topics {
+        events_partitions: 1,
+        dead_letter_bytes_max: 1000,
+        batch_bytes_max: 1000,
+        is_snapshots_new: false,
+    };
     let mut ledger = Ledger::default();
     let mut member = Member::join(&settings, &topics);
     run_until(&mut [&mut member], &mut ledger, |_, ledger| ledger.count() == 1);

@@ -40,6 +40,7 @@ mod lifecycles;
 mod memory;
 mod opening;
 mod oracle;
+mod outage;
 mod reference;
 mod secured_kafka;
 mod snapshots;

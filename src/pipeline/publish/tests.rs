@@ -1,0 +1,171 @@
+use super::*;
+use crate::codec::json_event;
+use crate::codec::snapshot::{LTV_SNAPSHOT_V1_FINGERPRINT, decode_message};
+use crate::domain::rules::Rules;
+use crate::domain::time::Width;
+use crate::engine::curves::{CurvesConfig, ZonesKept};
+use crate::metrics_api::snapshot::SnapshotAges;
+use crate::pipeline::decode::refused;
+use crate::state::{Arrival, Shards};
+use crate::store::memory::MemoryStore;
+use crate::stream::Record;
+
+fn plan() -> SnapshotPlan {
+    let plan = AppPlan {
+        widths: vec![Width::Day],
+        currency: "USD".parse().unwrap(),
+        zone: "UTC".parse().unwrap(),
+    };
+    SnapshotPlan {
+        apps: BTreeMap::from([("acme".to_owned(), plan)]),
+        ages: SnapshotAges { days: vec![0], periods: vec![0] },
+        curves: CurvesConfig { zones: ZonesKept::First, segments: BTreeMap::new() },
+    }
+}
+
+/// Takes in an install of a customer of its own at the next offset.
+fn install(shard: &SharedShard) {
+    let offset = shard.read().next_offset().0;
+    take(shard, &format!(r#""customer_id":"c{offset}","kind":"install""#), 1);
+}
+
+/// Takes in an event of a day of January 2024 at the next offset.
+fn take(shard: &SharedShard, event: &str, day: u8) {
+    let mut shard = shard.write();
+    let offset = shard.next_offset().0;
+    let json = format!(
+        r#"{{"event_id":"e{offset}","app_id":"acme","occurred_at":"2024-01-{day:02}T00:00:00Z",{event}}}"#
+    );
+    let (partition, timestamp) = (shard.partition, Timestamp(1_800_000_000_000_000));
+    let value = Some(json.as_bytes());
+    let record = Record { partition, offset, timestamp, key: None, value, headers: None };
+    let decoded = json_event::decode(json.as_bytes());
+    let decoded = decoded.map_err(refused);
+    shard.apply(&[Arrival { record, decoded }]).unwrap();
+}
+
+/// A publisher and the shards of its topic.
+fn publisher(partitions: Partition) -> (Publisher, Vec<SharedShard>) {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let framing = Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT);
+    let count = usize::try_from(partitions).unwrap();
+    let publisher = Publisher::new(plan(), framing, count, metrics);
+    let rules = Arc::new(Rules::of_one_app("acme"));
+    let shards = (0..partitions).map(|partition| {
+        let settings = (Arc::clone(&rules), plan().curves());
+        let store = Arc::new(MemoryStore::default());
+        Shards::default().insert(LiveShard::open(store, partition, settings).unwrap())
+    });
+    (publisher, shards.collect())
+}
+
+#[test]
+fn nothing_is_published_while_versions_would_be_older_than_those_that_are_out() {
+    let (mut publisher, shards) = publisher(1);
+    publisher.set_published(vec![(0, Some(NextOffset(1)))]);
+    // Snapshots hold more than the offsets that were published with them.
+    let next_offsets = BTreeMap::from([(0, 3)]);
+    publisher.set_newest(SnapshotVersion { log_epoch: 0, next_offsets });
+    for _ in 0..2 {
+        install(&shards[0]);
+        assert!(publisher.gather(&shards).is_none());
+    }
+    install(&shards[0]);
+    let publication = publisher.gather(&shards).unwrap();
+    assert_eq!(publication.next_offsets, [(0, NextOffset(3))]);
+    let snapshot = decode_message(&publication.snapshots[0].1).unwrap();
+    assert_eq!((snapshot.customers, &snapshot.version.next_offsets[&0]), (3, &3));
+    // Of another epoch they are neither older nor newer.
+    publisher.published.clear();
+    let next_offsets = BTreeMap::from([(0, 9)]);
+    publisher.set_newest(SnapshotVersion { log_epoch: 1, next_offsets });
+    install(&shards[0]);
+    assert!(publisher.gather(&shards).is_some());
+}
+
+#[test]
+fn a_shard_of_a_smaller_epoch_is_behind_what_is_out_of_the_greatest() {
+    let (mut publisher, shards) = publisher(2);
+    // One was assigned when a greater epoch was out; versions have that of both together.
+    shards[1].write().raise_epoch(1);
+    let next_offsets = BTreeMap::from([(0, 2), (1, 0)]);
+    publisher.set_newest(SnapshotVersion { log_epoch: 1, next_offsets });
+    install(&shards[0]);
+    assert!(publisher.gather(&shards).is_none());
+    install(&shards[0]);
+    let publication = publisher.gather(&shards).unwrap();
+    let version = decode_message(&publication.snapshots[0].1).unwrap().version;
+    assert_eq!((version.log_epoch, version.next_offsets[&0]), (1, 2));
+}
+
+#[test]
+fn the_last_of_several_parts_names_the_offsets_that_all_were_begun_with() {
+    let (mut publisher, shards) = publisher(1);
+    publisher.keys_of_a_part = 2;
+    for day in 1..=5 {
+        take(&shards[0], &format!(r#""customer_id":"c{day}","kind":"install""#), day);
+    }
+    let cohorts = |publication: &Publication| {
+        let snapshots = publication.snapshots.iter();
+        let cohorts = snapshots.map(|(_, value)| decode_message(value).unwrap().cohort_start);
+        cohorts.map(|day| day.to_string()[8..].to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let first = publisher.gather(&shards).unwrap();
+    assert_eq!((cohorts(&first), first.next_offsets.len()), ("01 02".to_owned(), 0));
+    publisher.done(&first, Duration::ZERO);
+    // Of an early cohort, which is owed to the next publication.
+    install(&shards[0]);
+    let second = publisher.gather(&shards).unwrap();
+    assert_eq!((cohorts(&second), publisher.is_begun()), ("03 04".to_owned(), true));
+    // Nobody knows whether it is out: it begins anew, with what is owed since.
+    publisher.failed(second);
+    assert!(!publisher.is_begun());
+    let parts: Vec<_> = std::iter::from_fn(|| {
+        let part = publisher.gather(&shards)?;
+        publisher.done(&part, Duration::ZERO);
+        Some((cohorts(&part), part.next_offsets))
+    })
+    .collect();
+    let next = vec![(0, NextOffset(6))];
+    assert_eq!(parts, [("01 03".to_owned(), Vec::new()), ("04 05".to_owned(), next)]);
+    // A partition that goes elsewhere ends what was begun.
+    publisher.owe_all(&shards);
+    assert!(publisher.gather(&shards).is_some() && publisher.is_begun());
+    publisher.forget(0);
+    assert!(!publisher.is_begun());
+}
+
+#[test]
+fn of_a_customer_that_was_forgotten_no_dead_letter_goes_out_that_waited() {
+    let (mut publisher, shards) = publisher(1);
+    let next_offsets = BTreeMap::from([(0, 4)]);
+    publisher.set_newest(SnapshotVersion { log_epoch: 0, next_offsets });
+    for customer in ["gone", "here"] {
+        let event = format!(r#""customer_id":"{customer}","kind":"purchase","gross_micros":1"#);
+        take(&shards[0], &event, 1);
+    }
+    install(&shards[0]);
+    assert!(publisher.gather(&shards).is_none(), "it waits");
+    take(&shards[0], r#""customer_id":"gone","kind":"forget""#, 2);
+    let letters = publisher.gather(&shards).unwrap().dead_letters;
+    let values: Vec<bool> = letters.iter().map(|letter| letter.value.is_some()).collect();
+    assert_eq!(values, [false, true]);
+}
+
+#[test]
+fn what_changes_while_a_publication_is_gathered_is_in_the_next_one() {
+    let (mut publisher, shards) = publisher(1);
+    install(&shards[0]);
+    assert_eq!(publisher.note_changes(&shards).len(), 1);
+    install(&shards[0]);
+    let publication = publisher.gather(&shards).unwrap();
+    let count = |publication: &Publication| {
+        let snapshots = publication.snapshots.iter();
+        snapshots.map(|(_, value)| decode_message(value).unwrap().customers).collect::<Vec<_>>()
+    };
+    assert_eq!(count(&publication), [2]);
+    publisher.done(&publication, Duration::ZERO);
+    assert!(publisher.gather(&shards).is_none());
+    install(&shards[0]);
+    assert_eq!(count(&publisher.gather(&shards).unwrap()), [3]);
+}
