@@ -145,7 +145,9 @@ impl Client {
             body.push(b'\n');
         }
         let url = format!("{}/v1/events", self.base_url);
-        let mut request = self.agent.post(&url).header("Content-Type", "application/x-ndjson");
+        // Told that it is too much after it was sent, we might see the connection closed and no answer.
+        let request = self.agent.post(&url).header("Expect", "100-continue");
+        let mut request = request.header("Content-Type", "application/x-ndjson");
         if let Some(key) = &self.api_key {
             request = request.header("X-API-Key", key);
         }

@@ -1,9 +1,11 @@
 //! Ingest over HTTP.
 
 use std::io::Write as _;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::http::Request;
+use futures_util::stream::poll_fn;
 use ltvstream::http::Limits;
 use serde_json::{Value, json};
 
@@ -165,6 +167,22 @@ async fn the_limit_counts_what_is_decoded() {
     let bomb = gzip(&vec![b'\n'; 9_000_000]);
     assert!(bomb.len() < 50_000);
     assert_eq!(encoded(&service, "gzip", bomb).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_long_is_refused_before_it_is_sent() {
+    let limits = Limits { max_body_bytes: 10_000, ..Limits::default() };
+    let service = Service::new(Setup { limits, ..Setup::default() });
+    let sent = poll_fn(|_| -> Poll<Option<std::io::Result<Vec<u8>>>> { panic!("it was read") });
+    let request = Request::post("/v1/events")
+        .header("content-type", NDJSON)
+        .header("content-length", "10001")
+        .header("expect", "100-continue")
+        .body(Body::from_stream(sent))
+        .unwrap();
+    let answer = service.send(request).await;
+    assert_eq!(answer.status, 413);
+    assert_eq!(answer.json()["max_bytes"], 10_000);
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::{FromRequest, Query, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -138,12 +138,12 @@ pub async fn post_events(
     Caller { access, .. }: Caller<Ingesting>,
     Query(pairs): Query<Vec<(String, String)>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<EventsBody, Problem>,
 ) -> Result<Response, Problem> {
     // It has none: what a sender hopes for is not passed over in silence.
     Parameters::read(pairs, &[], false)?;
     let form = Form::of(&headers)?;
-    let body = body.map_err(|error| unread(&error, state.parts.limits.max_body_bytes))?;
+    let EventsBody(body) = body?;
     blocking(move || {
         let events = match form {
             Form::Json => json_events(&body)?,
@@ -157,10 +157,33 @@ pub async fn post_events(
     .await
 }
 
+/// A body of no more bytes than are taken at once.
+pub struct EventsBody(Bytes);
+
+impl FromRequest<HttpState> for EventsBody {
+    type Rejection = Problem;
+
+    /// Of a body that says its length nothing is read if that is too much: a sender who expects to be told before
+    /// (`100-continue`) is, and others might find the connection closed before they come to the answer.
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
+        let bytes_max = state.parts.limits.max_body_bytes;
+        let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|it| it > bytes_max) {
+            return Err(too_large(bytes_max));
+        }
+        let body = Bytes::from_request(request, state).await;
+        body.map(Self).map_err(|error| unread(&error, bytes_max))
+    }
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("the body, decoded, is longer than {bytes_max} bytes");
+    Problem::new(Kind::BodyTooLarge, detail).with("max_bytes", bytes_max)
+}
+
 fn unread(error: &BytesRejection, bytes_max: usize) -> Problem {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format!("the body, decoded, is longer than {bytes_max} bytes");
-        return Problem::new(Kind::BodyTooLarge, detail).with("max_bytes", bytes_max);
+        return too_large(bytes_max);
     }
     let detail = "the body broke off, or is not encoded as Content-Encoding says";
     Problem::new(Kind::Unparseable, detail)
