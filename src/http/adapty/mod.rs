@@ -49,6 +49,7 @@ pub const VENDOR: Vendor = Vendor {
             ("/api/v1/client-api/{*rest}", any(words::unknown_path)),
         ]
     },
+    nothing_at: &[],
     word: words::word,
     cross_origin: None,
 };

@@ -17,13 +17,13 @@ use axum::extract::{FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 
 use crate::config::{LtvChurnWindow, MrrRefunds};
 use crate::domain::time::{Day, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    self, Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
+    Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
     credentials, ignored_header, pairs,
 };
 use crate::http::freshness::blocking;
@@ -42,12 +42,14 @@ pub const VENDOR: Vendor = Vendor {
         vec![
             ("/v1/ping", get(get_chartmogul_ping)),
             ("/v1/metrics/{metric}", get(get_chartmogul_metrics)),
-            ("/v1/metrics", any(compat::nothing)),
-            ("/v1/metrics/", any(compat::nothing)),
-            ("/v1/metrics/{metric}/", any(compat::nothing)),
-            ("/v1/metrics/{metric}/{*rest}", any(compat::nothing)),
         ]
     },
+    nothing_at: &[
+        "/v1/metrics",
+        "/v1/metrics/",
+        "/v1/metrics/{metric}/",
+        "/v1/metrics/{metric}/{*rest}",
+    ],
     word: words::word,
     cross_origin: Some(|| vec![CHURN_WINDOW_HEADER]),
 };

@@ -17,13 +17,13 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::get;
 
 use crate::domain::time::{Width, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    self, Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers,
-    credentials, pairs,
+    Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers, credentials,
+    pairs,
 };
 use crate::http::freshness::blocking;
 use crate::http::state::HttpState;
@@ -40,14 +40,8 @@ pub use words::{CodatError, CodatValidation, CodatValidationItem};
 
 /// The vendor.
 pub const VENDOR: Vendor = Vendor {
-    routes: || {
-        vec![
-            (METRIC_PATH, get(get_codat_metric).fallback(refuse_method)),
-            ("/data", any(compat::nothing)),
-            ("/data/", any(compat::nothing)),
-            ("/data/{*rest}", any(compat::nothing)),
-        ]
-    },
+    routes: || vec![(METRIC_PATH, get(get_codat_metric).fallback(refuse_method))],
+    nothing_at: &["/data", "/data/", "/data/{*rest}"],
     word: words::word,
     cross_origin: None,
 };

@@ -31,7 +31,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, any};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::http::freshness::Freshness;
@@ -52,6 +52,8 @@ pub const IGNORED_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-igno
 #[derive(Clone, Copy)]
 pub struct Vendor {
     pub routes: fn() -> Vec<(&'static str, MethodRouter<HttpState>)>,
+    /// Paths beside them at which nothing is, to be worded as the vendor does.
+    pub nothing_at: &'static [&'static str],
     /// The vendor's answer to what cannot be answered: status, headers and body.
     pub word: fn(&HttpState, &CompatError) -> Response,
     /// Headers of its own that pages of other origins may read; `None` if such pages may read
@@ -61,8 +63,10 @@ pub struct Vendor {
 
 /// The vendor's paths with what happens around each of their requests.
 pub fn router(vendor: Vendor, state: &HttpState) -> Router<HttpState> {
+    let nothing_at = vendor.nothing_at.iter().map(|path| (*path, any(nothing)));
     let router = (vendor.routes)()
         .into_iter()
+        .chain(nothing_at)
         .fold(Router::new(), |router, (path, method)| router.route(path, method))
         .route_layer(DefaultBodyLimit::max(state.parts.limits.max_body_bytes))
         .route_layer(from_fn_with_state(state.clone(), layers::limit))
@@ -75,7 +79,7 @@ pub fn router(vendor: Vendor, state: &HttpState) -> Router<HttpState> {
 }
 
 /// What the vendor's API does not have, to be worded by [`reword`].
-pub async fn nothing() -> StatusCode {
+async fn nothing() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 

@@ -47,6 +47,7 @@ pub const VENDOR: Vendor = Vendor {
             ("/api/external/v1/{*rest}", any(get_nothing)),
         ]
     },
+    nothing_at: &[],
     word: words::word,
     cross_origin: None,
 };
