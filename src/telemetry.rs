@@ -112,14 +112,14 @@ impl Metrics {
                 "Publishing transactions that failed or whose outcome is unknown.",
             )?,
             data_age: {
-                let help = "Age of the newest event in the state; grows while no events come. NaN while there is none.";
+                let help = "Age of the newest event in the state, the sandbox aside; grows while no events come. NaN while there is none.";
                 let data_age = r.gauge_f64("data_age_seconds", help)?;
                 data_age.set(f64::NAN);
                 data_age
             },
             newest_event_timestamp: r.gauge_f64(
                 "newest_event_timestamp_seconds",
-                "Event time of the newest accepted event, since 1970.",
+                "Event time of the newest accepted event, the sandbox aside, since 1970.",
             )?,
             customers: r.gauge("customers", "Customers with a ledger.")?,
             facts: r.gauge("facts", "Additive fact rows.")?,

@@ -548,7 +548,7 @@ impl Shard {
         &self.given
     }
 
-    /// The newest event time accepted, over all kinds.
+    /// The newest event time accepted, over all kinds, the sandbox aside.
     pub fn newest_event_at(&self) -> Option<Timestamp> {
         self.newest_event_at
     }

@@ -42,7 +42,7 @@ pub struct Freshness {
     /// By partition: the first offset whose effect is not in the answer.
     #[schema(example = json!({"0": 1234}))]
     pub as_of: BTreeMap<String, i64>,
-    /// Event time of the newest accepted event of all apps; null before the first.
+    /// Event time of the newest accepted event of all apps, the sandbox aside; null before the first.
     pub newest_event_at: Option<String>,
     /// Whole seconds from the newest event to now; below 0 while it lies ahead of the clock.
     pub data_age_seconds: Option<i64>,

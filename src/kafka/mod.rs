@@ -3,7 +3,7 @@
 //!
 //! * [`KafkaSource`] reads the events topic from offsets that the state dictates, never from the
 //!   group's own.
-//! * [`KafkaSink`] publishes snapshots, dead letters and offsets in one transaction.
+//! * [`KafkaSink`] publishes snapshots, dead letters and offsets in transactions.
 //! * [`Forwarder`] writes events, for ingest and import.
 //! * [`Tail`] follows a topic, to measure how soon its readers see something.
 //! * [`ensure_topics`] creates or checks the topics at start.

@@ -318,12 +318,7 @@ mod tests {
     }
 
     fn topics() -> Topics {
-        Topics {
-            events_partitions: 8,
-            dead_letter_bytes_max: 1,
-            batch_bytes_max: 1_000_000,
-            is_snapshots_new: false,
-        }
+        Topics { events_partitions: 8, dead_letter_bytes_max: 1, batch_bytes_max: 1_000_000 }
     }
 
     #[test]

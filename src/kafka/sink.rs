@@ -1,4 +1,4 @@
-//! Publishes snapshots, dead letters and `o_pub` in one transaction.
+//! Publishes snapshots, dead letters and `o_pub`, each publication or part of one in a transaction.
 //!
 //! A transaction whose outcome is unknown is never guessed at: the producer is thrown away, and
 //! the next one, before it does anything else, makes the brokers finish or abort what the old one
@@ -6,7 +6,7 @@
 //! deleted is made again as it must be.
 //!
 //! A producer that was fenced is not replaced: that would fence the newer instance in turn. Brokers say the same
-//! of a transaction that took longer than `transaction.timeout.ms`, so none may: it is given up before.
+//! of a transaction that took longer than `transaction.timeout.ms`, so it is given up before.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::kafka::client::{Logged, create};
 use crate::kafka::newest::newest_values;
 use crate::kafka::settings::{KafkaSettings, SetupError};
 use crate::kafka::source::patiently;
-use crate::kafka::topics::{Topics, ensure_topics};
+use crate::kafka::topics::{Topics, ensure_written_topics};
 use crate::stream::{DeadLetter, Header, NextOffset, Partition, Publication, Sink, SinkError};
 
 /// How long each step of a transaction may take before its outcome counts as unknown.
@@ -41,6 +41,8 @@ pub struct KafkaSink {
     config: ClientConfig,
     /// After this time brokers end a transaction.
     transaction_timeout: Duration,
+    /// Snapshots of this process are out, which the topic holds unless it was made anew.
+    has_published: bool,
     group: GroupHandle,
     events_topic: String,
     snapshots_topic: String,
@@ -75,6 +77,7 @@ impl KafkaSink {
             settings: settings.clone(),
             config,
             transaction_timeout: transaction_timeout.map_or(STEP, Duration::from_millis),
+            has_published: false,
             group,
             events_topic: settings.events_topic.clone(),
             snapshots_topic: settings.snapshots_topic.clone(),
@@ -95,39 +98,42 @@ impl KafkaSink {
             return Ok(producer);
         }
         let retry = |error: SetupError| SinkError::Retry(error.to_string());
-        let topics = ensure_topics(&self.settings).map_err(retry)?;
-        self.dead_letter_bytes_max = topics.dead_letter_bytes_max;
+        self.dead_letter_bytes_max =
+            ensure_written_topics(&self.settings, self.dead_letter_bytes_max).map_err(retry)?;
         let producer: Publisher = create(&self.config, Logged).map_err(retry)?;
-        match producer.init_transactions(STEP) {
-            Ok(()) if topics.is_snapshots_new => {
-                self.producer = Some(producer);
-                Err(SinkError::Emptied)
-            }
-            Ok(()) => Ok(producer),
-            Err(error) => Err(self.failed(&producer, &error, true)),
+        if let Err(error) = producer.init_transactions(STEP) {
+            return Err(self.failed(&producer, &error));
         }
+        if self.has_published && self.is_emptied()? {
+            self.has_published = false;
+            self.producer = Some(producer);
+            return Err(SinkError::Emptied);
+        }
+        Ok(producer)
     }
 
-    /// Why the producer failed, in a transaction that was begun before the timeout if `is_in_time`.
-    fn failed(&mut self, producer: &Publisher, error: &KafkaError, is_in_time: bool) -> SinkError {
+    /// Whether the snapshots topic holds nothing.
+    fn is_emptied(&self) -> Result<bool, SinkError> {
+        let mut is_empty = true;
+        newest_values(&self.reader, &self.snapshots_topic, &mut |_| is_empty = false)
+            .map_err(|error| SinkError::Retry(error.to_string()))?;
+        Ok(is_empty)
+    }
+
+    fn failed(&mut self, producer: &Publisher, error: &KafkaError) -> SinkError {
         let fatal = producer.client().fatal_error();
         let codes = [error.rdkafka_error_code(), fatal.as_ref().map(|(code, _)| *code)];
         let reason = fatal.map_or_else(|| error.to_string(), |(_, reason)| reason);
-        if is_in_time && codes.into_iter().flatten().any(is_fence) {
+        if codes.into_iter().flatten().any(is_fence) {
             self.fenced = Some(reason.clone());
             return SinkError::Fenced(reason);
         }
         SinkError::Retry(reason)
     }
 
-    fn transact(
-        &self,
-        producer: &Publisher,
-        publication: &Publication,
-        begun_at: Instant,
-    ) -> KafkaResult<()> {
+    fn transact(&self, producer: &Publisher, publication: &Publication) -> KafkaResult<()> {
         // Brokers count from the first record on, and look now and then.
-        let deadline = begun_at + self.transaction_timeout * 2 / 3;
+        let deadline = Instant::now() + self.transaction_timeout * 2 / 3;
         let step = || deadline.saturating_duration_since(Instant::now()).clamp(STEP_MIN, STEP);
         producer.begin_transaction()?;
         for (key, value) in &publication.snapshots {
@@ -146,6 +152,8 @@ impl KafkaSink {
             let membership = self.group.membership().ok_or(KafkaError::Canceled)?;
             producer.send_offsets_to_transaction(&offsets, &membership, step())?;
         }
+        // The library's own flush would have the whole time of the commit once more.
+        producer.flush(step())?;
         producer.commit_transaction(step())
     }
 
@@ -219,17 +227,13 @@ impl Sink for KafkaSink {
             return Ok(());
         }
         let producer = self.take_producer()?;
-        let begun_at = Instant::now();
-        match self.transact(&producer, publication, begun_at) {
+        match self.transact(&producer, publication) {
             Ok(()) => {
                 self.producer = Some(producer);
+                self.has_published |= !publication.snapshots.is_empty();
                 Ok(())
             }
-            Err(error) => {
-                // A process that was stopped for a while is too late as well.
-                let is_in_time = begun_at.elapsed() < self.transaction_timeout;
-                Err(self.failed(&producer, &error, is_in_time))
-            }
+            Err(error) => Err(self.failed(&producer, &error)),
         }
     }
 

@@ -32,8 +32,9 @@ use crate::stream::{Fingerprint, NextOffset, Partition, Polled, Source, SourceEr
 pub(in crate::kafka) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one try of a question may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// How long a question may take that can be asked again a second later.
+/// How long questions about all partitions may take that can be asked again a second later, and one of them.
 const MOMENT: Duration = Duration::from_millis(500);
+const MOMENT_MIN: Duration = Duration::from_millis(50);
 /// Pause between tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -219,22 +220,28 @@ impl Source for KafkaSource {
     /// when everything was delivered. Asks the brokers about partitions that are behind, for a moment:
     /// one without a leader must not keep the others from being read.
     fn lag(&self) -> Result<Vec<(Partition, i64)>, SourceError> {
-        let (mut lag, mut is_answered) = (Vec::new(), true);
-        for (partition, position) in &self.positions.delivering {
+        let (mut lag, asked_at) = (Vec::new(), Instant::now());
+        let delivering = &self.positions.delivering;
+        let behind = delivering.values().filter(|position| !position.at_end).count();
+        let share = MOMENT / u32::try_from(behind.max(1)).unwrap_or(u32::MAX);
+        for (partition, position) in delivering {
             if position.at_end {
                 lag.push((*partition, 0));
-            } else if is_answered {
-                match self.consumer.fetch_watermarks(&self.topic, *partition, MOMENT) {
-                    Ok((low, high)) => {
-                        let next = position.next.unwrap_or(low);
-                        lag.push((*partition, high.saturating_sub(next).max(0)));
-                    }
-                    Err(error) if is_passing(&error) => {
-                        warn!(partition, %error, "can't ask for the end of the partition");
-                        is_answered = false;
-                    }
-                    Err(error) => return Err(fatal(error)),
+                continue;
+            }
+            if asked_at.elapsed() > 2 * MOMENT {
+                continue;
+            }
+            let timeout = share.max(MOMENT_MIN);
+            match self.consumer.fetch_watermarks(&self.topic, *partition, timeout) {
+                Ok((low, high)) => {
+                    let next = position.next.unwrap_or(low);
+                    lag.push((*partition, high.saturating_sub(next).max(0)));
                 }
+                Err(error) if is_passing(&error) => {
+                    warn!(partition, %error, "can't ask for the end of the partition");
+                }
+                Err(error) => return Err(fatal(error)),
             }
         }
         Ok(lag)

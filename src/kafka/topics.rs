@@ -39,8 +39,6 @@ pub struct Topics {
     pub dead_letter_bytes_max: usize,
     /// Largest batch that both written topics take, in bytes.
     pub batch_bytes_max: usize,
-    /// There was no snapshots topic before.
-    pub is_snapshots_new: bool,
 }
 
 /// How a topic must be, or be made.
@@ -58,7 +56,6 @@ struct Wanted<'a> {
 struct Found {
     partitions: i32,
     message_bytes_max: usize,
-    is_new: bool,
 }
 
 /// Creates what is missing, if the settings allow it, and checks what is there. Blocks; may be
@@ -75,26 +72,23 @@ pub fn ensure_topics(settings: &KafkaSettings) -> Result<Topics, SetupError> {
         expected: "cleanup.policy=delete, or events would vanish",
         message_bytes_max: None,
     })?;
-    let snapshots = cluster.ensure(&Wanted {
-        name: &settings.snapshots_topic,
-        partitions: settings.snapshots_partitions,
-        cleanup: "compact",
-        expected: "cleanup.policy=compact",
-        message_bytes_max: None,
-    })?;
-    let dead_letters = cluster.ensure(&Wanted {
-        name: &settings.dead_letters_topic,
-        partitions: settings.dead_letters_partitions,
-        cleanup: "delete",
-        expected: "cleanup.policy=delete, or records without a key would be refused",
-        message_bytes_max: Some(events.message_bytes_max + DEAD_LETTER_HEADROOM_BYTES),
-    })?;
+    let dead_letter_bytes_max = events.message_bytes_max + DEAD_LETTER_HEADROOM_BYTES;
+    let [snapshots, dead_letters] = cluster.ensure_written(dead_letter_bytes_max)?;
     Ok(Topics {
         events_partitions: events.partitions,
         dead_letter_bytes_max: dead_letters.message_bytes_max,
         batch_bytes_max: snapshots.message_bytes_max.min(dead_letters.message_bytes_max),
-        is_snapshots_new: snapshots.is_new,
     })
+}
+
+/// Creates and checks the topics that we write while we run, as [`ensure_topics`] did; returns the largest record
+/// that the dead-letter topic takes. The events topic is not ours to make again: it would be another log.
+pub(in crate::kafka) fn ensure_written_topics(
+    settings: &KafkaSettings,
+    dead_letter_bytes_max: usize,
+) -> Result<usize, SetupError> {
+    let [_, dead_letters] = Cluster::new(settings)?.ensure_written(dead_letter_bytes_max)?;
+    Ok(dead_letters.message_bytes_max)
 }
 
 struct Cluster<'a> {
@@ -111,10 +105,30 @@ impl<'a> Cluster<'a> {
         Ok(Self { settings, admin, reader })
     }
 
+    /// The topics of snapshots and of dead letters, one made now taking records of so many bytes.
+    fn ensure_written(&self, dead_letter_bytes_max: usize) -> Result<[Found; 2], SetupError> {
+        let settings = self.settings;
+        let snapshots = self.ensure(&Wanted {
+            name: &settings.snapshots_topic,
+            partitions: settings.snapshots_partitions,
+            cleanup: "compact",
+            expected: "cleanup.policy=compact",
+            message_bytes_max: None,
+        })?;
+        let dead_letters = self.ensure(&Wanted {
+            name: &settings.dead_letters_topic,
+            partitions: settings.dead_letters_partitions,
+            cleanup: "delete",
+            expected: "cleanup.policy=delete, or records without a key would be refused",
+            message_bytes_max: Some(dead_letter_bytes_max),
+        })?;
+        Ok([snapshots, dead_letters])
+    }
+
     fn ensure(&self, wanted: &Wanted<'_>) -> Result<Found, SetupError> {
-        let (partitions, is_new) = match self.partitions(wanted.name)? {
-            Some(partitions) => (partitions, false),
-            None if self.settings.create_topics => (self.create(wanted)?, true),
+        let partitions = match self.partitions(wanted.name)? {
+            Some(partitions) => partitions,
+            None if self.settings.create_topics => self.create(wanted)?,
             None => return Err(SetupError::MissingTopic { topic: wanted.name.to_owned() }),
         };
         let config = self.describe(wanted.name)?;
@@ -132,7 +146,7 @@ impl<'a> Cluster<'a> {
         }
         // Kafka's own default, if a broker does not tell.
         let message_bytes_max = value("max.message.bytes").parse().unwrap_or(1_048_588);
-        Ok(Found { partitions, message_bytes_max, is_new })
+        Ok(Found { partitions, message_bytes_max })
     }
 
     /// Partitions of a topic; `None` if there is no such topic.

@@ -46,6 +46,8 @@ pub(crate) const BACKLOG_STRETCH: u32 = 10;
 const PUBLISHED_TRIES: u32 = 3;
 /// How often gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// How long whoever waits for our partitions, or for our end, is kept waiting by publications.
+const DRAIN: Duration = Duration::from_secs(60);
 /// Pause before a publication is tried again.
 const PUBLISH_PAUSE: Duration = Duration::from_secs(1);
 
@@ -206,19 +208,20 @@ impl<S: Source> Pipeline<S> {
         self.shards().all().iter().map(|shard| shard.read().partition).collect()
     }
 
-    /// Publishes what is to be published, and waits until it is out or has failed.
+    /// Publishes what is to be published, and waits until it is out, has failed or takes too long.
     fn publish_all(&mut self) -> Result<(), PipelineError> {
+        let begun_at = Instant::now();
         self.await_published()?;
         if self.is_published_unknown {
             self.publish();
             self.await_published()?;
         }
-        while !self.is_published_unknown {
+        // What has changed since a publication was begun is for the next one.
+        let mut publications = 1 + usize::from(self.publisher.is_begun());
+        while !self.is_published_unknown && publications > 0 && begun_at.elapsed() < DRAIN {
             self.publish();
             self.await_published()?;
-            if !self.publisher.is_begun() {
-                break;
-            }
+            publications -= usize::from(!self.publisher.is_begun());
         }
         Ok(())
     }
@@ -290,15 +293,12 @@ impl<S: Source> Pipeline<S> {
 
     fn assigned(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         self.await_published()?;
-        // Opened anew if they are ours again: somebody else may have read on and published.
-        let lost: Vec<Partition> = std::mem::take(&mut self.lost).into_iter().collect();
-        self.drop_shards(&lost)?;
-        // How far behind the new ones are decides whether we are ready.
-        self.observed_at = None;
         if partitions.is_empty() {
+            self.drop_lost()?;
             return Ok(self.source.start(&[])?);
         }
         let mut asked = self.held();
+        asked.retain(|partition| !self.lost.contains(partition));
         asked.extend(partitions);
         self.is_published_unknown = true;
         for _ in 0..PUBLISHED_TRIES {
@@ -311,6 +311,9 @@ impl<S: Source> Pipeline<S> {
         if self.is_published_unknown {
             return Err(PipelineError::PublishedUnknown);
         }
+        self.drop_lost()?;
+        // How far behind the new ones are decides whether we are ready.
+        self.observed_at = None;
         let (mut opening, mut log_starts) = (Vec::new(), Vec::new());
         let opened = (self.open_shards)(partitions);
         for (partition, shard) in partitions.iter().copied().zip(opened) {
@@ -430,11 +433,24 @@ impl<S: Source> Pipeline<S> {
         for partition in partitions {
             self.workers.stop(*partition)?;
             self.publisher.forget(*partition);
-            self.workers.parts().metrics.forget_lag(*partition);
         }
         self.lost.extend(partitions);
+        self.forget_lag(partitions);
         self.source.release(partitions)?;
         Ok(())
+    }
+
+    /// What was lost is opened anew if it is ours again: somebody else may have read on and published.
+    fn drop_lost(&mut self) -> Result<(), PipelineError> {
+        let lost: Vec<Partition> = std::mem::take(&mut self.lost).into_iter().collect();
+        self.drop_shards(&lost)
+    }
+
+    /// Nobody here reads these partitions any more.
+    fn forget_lag(&self, partitions: &[Partition]) {
+        let metrics = &self.workers.parts().metrics;
+        partitions.iter().for_each(|partition| metrics.forget_lag(*partition));
+        self.progress.forget(partitions, !self.lost.is_empty());
     }
 
     fn revoked(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
@@ -452,8 +468,8 @@ impl<S: Source> Pipeline<S> {
             self.workers.stop(*partition)?;
             self.shards().remove(*partition);
             self.publisher.forget(*partition);
-            self.workers.parts().metrics.forget_lag(*partition);
         }
+        self.forget_lag(partitions);
         Ok(())
     }
 
@@ -473,15 +489,11 @@ impl<S: Source> Pipeline<S> {
 
     /// Takes note of how far each partition is behind.
     fn note_lag(&self, unread: Vec<(Partition, i64)>) {
-        let (held, metrics) = (self.held(), &self.workers.parts().metrics);
-        // Where the log does not say, what it said last.
-        let mut lag = self.progress.lag();
-        lag.retain(|partition, _| held.contains(partition));
+        let metrics = &self.workers.parts().metrics;
         for (partition, unread) in unread {
             let records = unread + self.workers.waiting(partition);
             metrics.lag_records.with_label_values(&[&partition.to_string()]).set(records);
-            lag.insert(partition, records);
+            self.progress.note(partition, records);
         }
-        self.progress.set(lag);
     }
 }

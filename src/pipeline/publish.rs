@@ -197,6 +197,7 @@ impl Publisher {
                 next_offsets: Vec::new(),
             });
         }
+        self.erase_forgotten(shards);
         let dead_letters = std::mem::take(&mut self.dead_letters);
         Some(Publication { snapshots, dead_letters, next_offsets: begun.next_offsets })
     }
@@ -228,7 +229,6 @@ impl Publisher {
         }
         drop(guards);
         self.drop_published_letters();
-        self.erase_forgotten(shards);
         for (shard, changes) in shards.iter().zip(changes) {
             // What a cohort is called does not change.
             for changes in changes.chunks(CHANGES_AT_A_TIME) {

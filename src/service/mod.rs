@@ -265,7 +265,9 @@ impl Service {
     }
 
     fn judge_readiness(&self) {
-        let is_lag_known = self.config.mode == Mode::Embedded || !self.progress.lag().is_empty();
+        let is_lag_known = self.config.mode == Mode::Embedded
+            || !self.progress.lag().is_empty()
+            || self.progress.is_any_lost();
         if self.shards.count() == 0 {
             self.readiness.set_not_ready("no partition has been assigned yet");
         } else if self.shards.all().is_empty() {

@@ -37,19 +37,17 @@ pub struct Stores {
 /// What comes between the name of a log and the number of its partitions.
 const COUNTED: &str = " of ";
 
+fn counted_log(log: &str, count: Partition) -> String {
+    format!("{log}{COUNTED}{count} partitions")
+}
+
 /// The shard, as one of a log of so many partitions.
 fn counted(
     mut shard: OpeningShard,
     log: &str,
     count: Partition,
 ) -> Result<OpeningShard, StateError> {
-    let words = |count: Partition| format!("{log}{COUNTED}{count} partitions");
-    // Got while we run.
-    if shard.partition >= count {
-        let (found, wanted) = (words(count), words(shard.partition + 1));
-        return Err(StateError::Repartitioned { found, wanted });
-    }
-    let (found, wanted) = (&mut shard.position.log, words(count));
+    let (found, wanted) = (&mut shard.position.log, counted_log(log, count));
     // States of the first versions do not know the number.
     if found == log {
         found.clone_from(&wanted);
@@ -164,6 +162,12 @@ impl Stores {
     ) -> Vec<Result<OpeningShard, StateError>> {
         let ahead = Mutex::new(self.take_ahead(|_| true));
         at_a_time(partitions, |partition| {
+            // Got while we run.
+            if *partition >= count {
+                let (found, wanted) =
+                    (counted_log(log, count), "one of more partitions".to_owned());
+                return Err(StateError::Repartitioned { found, wanted });
+            }
             let opened = ahead.lock().remove(partition);
             let opened = opened.unwrap_or_else(|| self.open_shard_of(*partition, log, config));
             counted(opened?, log, count)

@@ -72,7 +72,7 @@ impl OpeningShard {
         self.position.next_offset()
     }
 
-    /// The newest event time accepted, over all kinds.
+    /// The newest event time accepted, over all kinds, the sandbox aside.
     pub fn newest_event_at(&self) -> Option<Timestamp> {
         self.position.newest_event_at_micros.map(Timestamp)
     }

@@ -251,7 +251,7 @@ impl DeadLetter {
     }
 }
 
-/// All that one tick makes visible at once, or not at all.
+/// What becomes visible at once, or not at all: all that one tick publishes, or a part of it.
 #[derive(Debug, Clone, Default)]
 pub struct Publication {
     /// Key and value of each changed snapshot.

@@ -15,8 +15,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::kafka_support::{
-    LIMIT, Ledger, Member, assigned, both_ways, broker, numbered, producer, ready_for, run_until,
-    send_with_odd_header, write, write_transactions,
+    LIMIT, Ledger, Member, assigned, both_ways, broker, lag, numbered, producer, ready_for,
+    run_until, send_with_odd_header, write, write_transactions,
 };
 
 both_ways! {
@@ -213,7 +213,7 @@ fn the_lag_is_what_was_not_delivered_yet(way: Consumption) {
     write(&settings.events_topic, 0, &numbered("", 10));
     let (mut source, _) = assigned(&settings, &topics);
     source.start(&[(0, Some(NextOffset(4)))]).unwrap();
-    assert_eq!(source.lag().unwrap(), [(0, 6)]);
+    assert_eq!(lag(&source, 1), [(0, 6)]);
 }
 
 fn fingerprints_read_again_equal_those_of_delivery(way: Consumption) {
@@ -255,12 +255,8 @@ fn while_the_brokers_are_away_the_source_waits_and_then_goes_on(way: Consumption
         producer.flush(LIMIT).unwrap();
     };
     write("before");
-    let topics = Topics {
-        events_partitions: 1,
-        dead_letter_bytes_max: 1000,
-        batch_bytes_max: 1000,
-        is_snapshots_new: false,
-    };
+    let topics =
+        Topics { events_partitions: 1, dead_letter_bytes_max: 1000, batch_bytes_max: 1000 };
     let mut ledger = Ledger::default();
     let mut member = Member::join(&settings, &topics);
     run_until(&mut [&mut member], &mut ledger, |_, ledger| ledger.count() == 1);

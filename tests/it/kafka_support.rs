@@ -254,6 +254,18 @@ impl Member {
     }
 }
 
+/// The lag of a source that delivers so many partitions, as soon as it is told of all.
+pub fn lag(source: &KafkaSource, partitions: usize) -> Vec<(Partition, i64)> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let lag = source.lag().unwrap();
+        if lag.len() == partitions {
+            return lag;
+        }
+        assert!(Instant::now() < deadline, "not all are told: {lag:?}");
+    }
+}
+
 /// Lets the members take turns until the condition holds.
 pub fn run_until(
     members: &mut [&mut Member],
