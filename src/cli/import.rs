@@ -116,19 +116,28 @@ struct Waiting {
 struct Rejects {
     path: PathBuf,
     file: Option<BufWriter<File>>,
+    /// Why the first that could not be written down was not.
+    failure: Option<io::Error>,
 }
 
 impl Rejects {
+    /// Beside a file, and here for what is no file. What an earlier import left there is removed.
     fn new(of: &Path) -> Self {
-        let mut name = of.as_os_str().to_owned();
-        if of == Path::new("-") {
-            name = "stdin".into();
-        }
+        let mut name = match of.file_name() {
+            _ if of == Path::new("-") => "stdin".into(),
+            Some(name) if !of.is_file() => name.to_owned(),
+            _ => of.as_os_str().to_owned(),
+        };
         name.push(".rejects.ndjson");
-        Self { path: PathBuf::from(name), file: None }
+        let path = PathBuf::from(name);
+        // There is none as a rule; one that can't be removed can't be written anew either.
+        let _ = std::fs::remove_file(&path);
+        Self { path, file: None, failure: None }
     }
 
-    fn write(&mut self, row: &Waiting, refused: &Refused) -> Result<(), CliError> {
+    /// Writes a refused row down. Where that can't be done, rows that are good are taken all the same, and the
+    /// failure is told at the end.
+    fn write(&mut self, row: &Waiting, refused: &Refused) {
         let line = serde_json::json!({
             "line": row.line,
             "code": refused.code,
@@ -136,10 +145,16 @@ impl Rejects {
             "message": refused.message,
             "raw": row.raw,
         });
-        self.try_write(&line.to_string()).map_err(|error| {
-            let context = format!("can't write {}", self.path.display());
-            CliError::Dependency(anyhow::Error::new(error).context(context))
-        })
+        if let Err(error) = self.try_write(&line.to_string()) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// Whether all refused rows are written down.
+    fn end(self) -> Result<(), CliError> {
+        let Some(error) = self.failure else { return Ok(()) };
+        let context = format!("refused rows can't be written to {}", self.path.display());
+        Err(CliError::Dependency(anyhow::Error::new(error).context(context)))
     }
 
     fn try_write(&mut self, line: &str) -> io::Result<()> {
@@ -231,7 +246,7 @@ fn import_file(
                 let row = Waiting { line: item.line, raw: error.raw };
                 let refused =
                     Refused { code: error.code, field: error.field, message: error.message };
-                rejects.write(&row, &refused)?;
+                rejects.write(&row, &refused);
             }
         }
         if batch.len() == BATCH_EVENTS {
@@ -245,7 +260,7 @@ fn import_file(
         print(&format!("refused rows of {}: {}\n", file.display(), rejects.path.display()))?;
     }
     match damage {
-        None => Ok(()),
+        None => rejects.end(),
         Some((line, error)) => {
             let place = format!("{}:{line}", file.display());
             Err(CliError::Dependency(anyhow::Error::new(error).context(place)))
@@ -294,7 +309,7 @@ fn submit(
             Receipt::Repeated => summary.repeated += 1,
             Receipt::Refused { code, field, message } => {
                 summary.refuse(&code);
-                rejects.write(row, &Refused { code, field, message })?;
+                rejects.write(row, &Refused { code, field, message });
             }
         }
     }

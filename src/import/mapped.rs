@@ -16,7 +16,7 @@ use super::map::{
     AMOUNTS, Columns, Map, Money, Rule, Section, Shape, Subject, identity, rules, shape,
 };
 use super::table::{Cells, Table};
-use super::{ImportError, ImportSettings, OpenError, Row};
+use super::{ImportError, ImportSettings, OpenError, Row, ending};
 
 /// The app of events for which neither the map nor the caller names one.
 const DEFAULT_APP: &str = "default";
@@ -62,7 +62,8 @@ impl Mapped {
         settings: &ImportSettings,
     ) -> Result<Self, OpenError> {
         let mut section = settings.map.as_deref().map(Section::parse).transpose()?;
-        let shape = section.as_mut().map_or(Ok(Shape::CSV), shape)?;
+        let usual = if ending(path) == "tsv" { Shape::TSV } else { Shape::CSV };
+        let shape = section.as_mut().map_or(Ok(usual), |section| shape(section, usual))?;
         let mut table = Table::new(text, &shape);
         let header = if shape.has_header { read_header(path, &mut table)? } else { Vec::new() };
         let mapped = section.is_some();

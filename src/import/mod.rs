@@ -41,7 +41,8 @@ pub use map::MapError;
 pub enum Format {
     /// One JSON event per line.
     Ndjson,
-    /// A table; with a map any, else with the event's field names as header.
+    /// A table; with a map any, else with the event's field names as header. In a file named `.tsv` tabs are
+    /// between its cells, else commas, unless a map says otherwise.
     Csv,
     /// An Avro object container file.
     Avro,
@@ -50,15 +51,20 @@ pub enum Format {
 impl Format {
     /// By the ending of the name, `.gz` and `.zst` aside; NDJSON for all others.
     pub fn of_path(path: &Path) -> Self {
-        let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
-        let name = name.unwrap_or_default();
-        let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
-        match name.rsplit_once('.').map(|(_, ending)| ending) {
-            Some("csv" | "tsv") => Self::Csv,
-            Some("avro") => Self::Avro,
+        match ending(path).as_str() {
+            "csv" | "tsv" => Self::Csv,
+            "avro" => Self::Avro,
             _ => Self::Ndjson,
         }
     }
+}
+
+/// The ending of a file's name in small letters, `.gz` and `.zst` aside; empty without any.
+fn ending(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase());
+    let name = name.unwrap_or_default();
+    let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+    name.rsplit_once('.').map_or_else(String::new, |(_, ending)| ending.to_owned())
 }
 
 /// How to read a file.

@@ -1,5 +1,8 @@
 //! Rows of a table: comma-separated, separated by another character, or by blanks.
 
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
 use csv::{ByteRecord, StringRecord};
 
 use super::ImportError;
@@ -36,7 +39,7 @@ impl Cells {
 }
 
 enum Source {
-    Csv(Box<csv::Reader<Text>>),
+    Csv(Box<csv::Reader<LineEnds>>),
     Whitespace(Text),
 }
 
@@ -56,7 +59,7 @@ impl Table {
             Delimiter::Byte(delimiter) => {
                 let mut builder = csv::ReaderBuilder::new();
                 builder.delimiter(delimiter).has_headers(false).flexible(true);
-                Source::Csv(Box::new(builder.from_reader(text)))
+                Source::Csv(Box::new(builder.from_reader(LineEnds::new(text))))
             }
         };
         Self { source, encoding: shape.encoding, line: 0, row: 0, columns: None }
@@ -77,7 +80,10 @@ impl Table {
                 match reader.read_byte_record(&mut record) {
                     Ok(false) => return None,
                     Ok(true) => {
-                        self.line = record.position().map_or(self.line + 1, csv::Position::line);
+                        let end = reader.position().byte();
+                        let within =
+                            record.as_slice().iter().filter(|byte| **byte == b'\n').count();
+                        self.line = reader.get_mut().line_of(end, within as u64);
                         Ok(record)
                     }
                     Err(error) => Err(ImportError::unreadable(error)),
@@ -118,6 +124,50 @@ impl Table {
         let message = format!("the row has {} columns instead of {expected}", cells.len());
         let raw = cells.iter().collect::<Vec<_>>().join(",");
         Err(ImportError::row("wrong_column_count", message, raw))
+    }
+}
+
+/// A text that knows where its lines end. The reader of rows does not know in which line one begins: between two
+/// rows it may leave the end of a line, or lines with nothing in them, to the next.
+struct LineEnds {
+    text: Text,
+    /// Bytes that were read.
+    read: u64,
+    /// Ends of lines before those in `ends`.
+    passed: u64,
+    /// Where line feeds are that were read, and not passed.
+    ends: VecDeque<u64>,
+}
+
+impl LineEnds {
+    fn new(text: Text) -> Self {
+        Self { text, read: 0, passed: 0, ends: VecDeque::new() }
+    }
+
+    /// The line, from 1, where a row begins that ends before the byte `end`, its own line end included if that was
+    /// taken, and that has so many line feeds within its cells. Rows come in their order.
+    fn line_of(&mut self, end: u64, within: u64) -> u64 {
+        let mut last = None;
+        while let Some(at) = self.ends.front().copied().filter(|at| *at < end) {
+            self.ends.pop_front();
+            self.passed += 1;
+            last = Some(at);
+        }
+        let own = u64::from(last.is_some_and(|at| at + 1 == end));
+        (1 + self.passed).saturating_sub(within + own)
+    }
+}
+
+impl Read for LineEnds {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.text.read(buffer)?;
+        for (at, byte) in (self.read..).zip(buffer.iter().take(count)) {
+            if *byte == b'\n' {
+                self.ends.push_back(at);
+            }
+        }
+        self.read += count as u64;
+        Ok(count)
     }
 }
 

@@ -208,6 +208,88 @@ fn a_table_of_the_events_own_fields_needs_no_map() {
     assert!(read_as("events.csv", b"", &ImportSettings::default()).is_err());
 }
 
+#[test]
+fn a_row_is_told_by_the_line_where_it_begins_whatever_ends_the_lines() {
+    let rows = [
+        "event_id,app_id,customer_id,kind,occurred_at,attributes.a",
+        "e1,acme,c1,install,1706691600000000,",
+        "",
+        "",
+        "e2,acme,c1,install,1706691600000000,\"of two",
+        "lines\"",
+        "e3,acme,c1,install,1706691600000000,",
+        "e4,acme",
+    ];
+    for end in ["\n", "\r\n"] {
+        for last in ["", end] {
+            let text = rows.join(end) + last;
+            let found = read_as("events.csv", text.as_bytes(), &ImportSettings::default()).unwrap();
+            assert_eq!(
+                found,
+                ["2 e1", "5 attributes invalid_attributes", "7 e3", "8 - wrong_column_count"],
+                "{text:?}"
+            );
+        }
+    }
+    let tabs = rows.join("\n").replace(',', "\t");
+    let found = read_as("events.tsv", tabs.as_bytes(), &ImportSettings::default()).unwrap();
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found[0], "2 e1");
+}
+
+#[test]
+fn a_format_is_read_by_what_is_in_it_however_that_is_written() {
+    let read = |format: &str, cell: &str| {
+        let map = MAP.replace("%d.%m.%Y %H:%M", format);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders.csv");
+        std::fs::write(&path, format!("who;type;when;amount\na;sale;{cell};1\n")).unwrap();
+        let mut items = reader(&path, &mapped(&map))
+            .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+        Ok::<_, String>(items.next().unwrap().event.unwrap().occurred_at.to_rfc3339())
+    };
+    for (format, cell, at) in [
+        ("%d/%m/%Y %-H:%M", "05/03/2024 9:30", "2024-03-05T08:30:00Z"),
+        ("%d %b %Y %_H:%M", "05 Mar 2024  9:30", "2024-03-05T08:30:00Z"),
+        ("%m/%d/%Y %-I:%M %p", "3/5/2024 9:30 PM", "2024-03-05T20:30:00Z"),
+        ("%F %T", "2024-03-05 09:30:00", "2024-03-05T08:30:00Z"),
+        ("%F %T %z", "2024-03-05 09:30:00 -0500", "2024-03-05T14:30:00Z"),
+        ("%F %T %:z", "2024-03-05 09:30:00 -05:00", "2024-03-05T14:30:00Z"),
+        ("%F", "2024-03-05", "2024-03-04T23:00:00Z"),
+    ] {
+        assert_eq!(read(format, cell), Ok(at.to_owned()), "{format}");
+    }
+    assert!(read("%F %T %Z", "2024-03-05 09:30:00 EST").unwrap_err().contains("%Z, a zone's name"));
+    assert!(read("%s", "1709631000").unwrap_err().contains("epoch_seconds"));
+}
+
+#[test]
+fn signs_and_zeros_are_those_of_numbers_with_the_mark_of_the_file() {
+    let map = r#"
+[source]
+delimiter = ";"
+[fields]
+event_id = { column = "id" }
+customer_id = "c"
+kind = { column = "sum", is_negative = true, decimal_mark = ",", then = "refund", else = "purchase" }
+occurred_at = { column = "at" }
+gross_micros = { column = "sum", decimal_mark = ",", negated_for = ["refund"] }
+currency = "EUR"
+[[skip_when]]
+column = "sum"
+is_zero = true
+decimal_mark = ","
+"#;
+    let at = "2024-03-05T09:30:00Z";
+    let text = format!("id;at;sum\na;{at};10,50\nb;{at};-10,50\nc;{at};0,00\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.csv");
+    std::fs::write(&path, text).unwrap();
+    let events: Vec<_> = reader(&path, &mapped(map)).unwrap().map(|i| i.event.unwrap()).collect();
+    let found: Vec<_> = events.iter().map(|e| (e.kind, e.charge.unwrap().amounts.gross)).collect();
+    assert_eq!(found, [(EventKind::Purchase, 10_500_000), (EventKind::Refund, 10_500_000)]);
+}
+
 const MAP: &str = r#"
 [source]
 delimiter = ";"

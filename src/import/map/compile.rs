@@ -1,6 +1,6 @@
 //! From the keys of a map file to its rules.
 
-use chrono::format::{Item, StrftimeItems};
+use chrono::format::{Fixed, Item, Numeric, StrftimeItems};
 use chrono_tz::Tz;
 use toml::Value;
 
@@ -17,13 +17,14 @@ use crate::domain::event::EventKind;
 pub(in crate::import) const AMOUNTS: [Field; 3] =
     [Field::GrossMicros, Field::ProceedsMicros, Field::NetMicros];
 
-pub(super) fn shape(map: &mut Section) -> Result<Shape, MapError> {
+/// The form that the map tells, and where it does not, that which is usual.
+pub(super) fn shape(map: &mut Section, usual: Shape) -> Result<Shape, MapError> {
     map.known(&["source", "fields", "attributes", "skip_when", "group"])?;
     let Some(mut source) = map.section("source")? else {
-        return Ok(Shape::CSV);
+        return Ok(usual);
     };
     let delimiter = match source.text("delimiter")?.as_deref() {
-        None => Delimiter::Byte(b','),
+        None => usual.delimiter,
         Some("tab") => Delimiter::Byte(b'\t'),
         Some("whitespace") => Delimiter::Whitespace,
         Some(text) => match text.as_bytes() {
@@ -257,9 +258,9 @@ fn test(section: &mut Section) -> Result<Test, MapError> {
     let starts_with = section.text("starts_with")?.map(Test::StartsWith);
     let equals = section.texts("equals")?.map(Test::Equals);
     let mut given = vec![starts_with, equals];
-    for (name, test) in
-        [("empty", Test::Empty), ("is_zero", Test::IsZero), ("is_negative", Test::IsNegative)]
-    {
+    let mark = decimal_mark(section)?;
+    let numeric = [("is_zero", Test::IsZero(mark)), ("is_negative", Test::IsNegative(mark))];
+    for (name, test) in [("empty", Test::Empty)].into_iter().chain(numeric) {
         match section.flag(name)? {
             Some(false) => return Err(section.error(name, "can only be true")),
             flag => given.push(flag.map(|_| test)),
@@ -289,28 +290,54 @@ fn instant_rule(section: &mut Section, columns: &Columns) -> Result<Instant, Map
         Some("epoch_seconds") => TimeFormat::Epoch(1_000_000),
         Some("epoch_millis") => TimeFormat::Epoch(1_000),
         Some("epoch_micros") => TimeFormat::Epoch(1),
-        Some(format) => strftime(format).ok_or_else(|| {
-            section.error("format", format!("\"{format}\" is not a strftime format of a date"))
-        })?,
+        Some(format) => strftime(format).map_err(|message| section.error("format", message))?,
     };
     Ok(Instant { text, format, zone })
 }
 
-fn strftime(format: &str) -> Option<TimeFormat> {
+/// What a format reads, by what it is made of, however that is written: `%-H` is an hour as `%T` holds one.
+fn strftime(format: &str) -> Result<TimeFormat, String> {
     let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
-    let specifiers = items.iter().filter(|item| matches!(item, Item::Numeric(..) | Item::Fixed(_)));
-    if items.contains(&Item::Error) || specifiers.count() == 0 {
-        return None;
+    let has = |test: fn(&Item<'_>) -> bool| items.iter().any(test);
+    if has(|item| *item == Item::Error) || !has(|i| matches!(i, Item::Numeric(..) | Item::Fixed(_)))
+    {
+        return Err(format!("\"{format}\" is not a strftime format of a date"));
     }
-    let has = |letters: &[&str]| letters.iter().any(|letter| format.contains(letter));
+    if has(|item| matches!(item, Item::Numeric(Numeric::Timestamp, _))) {
+        return Err("%s is no date: write \"epoch_seconds\"".to_owned());
+    }
+    if has(|item| matches!(item, Item::Fixed(Fixed::TimezoneName))) {
+        let message = "%Z, a zone's name, can't be read: name it by zone, or read an offset by %z";
+        return Err(message.to_owned());
+    }
     let format = format.to_owned();
-    Some(if has(&["%z", "%:z", "%#z", "%+"]) {
+    Ok(if has(is_offset) {
         TimeFormat::Offset(format)
-    } else if has(&["%H", "%k", "%I", "%l", "%T", "%R", "%r", "%X", "%c", "%s"]) {
+    } else if has(|item| matches!(item, Item::Numeric(Numeric::Hour | Numeric::Hour12, _))) {
         TimeFormat::Local(format)
     } else {
         TimeFormat::Date(format)
     })
+}
+
+/// Whether the item holds an offset from UTC. All the others of its kind are known by name.
+fn is_offset(item: &Item<'_>) -> bool {
+    match item {
+        Item::Fixed(fixed) => !matches!(
+            fixed,
+            Fixed::ShortMonthName
+                | Fixed::LongMonthName
+                | Fixed::ShortWeekdayName
+                | Fixed::LongWeekdayName
+                | Fixed::LowerAmPm
+                | Fixed::UpperAmPm
+                | Fixed::Nanosecond
+                | Fixed::Nanosecond3
+                | Fixed::Nanosecond6
+                | Fixed::Nanosecond9
+        ),
+        _ => false,
+    }
 }
 
 fn money_rule(section: &mut Section, columns: &Columns) -> Result<Money, MapError> {
@@ -329,16 +356,20 @@ fn money_rule(section: &mut Section, columns: &Columns) -> Result<Money, MapErro
             return Err(section.error("unit", "must be \"units\", \"cents\" or \"micros\""));
         }
     };
-    let decimal_mark = match section.text("decimal_mark")?.as_deref() {
-        None | Some(".") => '.',
-        Some(",") => ',',
-        Some(_) => return Err(section.error("decimal_mark", "must be \".\" or \",\"")),
-    };
+    let decimal_mark = decimal_mark(section)?;
     let negated_for = section.texts("negated_for")?.unwrap_or_default();
     if let Some(unknown) = negated_for.iter().find(|kind| kind.parse::<EventKind>().is_err()) {
         return Err(section.error("negated_for", format!("\"{unknown}\" is not a kind of event")));
     }
     Ok(Money { factors, places, decimal_mark, negated_for })
+}
+
+fn decimal_mark(section: &mut Section) -> Result<char, MapError> {
+    match section.text("decimal_mark")?.as_deref() {
+        None | Some(".") => Ok('.'),
+        Some(",") => Ok(','),
+        Some(_) => Err(section.error("decimal_mark", "must be \".\" or \",\"")),
+    }
 }
 
 fn skip(
@@ -355,7 +386,7 @@ fn skip(
         (None, Some(name)) => {
             let amount = AMOUNTS.iter().position(|field| field.name() == name);
             let mapped = fields.iter().any(|(field, _)| field.name() == name);
-            let numeric = matches!(test, Test::IsZero | Test::IsNegative);
+            let numeric = matches!(test, Test::IsZero(_) | Test::IsNegative(_));
             let amount = amount.filter(|_| mapped && numeric).ok_or_else(|| {
                 section.error("field", "must be a mapped amount, with is_zero or is_negative")
             })?;

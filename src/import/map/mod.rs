@@ -5,7 +5,7 @@
 //!
 //! ```toml
 //! [source]
-//! delimiter = ","          # a character, "tab", or "whitespace": any run of blanks
+//! delimiter = ","          # a character, "tab" (the default for .tsv), or "whitespace": any run of blanks
 //! has_header = true
 //! encoding = "utf-8"       # or "latin-1"
 //!
@@ -18,12 +18,14 @@
 //! occurred_at = { column = "date", format = "%Y%m%d", zone = "Europe/London" }
 //!                          # strftime, "rfc3339" (default), "epoch_seconds", "epoch_millis" or
 //!                          # "epoch_micros"; without a time of day: midnight; the zone is UTC if
-//!                          # not named and not in the cell
+//!                          # not named and no offset (%z) is in the cell
 //! gross_micros = { column = "total", unit = "units" }
 //!                          # a decimal of whole units (default) or of "cents", or "micros";
 //!                          # decimal_mark = ","; product = ["quantity", "price"] multiplies;
 //!                          # negated_for = ["refund"] turns the sign for events of these kinds
 //! kind = { column = "invoice", starts_with = "C", then = "refund", else = "purchase" }
+//!                          # equals, empty, is_zero, is_negative (with decimal_mark = "," for a column of
+//!                          # such numbers) as below
 //! # or:  { cases = [{ column = "type", equals = "sale", then = "purchase" }, …], else = "refund" }
 //!
 //! [attributes]                                    # as fields: constant, column or template
@@ -104,6 +106,7 @@ pub(super) struct Shape {
 impl Shape {
     pub(super) const CSV: Self =
         Self { delimiter: Delimiter::Byte(b','), has_header: true, encoding: Encoding::Utf8 };
+    pub(super) const TSV: Self = Self { delimiter: Delimiter::Byte(b'\t'), ..Self::CSV };
 }
 
 /// A map, its columns found in the header.
@@ -174,26 +177,27 @@ pub(super) enum Test {
     Empty,
     Equals(Vec<String>),
     StartsWith(String),
-    IsZero,
-    IsNegative,
+    /// Of a number with this decimal mark.
+    IsZero(char),
+    IsNegative(char),
 }
 
 impl Test {
     pub(super) fn holds(&self, cell: &str) -> bool {
-        let number = |test: fn(Decimal) -> bool| Decimal::parse(cell, '.').is_some_and(test);
+        let number = |mark, test: fn(Decimal) -> bool| Decimal::parse(cell, mark).is_some_and(test);
         match self {
             Self::Empty => cell.is_empty(),
             Self::Equals(texts) => texts.iter().any(|text| text == cell),
             Self::StartsWith(start) => cell.starts_with(start.as_str()),
-            Self::IsZero => number(Decimal::is_zero),
-            Self::IsNegative => number(Decimal::is_negative),
+            Self::IsZero(mark) => number(*mark, Decimal::is_zero),
+            Self::IsNegative(mark) => number(*mark, Decimal::is_negative),
         }
     }
 
     pub(super) fn holds_for(&self, amount: Decimal) -> bool {
         match self {
-            Self::IsZero => amount.is_zero(),
-            Self::IsNegative => amount.is_negative(),
+            Self::IsZero(_) => amount.is_zero(),
+            Self::IsNegative(_) => amount.is_negative(),
             Self::Empty | Self::Equals(_) | Self::StartsWith(_) => false,
         }
     }
@@ -207,8 +211,8 @@ impl Skip {
 }
 
 /// The form of the table, read before its header is.
-pub(super) fn shape(map: &mut Section) -> Result<Shape, MapError> {
-    compile::shape(map)
+pub(super) fn shape(map: &mut Section, usual: Shape) -> Result<Shape, MapError> {
+    compile::shape(map, usual)
 }
 
 /// The rules, with the columns found.
