@@ -63,8 +63,11 @@ pub fn run(args: &Args, _: &Globals) -> Result<Exit, CliError> {
         Command::Show(place) => listing(&place.load()?),
         Command::HashKey { secret } => {
             let secret = secret.clone().map_or_else(secret_of_input, Ok)?;
-            if secret.trim().is_empty() {
-                return Err(CliError::Usage("the secret must not be empty".to_owned()));
+            let is_sent_whole = secret.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            if secret.is_empty() || !is_sent_whole || secret.trim() != secret {
+                let message = "the secret must be of printable ASCII characters, without blanks around \
+                               them: no other reaches the service whole in a header";
+                return Err(CliError::Usage(message.to_owned()));
             }
             format!("{}\n", hex::encode(hash_of(&secret)))
         }

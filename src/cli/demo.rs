@@ -50,9 +50,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         .flag("--data-dir", "service.data_dir", Some(dir.path().to_string_lossy().into_owned()))
         .flag("--listen", "service.listen", Some(address.to_string()));
     let config = load(&sources, Mode::Embedded)?;
-    let service =
-        Service::start_embedded(config, StartOptions::default()).map_err(CliError::Dependency)?;
-    let today = service.clock.now().utc_day();
+    let today = Clock::System.now().utc_day();
     let settings = GeneratorSettings {
         customers: args.customers,
         days: DAYS,
@@ -64,6 +62,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     };
     let mut generator = Generator::new(&settings.ending_before(today))
         .map_err(|error| CliError::Usage(error.to_string()))?;
+    let service =
+        Service::start_embedded(config, StartOptions::default()).map_err(CliError::Dependency)?;
     let now = service.clock.now();
     print(&format!("generating two years of a business with {} customers …\n", args.customers))?;
     let count = preload(&mut generator, now, &*service.ingest)?;
@@ -133,7 +133,7 @@ fn show(address: SocketAddr) {
              more events are arriving; look at http://{address}\n\
              ask again: ltvstream query ltv width=month --url http://{address}\n\
              stop with Ctrl-C\n",
-            table::ltv(&answer)
+            table::ltv(&answer, None)
         ),
         Ok(Err(error)) => format!("the service's answer can't be read: {error}\n"),
         Err(error) => format!("the service does not answer: {error}\n"),

@@ -57,15 +57,21 @@ impl Globals {
 /// Where the settings are.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
-    /// TOML file of settings; the environment (LTVSTREAM__SECTION__KEY) wins over it
-    #[arg(long, value_name = "FILE", env = "LTVSTREAM_CONFIG")]
-    pub config: Option<PathBuf>,
+    /// TOML file of settings; the environment (LTVSTREAM__SECTION__KEY) wins over it [env: LTVSTREAM_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl ConfigArgs {
     /// The file and the environment, to which a command may add its flags.
     pub fn sources(&self) -> Sources {
-        Sources::of_process(self.config.clone())
+        Sources::of_process(self.file())
+    }
+
+    /// The file that is named. A variable that is set to nothing, as Compose and systemd do, names none.
+    pub fn file(&self) -> Option<PathBuf> {
+        let named = || std::env::var_os("LTVSTREAM_CONFIG").filter(|name| !name.is_empty());
+        self.config.clone().or_else(|| named().map(PathBuf::from))
     }
 
     /// The settings, without flags.

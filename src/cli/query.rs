@@ -76,8 +76,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let answer: Value = serde_json::from_str(&answer)
         .map_err(|error| CliError::Dependency(anyhow::Error::new(error)))?;
     let text = match args.question.as_str() {
-        "ltv" => table::ltv(&answer),
+        "ltv" => table::ltv(&answer, None),
         "revenue" => table::revenue(&answer),
+        question if question.starts_with("customers/") => table::customer(&answer),
         _ => table::rows(&answer),
     };
     print(&text)?;

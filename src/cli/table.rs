@@ -58,7 +58,9 @@ fn footer(answer: &Value) -> String {
 
 /// An LTV answer as the table people know: a cohort each row, an age each column. A value that
 /// younger members of the cohort can still change is marked with `*`.
-pub fn ltv(answer: &Value) -> String {
+///
+/// Where the terminal is not wide enough for all ages, those are shown that people look at first.
+pub fn ltv(answer: &Value, terminal_width: Option<u16>) -> String {
     let empty = Vec::new();
     let list = |value: &Value, name: &str| -> Vec<Value> {
         value.get(name).and_then(Value::as_array).unwrap_or(&empty).clone()
@@ -66,27 +68,114 @@ pub fn ltv(answer: &Value) -> String {
     let ages = list(answer, "ages");
     let mut table = table();
     let heads = ["cohort", "customers", "payers"].map(str::to_owned);
-    table.set_header(heads.into_iter().chain(ages.iter().map(word)));
+    let mut rows: Vec<Vec<String>> = vec![heads.into_iter().chain(ages.iter().map(word)).collect()];
     let segments = list(answer, "segments");
     if segments.is_empty() {
-        add_cohorts(&mut table, "", answer, &ages);
+        add_cohorts(&mut rows, "", answer, &ages);
     }
     for segment in &segments {
-        add_cohorts(&mut table, &segment_name(segment), segment, &ages);
+        add_cohorts(&mut rows, &segment_name(segment), segment, &ages);
     }
+    let shown = match terminal_width.or(table.width()) {
+        Some(width) => fitting_columns(&rows, usize::from(width)),
+        None => (0..rows[0].len()).collect(),
+    };
+    let left_out = rows[0].len() - shown.len();
+    let mut rows = rows.iter().map(|row| shown.iter().filter_map(|column| row.get(*column)));
+    if let Some(heads) = rows.next() {
+        table.set_header(heads);
+    }
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let member = |name: &str| answer.get(name).map(word).unwrap_or_default();
+    let more = match left_out {
+        0 => String::new(),
+        ages => format!("{ages} more ages do not fit here; ages=… chooses, --format csv has all\n"),
+    };
     format!(
         "{table}\n{} {} per {}, cumulative, by {}; * not everybody is that old yet; \
-         totals leave younger cohorts out\n{}",
+         totals leave younger cohorts out\n{more}{}",
         member("currency"),
         member("measure"),
         member("per"),
         member("age"),
         footer(answer)
     )
+}
+
+/// Columns before those of ages.
+const HEAD_COLUMNS: usize = 3;
+/// Ages that people look at first, the most telling ones first.
+const AGES_FIRST: [&str; 18] = [
+    "0", "1", "3", "6", "12", "24", "2", "9", "18", "36", "7", "14", "30", "60", "90", "180",
+    "365", "730",
+];
+
+/// The columns of a table with this header and these rows that fit into so many characters.
+fn fitting_columns(rows: &[Vec<String>], width: usize) -> Vec<usize> {
+    let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |c| c.chars().count());
+    let width_of = |column| rows.iter().map(|row| cell(row, column)).max().unwrap_or(0) + 2;
+    let heads = &rows[0];
+    let mut shown: Vec<usize> = (0..HEAD_COLUMNS.min(heads.len())).collect();
+    let mut left = width.saturating_sub(2 + shown.iter().map(|at| width_of(*at)).sum::<usize>());
+    let rank = |column: &usize| AGES_FIRST.iter().position(|age| *age == heads[*column]);
+    let mut ages: Vec<usize> = (shown.len()..heads.len()).collect();
+    ages.sort_by_key(|column| (rank(column).unwrap_or(AGES_FIRST.len()), *column));
+    for column in ages {
+        if width_of(column) <= left {
+            left -= width_of(column);
+            shown.push(column);
+        }
+    }
+    shown.sort_unstable();
+    shown
+}
+
+/// A customer: a row for each event, then its subscriptions and what all of it is worth.
+pub fn customer(answer: &Value) -> String {
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
+    let member = |of: &Value, path: &str| of.pointer(path).map(word).unwrap_or_default();
+    let mut table = table();
+    table.set_header(["occurred_at", "kind", "standing", "gross", "currency", "transaction_id"]);
+    for event in list("ledger") {
+        let paths = ["/occurred_at", "/kind", "/standing", "/charge/gross", "/charge/currency"];
+        let cells = paths.into_iter().chain(["/transaction_id"]);
+        table.add_row(cells.map(|path| {
+            event.pointer(path).filter(|v| !v.is_null()).map(word).unwrap_or_default()
+        }));
+    }
+    if let Some(column) = table.column_mut(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = format!("{table}\n");
+    for chain in list("chains") {
+        let of = |path| member(chain, path);
+        text += &format!(
+            "subscription {}: since {}, paid until {}, {} payments, revenue {}\n",
+            of("/original_transaction_id"),
+            of("/started_at"),
+            of("/covered_until"),
+            of("/worth/payments"),
+            of("/worth/gross/revenue")
+        );
+    }
+    let of = |path| member(answer, path);
+    text += &format!(
+        "{} payments {}, {} refunds {}, revenue {} {} gross, {} net; first payment {}\n",
+        of("/ltv/payments"),
+        of("/ltv/gross/paid"),
+        of("/ltv/refunds"),
+        of("/ltv/gross/refunded"),
+        of("/ltv/gross/revenue"),
+        of("/currency"),
+        of("/ltv/net/revenue"),
+        of("/first_payment_at")
+    );
+    text + &footer(answer)
 }
 
 /// A revenue answer: a bucket each row. Detail that seldom matters is left to the answer itself.
@@ -141,14 +230,14 @@ fn segment_name(segment: &Value) -> String {
     if value.is_empty() { "unknown ".to_owned() } else { format!("{value} ") }
 }
 
-fn add_cohorts(table: &mut Table, prefix: &str, group: &Value, ages: &[Value]) {
+fn add_cohorts(rows: &mut Vec<Vec<String>>, prefix: &str, group: &Value, ages: &[Value]) {
     let cohorts = group.get("cohorts").and_then(Value::as_array);
     for cohort in cohorts.into_iter().flatten() {
         let start = cohort.get("start").map(word).unwrap_or_default();
-        table.add_row(ltv_row(format!("{prefix}{start}"), cohort, ages));
+        rows.push(ltv_row(format!("{prefix}{start}"), cohort, ages));
     }
     if let Some(total) = group.get("total").filter(|total| total.is_object()) {
-        table.add_row(ltv_row(format!("{prefix}total"), total, ages));
+        rows.push(ltv_row(format!("{prefix}total"), total, ages));
     }
 }
 
@@ -176,6 +265,46 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_a_cohort_table_those_ages_are_shown_that_fit_and_matter() {
+        let curve: Vec<_> = (0..40)
+            .map(|age| json!({"age": age, "ltv": "123.456000", "complete": age < 30}))
+            .collect();
+        let cohort =
+            json!({"start": "2026-01-01", "customers": 1234, "payers": 1000, "curve": curve});
+        let ages: Vec<u32> = (0..40).collect();
+        let answer = json!({"ages": ages, "cohorts": [cohort], "segments": [], "currency": "USD"});
+        let text = ltv(&answer, Some(80));
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(['│', '┌'])).collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+        let heads: Vec<&str> = lines[1].split_whitespace().collect();
+        assert_eq!(heads[1..7], ["cohort", "customers", "payers", "0", "1", "3"], "{text}");
+        assert!(text.contains("35 more ages do not fit here"), "{text}");
+        assert!(!ltv(&answer, Some(1000)).contains("do not fit"));
+    }
+
+    #[test]
+    fn of_a_customer_the_money_is_shown() {
+        let gross = json!({"paid": "9.99", "refunded": "0.99", "revenue": "9.00"});
+        let worth = json!({"payments": 1, "refunds": 1, "gross": gross, "net": gross});
+        let answer = json!({"currency": "USD", "first_payment_at": "2026-11-01T10:00:00Z",
+            "ltv": worth, "chains": [{"original_transaction_id": "s1", "worth": worth}],
+            "ledger": [
+                {"occurred_at": "2026-11-01T10:00:00Z", "kind": "purchase", "standing": "payment",
+                 "charge": {"gross": "9.99", "currency": "USD"}, "transaction_id": "t1"},
+                {"occurred_at": "2026-11-02T10:00:00Z", "kind": "install", "charge": null}]});
+        let text = customer(&answer);
+        for part in [
+            "9.99",
+            "install",
+            "subscription s1: since ",
+            "1 payments 9.99, 1 refunds 0.99, revenue 9.00 USD gross, 9.00 net",
+        ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
 
     #[test]
     fn a_revenue_table_has_a_row_each_bucket_and_fits_a_terminal() {

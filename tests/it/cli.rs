@@ -25,6 +25,8 @@ fn wrong_usage_ends_with_2() {
         &["generate", "--kafka", "--out", "a.ndjson"],
         &["query", "ltv", "width"],
         &["config", "hash-key", ""],
+        &["config", "hash-key", "größe"],
+        &["config", "hash-key", " pad "],
         &["schema", "check", "absent.avsc"],
         &["--log-format", "xml", "config", "show"],
     ] {

@@ -132,7 +132,7 @@ impl Args {
         let generated = self.generated(config, all);
         let feeder = Feeder::new(config, &settings, &generated)?;
         let start = Start {
-            file: self.config.config.clone(),
+            file: self.config.file(),
             secret: format!("{:032x}", rand::random::<u128>()),
             data_dir: dir.join("live"),
             log: dir.join("log"),
