@@ -220,7 +220,8 @@ impl<'a> Visitor<'a> for Depth {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Json<'a>, E> {
-        Ok(Json::Other(value.to_string()))
+        // With its point, which is what is wrong with it where an integer is expected.
+        Ok(Json::Other(format!("{value:?}")))
     }
 
     fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Json<'a>, E> {

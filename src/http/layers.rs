@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -57,8 +57,7 @@ pub async fn word_errors(request: Request, next: Next) -> Response {
         return response;
     }
     let (mut parts, _) = response.into_parts();
-    let allowed = parts.headers.get(ALLOW).and_then(|value| value.to_str().ok());
-    let problem = Problem::new(Kind::of_status(status), detail(status, allowed));
+    let problem = Problem::new(Kind::of_status(status), detail(status));
     let mut worded = problem.into_response();
     *worded.status_mut() = status;
     parts.headers.remove(CONTENT_TYPE);
@@ -78,15 +77,16 @@ fn is_worded(response: &Response) -> bool {
     response.headers().get(CONTENT_TYPE).is_some_and(worded)
 }
 
-fn detail(status: StatusCode, allowed: Option<&str>) -> String {
-    match (status, allowed) {
-        (StatusCode::METHOD_NOT_ALLOWED, Some(allowed)) => {
-            format!("this path takes {allowed} only")
+fn detail(status: StatusCode) -> String {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            "this path does not take this method; the header Allow names those that it takes"
+                .to_owned()
         }
-        (StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             "the body must not be encoded, or with gzip or zstd".to_owned()
         }
-        (status, _) => status.canonical_reason().unwrap_or("the request failed").to_lowercase(),
+        status => status.canonical_reason().unwrap_or("the request failed").to_lowercase(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! is decided what a body must be, and whether the key may speak for an event's app.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -12,7 +13,8 @@ use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -27,8 +29,18 @@ use crate::stream::{Ingest, IngestError, Receipt, Receipts};
 /// The most refusals told one by one. Who wants to be told of each hands in no more events at once.
 pub const ERRORS_MAX: usize = 1000;
 
+/// The most events of one body, far more than fit into one of the usual length if they are any.
+pub const EVENTS_MAX: usize = 1_000_000;
+
+/// Events of a body that are handed on at a time: what became of them is kept until it is told.
+const EVENTS_AT_A_TIME: usize = 10_000;
+
+/// How often, and how long between, the rest of a body is handed on anew where too much is waiting.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// What became of a submission.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct IngestBody {
     /// Events that are durable now, for the first time.
     pub accepted: usize,
@@ -95,7 +107,7 @@ type Numbered<'a> = (usize, &'a [u8]);
 ///
 /// The body is one event, an array of events, or NDJSON with one event a line (blank lines are
 /// skipped), optionally encoded with gzip or zstd, and as a whole at most
-/// `service.max_body_bytes` long when decoded (64 MiB). JSON that can't be parsed, NDJSON without
+/// `service.max_body_bytes` long when decoded (64 MiB), with at most a million events. JSON that can't be parsed, NDJSON without
 /// one line of JSON, and a body without an event are refused whole. Otherwise events are accepted
 /// and refused one by one, a line that is not JSON like any other. The answer is sent when every
 /// accepted event is durable. Submitting the same events again is safe: they count as repeated.
@@ -152,7 +164,7 @@ pub async fn post_events(
         if events.is_empty() {
             return Err(Problem::new(Kind::Unparseable, "the body holds no event"));
         }
-        submit(&*state.parts.ingest, &access, events)
+        submit(&*state.parts.ingest, &access, &events)
     })
     .await
 }
@@ -192,7 +204,9 @@ fn unread(error: &BytesRejection, bytes_max: usize) -> Problem {
 fn json_events(body: &[u8]) -> Result<Vec<Numbered<'_>>, Problem> {
     let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let events: Vec<&RawValue> = if is_array {
-        serde_json::from_slice(body).map_err(|error| unparseable(&error, error.line()))?
+        let AtMost(events) =
+            serde_json::from_slice(body).map_err(|error| unparseable(&error, error.line()))?;
+        events.ok_or_else(too_many)?
     } else {
         vec![serde_json::from_slice(body).map_err(|error| unparseable(&error, error.line()))?]
     };
@@ -205,6 +219,9 @@ fn ndjson_events(body: &[u8]) -> Result<Vec<Numbered<'_>>, Problem> {
     for (place, line) in body.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if !line.is_empty() {
+            if events.len() == EVENTS_MAX {
+                return Err(too_many());
+            }
             events.push((place + 1, line));
         }
     }
@@ -227,26 +244,82 @@ fn unparseable(error: &serde_json::Error, line: usize) -> Problem {
     Problem::new(Kind::Unparseable, detail).with("line", line)
 }
 
+fn too_many() -> Problem {
+    let detail = format!("the body holds more than {EVENTS_MAX} events");
+    Problem::new(Kind::BodyTooLarge, detail).with("max_events", EVENTS_MAX)
+}
+
+/// The members of an array of JSON, unless there are too many.
+struct AtMost<'a>(Option<Vec<&'a RawValue>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for AtMost<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Option<Vec<&'de RawValue>>;
+
+            fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                to.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = seq.next_element()? {
+                    members.push(member);
+                    if members.len() > EVENTS_MAX {
+                        while seq.next_element::<IgnoredAny>()?.is_some() {}
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(members))
+            }
+        }
+
+        deserializer.deserialize_seq(Members).map(Self)
+    }
+}
+
 fn submit(
     ingest: &dyn Ingest,
     access: &Access,
-    events: Vec<Numbered<'_>>,
+    events: &[Numbered<'_>],
 ) -> Result<Response, Problem> {
+    let mut body = IngestBody::default();
+    for events in events.chunks(EVENTS_AT_A_TIME) {
+        submit_some(ingest, access, events, &mut body)?;
+    }
+    body.errors_truncated = body.refused > body.errors.len();
+    let is_all_refused = body.refused > 0 && body.accepted + body.repeated == 0;
+    let status =
+        if is_all_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::ACCEPTED };
+    Ok((status, Json(body)).into_response())
+}
+
+/// Hands on some of a body's events, and adds what became of them to what became of those before.
+fn submit_some(
+    ingest: &dyn Ingest,
+    access: &Access,
+    events: &[Numbered<'_>],
+    body: &mut IngestBody,
+) -> Result<(), Problem> {
     let (allowed, mut errors) = part(access, events);
-    let bytes: Vec<Vec<u8>> = allowed.iter().map(|(_, bytes)| bytes.to_vec()).collect();
-    let Receipts { receipts, as_of } = match bytes.is_empty() {
-        true => Receipts { receipts: Vec::new(), as_of: Vec::new() },
-        false => ingest.submit(bytes).map_err(refused_whole)?,
+    let bytes = || allowed.iter().map(|(_, bytes)| bytes.to_vec()).collect();
+    let mut submitted = match allowed.is_empty() {
+        true => Ok(Receipts { receipts: Vec::new(), as_of: Vec::new() }),
+        false => ingest.submit(bytes()),
     };
-    let mut body = IngestBody {
-        accepted: 0,
-        suspended: 0,
-        repeated: 0,
-        refused: errors.len(),
-        errors: Vec::new(),
-        errors_truncated: false,
-        as_of: by_name(&as_of.into_iter().collect::<AsOf>()),
-    };
+    // What was taken before need not be handed in again.
+    let mut tries = if body.accepted + body.repeated > 0 { TRIES } else { 0 };
+    while tries > 0 && matches!(submitted, Err(IngestError::Overloaded)) {
+        std::thread::sleep(PAUSE);
+        submitted = ingest.submit(bytes());
+        tries -= 1;
+    }
+    let Receipts { receipts, as_of } = submitted.map_err(refused_whole)?;
+    // Later ones of a partition are further.
+    body.as_of.extend(by_name(&as_of.into_iter().collect::<AsOf>()));
+    body.refused += errors.len();
     for ((line, bytes), receipt) in allowed.into_iter().zip(receipts) {
         match receipt {
             Receipt::Accepted { is_suspended } => {
@@ -264,23 +337,19 @@ fn submit(
         }
     }
     errors.sort_by_key(|error| error.line);
-    body.errors_truncated = body.refused > ERRORS_MAX;
-    errors.truncate(ERRORS_MAX);
-    body.errors = errors;
-    let is_all_refused = body.refused > 0 && body.accepted + body.repeated == 0;
-    let status =
-        if is_all_refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::ACCEPTED };
-    Ok((status, Json(body)).into_response())
+    body.errors.extend(errors);
+    body.errors.truncate(ERRORS_MAX);
+    Ok(())
 }
 
 /// Takes out the events of apps that the key is not for. They are told to the sender only: what
 /// strangers send is no dead letter.
-fn part<'a>(access: &Access, events: Vec<Numbered<'a>>) -> (Vec<Numbered<'a>>, Vec<RefusalBody>) {
+fn part<'a>(access: &Access, events: &[Numbered<'a>]) -> (Vec<Numbered<'a>>, Vec<RefusalBody>) {
     if access.sees_everything() {
-        return (events, Vec::new());
+        return (events.to_vec(), Vec::new());
     }
     let (mut allowed, mut refused) = (Vec::with_capacity(events.len()), Vec::new());
-    for (line, bytes) in events {
+    for &(line, bytes) in events {
         // What does not decode is of no app, and is refused behind the seam with its reason.
         let foreign = json_event::decode(bytes).ok().and_then(|event| {
             let (app, id) = (&event.app_id, &event.event_id);
