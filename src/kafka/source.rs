@@ -10,6 +10,7 @@
 //! Not here: what the offsets are (`pipeline.rs`), and committing them to the group, which is
 //! the sink's, in its transactions.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,9 +33,9 @@ use crate::stream::{Fingerprint, NextOffset, Partition, Polled, Source, SourceEr
 pub(in crate::kafka) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one try of a question may take.
 const ATTEMPT: Duration = Duration::from_secs(10);
-/// How long questions about all partitions may take that can be asked again a second later, and one of them.
-const MOMENT: Duration = Duration::from_millis(500);
-const MOMENT_MIN: Duration = Duration::from_millis(50);
+/// How long a question may take that can be asked again a second later. Longer than brokers let a fetch wait
+/// for records (`fetch.wait.max.ms`), behind which it may have to wait.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Pause between tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,6 +50,8 @@ pub struct KafkaSource {
     revoking: BTreeSet<Partition>,
     /// Released already, but the group waits for others of the same revocation.
     released: BTreeSet<Partition>,
+    /// The partition whose end was asked for last without an answer.
+    silent: Cell<Partition>,
 }
 
 impl KafkaSource {
@@ -71,6 +74,7 @@ impl KafkaSource {
             settings: settings.clone(),
             revoking: BTreeSet::new(),
             released: BTreeSet::new(),
+            silent: Cell::new(Partition::MIN),
         })
     }
 
@@ -220,26 +224,26 @@ impl Source for KafkaSource {
     /// when everything was delivered. Asks the brokers about partitions that are behind, for a moment:
     /// one without a leader must not keep the others from being read.
     fn lag(&self) -> Result<Vec<(Partition, i64)>, SourceError> {
-        let (mut lag, asked_at) = (Vec::new(), Instant::now());
-        let delivering = &self.positions.delivering;
-        let behind = delivering.values().filter(|position| !position.at_end).count();
-        let share = MOMENT / u32::try_from(behind.max(1)).unwrap_or(u32::MAX);
-        for (partition, position) in delivering {
-            if position.at_end {
-                lag.push((*partition, 0));
-                continue;
+        let (mut lag, silent) = (Vec::new(), self.silent.get());
+        let mut behind = Vec::new();
+        for (partition, position) in &self.positions.delivering {
+            match position.at_end {
+                true => lag.push((*partition, 0)),
+                false => behind.push((*partition, position)),
             }
-            if asked_at.elapsed() > 2 * MOMENT {
-                continue;
-            }
-            let timeout = share.max(MOMENT_MIN);
-            match self.consumer.fetch_watermarks(&self.topic, *partition, timeout) {
+        }
+        // The one that was silent last, and those before it, come last.
+        behind.sort_by_key(|(partition, _)| *partition <= silent);
+        for (partition, position) in behind {
+            match self.consumer.fetch_watermarks(&self.topic, partition, MOMENT) {
                 Ok((low, high)) => {
                     let next = position.next.unwrap_or(low);
-                    lag.push((*partition, high.saturating_sub(next).max(0)));
+                    lag.push((partition, high.saturating_sub(next).max(0)));
                 }
                 Err(error) if is_passing(&error) => {
                     warn!(partition, %error, "can't ask for the end of the partition");
+                    self.silent.set(partition);
+                    break;
                 }
                 Err(error) => return Err(fatal(error)),
             }

@@ -13,9 +13,11 @@ use crate::engine::standing::Suspension;
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::helper::Helper;
 use crate::pipeline::{BACKLOG_STRETCH, PipelineError};
-use crate::state::{Arrival, Outcome, PreparedCommit, Shards, SharedShard, StateError, Written};
+use crate::state::{
+    Arrival, LiveShard, Outcome, PreparedCommit, Shards, SharedShard, StateError, Written,
+};
 use crate::store::Durability;
-use crate::stream::{Partition, Record};
+use crate::stream::{NextOffset, Partition, Record};
 use crate::telemetry::Metrics;
 
 /// Records decoded, and then applied, at a time: enough to look up many things in memory together,
@@ -244,6 +246,14 @@ impl Feed {
         drop(shard);
         self.tell(evicted);
         Ok(())
+    }
+}
+
+/// Says of which apps a state has events that nobody can ask for.
+pub fn warn_of_unconfigured_apps(shard: &LiveShard) {
+    for app in shard.unconfigured_apps() {
+        let partition = shard.partition;
+        warn!(partition, app, "the state holds events of an app that is not configured");
     }
 }
 

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::domain::time::Timestamp;
-use crate::pipeline::feed::{CommitPace, FeedParts, observe};
+use crate::pipeline::feed::{CommitPace, FeedParts, observe, warn_of_unconfigured_apps};
 use crate::pipeline::outbox::{Outbox, PublishedOffsets, Returned, Sent};
 use crate::pipeline::publish::Publisher;
 use crate::pipeline::workers::Workers;
@@ -340,9 +340,7 @@ impl<S: Source> Pipeline<S> {
                 facts = shard.shard.facts.len(),
                 "shard opened"
             );
-            for app in shard.unconfigured_apps() {
-                warn!(partition, app, "the state holds events of an app that is not configured");
-            }
+            warn_of_unconfigured_apps(&shard);
             shards.push(shard);
             starts.push((partition, Some(start.from)));
         }

@@ -23,7 +23,7 @@ use crate::http::{Clock, HttpParts, HttpState, Limits, Readiness};
 use crate::kafka::{Forwarder, KafkaSettings, KafkaSink, KafkaSource, ensure_topics};
 use crate::pipeline::decode::Decoder;
 use crate::pipeline::embedded::{EmbeddedLog, PARTITION};
-use crate::pipeline::feed::{CommitPace, FeedParts};
+use crate::pipeline::feed::{CommitPace, FeedParts, warn_of_unconfigured_apps};
 use crate::pipeline::forward::{EventWriter, KafkaIngest};
 use crate::pipeline::publish::{Publisher, SnapshotPlan};
 use crate::pipeline::{LoopSettings, Pipeline, PipelineError, Progress, ReadClock, SharedProgress};
@@ -82,7 +82,9 @@ impl Service {
             stores.rebuild_all(&config)?;
         }
         let opening = stores.open_shard_of(PARTITION, EMBEDDED_LOG, &config)?;
-        let shard = shards.insert(opening.load()?);
+        let shard = opening.load()?;
+        warn_of_unconfigured_apps(&shard);
+        let shard = shards.insert(shard);
         let parts = FeedParts {
             shards: Arc::clone(&shards),
             decoder: Decoder::new(EventCodec::new(EventFormat::Json)?, None),
