@@ -108,6 +108,13 @@ impl Message {
             error => Err(KafkaError::MessageConsumption(error.into())),
         }
     }
+
+    /// The partition that was read to its end, and where it goes on; `None` unless that is what is told.
+    pub(in crate::kafka) fn end(&self) -> Option<(Partition, i64)> {
+        let message = self.get();
+        let is_end = message.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        is_end.then_some((message.partition, message.offset))
+    }
 }
 
 impl Drop for Message {

@@ -2,7 +2,8 @@
 //!
 //! Both ways hand out the same records in the same order within a partition. The batch call takes
 //! less CPU and is not part of the library's safe interface; one by one is the reference it is
-//! tested against, and the way out should it ever fail.
+//! tested against, and the way out should it ever fail. Where a partition ends behind marks of transactions is
+//! told by the batch call alone.
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -21,7 +22,9 @@ use crate::kafka::batch::headers::LibraryMessage;
 use crate::kafka::batch::{BatchQueue, Messages};
 use crate::kafka::positions::Positions;
 use crate::kafka::settings::{KafkaSettings, SetupError};
-use crate::stream::{OwnedRecord, OwnedRecords, Partition, Record, RecordBatch, TakeOver};
+use crate::stream::{
+    NextOffset, OwnedRecord, OwnedRecords, Partition, PartitionEnd, Record, RecordBatch, TakeOver,
+};
 
 /// While records are waited for in batches, decisions of the group are looked for this often.
 const GROUP_INTERVAL: Duration = Duration::from_millis(20);
@@ -220,6 +223,13 @@ fn deliver_batches(
                 Ok(place) => place,
                 Err(error) => {
                     positions.note(consumer, &error);
+                    if let Some((partition, end)) = message.end()
+                        && positions.admit_end((partition, end))
+                    {
+                        batch.take().into_iter().for_each(|whole| take_over(Box::new(whole)));
+                        let next_offset = NextOffset(end);
+                        take_over(Box::new(PartitionEnd { partition, next_offset }));
+                    }
                     continue;
                 }
             };

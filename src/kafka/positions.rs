@@ -12,10 +12,10 @@ use crate::stream::{NextOffset, Partition};
 /// How far a partition was delivered.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::kafka) struct Position {
-    /// One past the last record delivered, or where to start; `None`: the log's beginning.
+    /// One past the last record delivered, the end behind it, or where to start; `None`: the log's beginning.
     pub next: Option<i64>,
     /// Everything there was has been delivered. Needed because the newest offsets may belong to
-    /// no record (transaction markers), so that `next` never reaches the log's end.
+    /// no record (transaction markers), so that `next` may not reach the log's end.
     pub at_end: bool,
     /// Records may be handed out.
     pub open: bool,
@@ -49,6 +49,16 @@ impl Positions {
         position.next = Some(offset + 1);
         position.at_end = false;
         position.begun = true;
+        true
+    }
+
+    /// Advances the position to the partition's end; false if it is there, or nothing may be handed out.
+    pub fn admit_end(&mut self, (partition, end): (Partition, i64)) -> bool {
+        let Some(position) = self.delivering.get_mut(&partition) else { return false };
+        if !position.open || position.next.is_some_and(|next| end <= next) {
+            return false;
+        }
+        position.next = Some(end);
         true
     }
 

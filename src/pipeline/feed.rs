@@ -103,6 +103,13 @@ impl Feed {
         Ok(outcomes)
     }
 
+    /// Goes on there: what lies before it and was not taken is no record.
+    pub fn pass(&self, next: Option<NextOffset>) {
+        if let Some(next) = next {
+            self.shard.write().pass(next);
+        }
+    }
+
     fn take_some(&mut self, records: &[Record<'_>]) -> Result<Vec<Outcome>, PipelineError> {
         let mut arrivals = Vec::with_capacity(records.len());
         for record in records {

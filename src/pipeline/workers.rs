@@ -151,6 +151,7 @@ fn work(mut feed: Feed, orders: &Receiver<Order>, pace: &CommitPace, waiting: &A
         match orders.recv_timeout(IDLE) {
             Ok(Order::Take { batch, is_behind }) => {
                 feed.take(&batch.records())?;
+                feed.pass(batch.next_offset());
                 waiting.fetch_sub(count(&*batch), Ordering::Relaxed);
                 is_read_behind = is_behind;
             }

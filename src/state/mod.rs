@@ -256,6 +256,14 @@ impl LiveShard {
         self.is_dirty = true;
     }
 
+    /// Goes on at `next` if that is further: what lies before it is no record.
+    pub fn pass(&mut self, next: NextOffset) {
+        if next.0 > self.position.next_offset {
+            self.position.next_offset = next.0;
+            self.is_dirty = true;
+        }
+    }
+
     /// Whether nothing was ever committed: the log is read from its beginning.
     pub fn is_new(&self) -> bool {
         self.position.commit_count == 0

@@ -86,6 +86,12 @@ pub trait RecordBatch: Send {
 
     /// All of them.
     fn records(&self) -> Vec<Record<'_>>;
+
+    /// Where the partition goes on behind them, as far as that is known: what lies between is no record, but
+    /// a mark of a transaction or part of one that was taken back.
+    fn next_offset(&self) -> Option<NextOffset> {
+        None
+    }
 }
 
 /// A record with bytes of its own.
@@ -145,6 +151,31 @@ impl RecordBatch for OwnedRecords {
 
     fn records(&self) -> Vec<Record<'_>> {
         self.0.iter().map(OwnedRecord::borrow).collect()
+    }
+}
+
+/// No record: where a partition goes on that was read to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct PartitionEnd {
+    pub partition: Partition,
+    pub next_offset: NextOffset,
+}
+
+impl RecordBatch for PartitionEnd {
+    fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn records(&self) -> Vec<Record<'_>> {
+        Vec::new()
+    }
+
+    fn next_offset(&self) -> Option<NextOffset> {
+        Some(self.next_offset)
     }
 }
 

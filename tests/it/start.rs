@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::kafka::{brokers, create_topic, grow_topic, topics_of, write_settings};
+use ltvstream::kafka::KafkaSettings;
+
+use crate::kafka_support::{settings, write_transactions};
+use crate::support::kafka::{
+    brokers, create_topic, delete_records, grow_topic, topics_of, write_settings,
+};
 use crate::support::process::{Served, ltvstream};
 use crate::support::unique;
 
@@ -64,6 +69,25 @@ fn a_topic_that_gets_more_partitions_ends_the_service_and_refuses_the_next_start
     assert_eq!(again.status.code(), Some(2), "{}", words(&again));
     let said = format!("{found} topic {topic} of 2 partitions");
     assert!(words(&again).contains(&said), "{}", words(&again));
+}
+
+#[test]
+fn offsets_that_hold_no_record_are_passed_and_are_no_gap_when_retention_removes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let topic = unique("start");
+    create_topic(&topic, 1, "delete");
+    let settings = KafkaSettings { events_topic: topic.clone(), ..settings("start", 1) };
+    // Five records that are no events, two of them taken back, and three marks of transactions.
+    write_transactions(&settings);
+    let config = configuration(dir.path(), &topic, "");
+    let log = dir.path().join("log");
+    for _ in 0..2 {
+        let service = Served::start(&["--config", &config], &log);
+        service.wait_for("/v1/apps/default/ltv?min_as_of=0:8", |answer| answer["as_of"]["0"] == 8);
+        assert_eq!(service.get("/readyz").unwrap()["lag_records"]["0"], 0);
+        assert_eq!(service.terminate(), Some(0));
+        delete_records(&topic, 8);
+    }
 }
 
 #[test]

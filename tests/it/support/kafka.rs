@@ -84,6 +84,16 @@ pub fn grow_topic(name: &str, partitions: usize) {
     administer(async |admin| admin.create_partitions([&grown], &AdminOptions::new()).await);
 }
 
+/// Removes the records of a topic's first partition before `offset`, as retention does.
+pub fn delete_records(topic: &str, offset: i64) {
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    let admin: AdminClient<DefaultClientContext> = config().create().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let deleted = runtime.block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
+    deleted.elements().iter().for_each(|element| element.error().unwrap());
+}
+
 /// Deletes topics with everything in them.
 pub fn delete_topics(names: &[&str]) {
     administer(async |admin| admin.delete_topics(names, &AdminOptions::new()).await);
