@@ -29,6 +29,10 @@ use crate::stream::{
 /// While records are waited for in batches, decisions of the group are looked for this often.
 const GROUP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Events of the consumer's own queue that are dealt with at a time. While brokers are away it has some for
+/// the log each second, behind which a decision of the group would wait for long if it were one.
+const EVENTS_MAX: usize = 64;
+
 /// Messages that are taken one by one and handed out together.
 const SINGLE_MAX: usize = 100;
 
@@ -148,9 +152,12 @@ fn deliver_singly(
 
 /// Serves the consumer's own queue, where all but the records comes.
 fn attend((consumer, positions): (&GroupConsumer, &mut Positions)) {
-    while let Some(polled) = consumer.poll(Duration::ZERO) {
-        match polled {
-            Ok(message) => {
+    // A poll deals with one event, and says of most, a line for the log or a decision of the group, as little
+    // as where there is none.
+    for _ in 0..EVENTS_MAX {
+        match consumer.poll(Duration::ZERO) {
+            None => {}
+            Some(Ok(message)) => {
                 // Forwarding keeps records away from here. Should that ever cease, the order of the
                 // two queues is not known, and this record must not be dropped in silence.
                 positions.failure = Some(format!(
@@ -159,7 +166,7 @@ fn attend((consumer, positions): (&GroupConsumer, &mut Positions)) {
                     message.partition()
                 ));
             }
-            Err(error) => positions.note(consumer, &error),
+            Some(Err(error)) => positions.note(consumer, &error),
         }
     }
 }

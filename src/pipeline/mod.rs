@@ -476,13 +476,14 @@ impl<S: Source> Pipeline<S> {
         if self.observed_at.is_some_and(|at| at.elapsed() < OBSERVE_EVERY) {
             return;
         }
-        self.observed_at = Some(Instant::now());
         match self.source.lag() {
             Ok(lag) => self.note_lag(lag),
             Err(error) => warn!(%error, "can't ask for the log's end"),
         }
         let FeedParts { shards, metrics, .. } = self.workers.parts();
         observe(shards, metrics);
+        // Not before: brokers that are silent must not take all of the loop's time.
+        self.observed_at = Some(Instant::now());
     }
 
     /// Takes note of how far each partition is behind.

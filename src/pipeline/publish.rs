@@ -175,7 +175,7 @@ impl Publisher {
         let rest = rest.map(|first| begun.keys.split_off(&first));
         let keys: Vec<_> = begun.keys.into_iter().collect();
         let (mut snapshots, mut longest_hold) = (Vec::with_capacity(keys.len()), Duration::ZERO);
-        let at_a_time = (KEYS_AT_A_TIME / shards.len()).max(KEYS_AT_A_TIME_MIN);
+        let at_a_time = (KEYS_AT_A_TIME / shards.len().max(1)).max(KEYS_AT_A_TIME_MIN);
         for keys in keys.chunks(at_a_time) {
             let guards: Vec<_> = shards.iter().map(|shard| shard.read()).collect();
             let newest_event_at =
