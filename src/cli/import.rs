@@ -121,7 +121,7 @@ struct Rejects {
 }
 
 impl Rejects {
-    /// Beside a file, and here for what is no file. What an earlier import left there is removed.
+    /// Beside a file, and here for what is no file.
     fn new(of: &Path) -> Self {
         let mut name = match of.file_name() {
             _ if of == Path::new("-") => "stdin".into(),
@@ -129,10 +129,16 @@ impl Rejects {
             _ => of.as_os_str().to_owned(),
         };
         name.push(".rejects.ndjson");
-        let path = PathBuf::from(name);
-        // There is none as a rule; one that can't be removed can't be written anew either.
-        let _ = std::fs::remove_file(&path);
-        Self { path, file: None, failure: None }
+        Self { path: PathBuf::from(name), file: None, failure: None }
+    }
+
+    /// What an earlier import of the file refused was taken now, and does not stay; unless it is to be imported
+    /// itself.
+    fn remove_stale(&self, of: &Path, files: &[PathBuf]) {
+        if self.file.is_none() && of.is_file() && !files.contains(&self.path) {
+            // There is none as a rule, and one that stays misleads nobody who looks at its time.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 
     /// Writes a refused row down. Where that can't be done, rows that are good are taken all the same, and the
@@ -189,8 +195,10 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let settings = ImportSettings { format, map, app_id: args.app.clone() };
     let (ingest, service) = target(args)?;
     let mut summary = Summary::default();
-    let imported =
-        args.files.iter().try_for_each(|file| import_file(file, &settings, &*ingest, &mut summary));
+    let imported = args
+        .files
+        .iter()
+        .try_for_each(|file| import_file((file, &args.files), &settings, &*ingest, &mut summary));
     drop(ingest);
     if let Some(service) = service {
         service.stop().map_err(CliError::Dependency)?;
@@ -221,8 +229,9 @@ fn target(args: &Args) -> Result<(Arc<dyn Ingest>, Option<Service>), CliError> {
     Ok((Arc::new(Client::new(url, args.api_key.clone())), None))
 }
 
+/// Imports one of the files of a command.
 fn import_file(
-    file: &Path,
+    (file, files): (&Path, &[PathBuf]),
     settings: &ImportSettings,
     ingest: &dyn Ingest,
     summary: &mut Summary,
@@ -260,6 +269,10 @@ fn import_file(
         print(&format!("refused rows of {}: {}\n", file.display(), rejects.path.display()))?;
     }
     match damage {
+        None if rejects.failure.is_none() => {
+            rejects.remove_stale(file, files);
+            Ok(())
+        }
         None => rejects.end(),
         Some((line, error)) => {
             let place = format!("{}:{line}", file.display());

@@ -36,14 +36,15 @@ pub struct ReadyBody {
     pub reason: Option<String>,
     /// By partition: the first offset that is not in the state.
     pub as_of: BTreeMap<String, i64>,
-    /// By partition: records that are not in the state yet.
+    /// By partition: records that are not in the state yet. Absent are partitions that were lost while brokers
+    /// are away, which answer as of what was read.
     pub lag_records: BTreeMap<String, i64>,
 }
 
 /// Whether the service is ready for questions and events.
 ///
 /// It is once it has input and knows how far it is behind, however far that is: answers say what
-/// they are as of, and `lag_records` tells what is missing.
+/// they are as of, and `lag_records` tells what is missing. It stays so while brokers are away.
 #[utoipa::path(
     get,
     path = "/readyz",

@@ -6,7 +6,8 @@
 //! deleted is made again as it must be.
 //!
 //! A producer that was fenced is not replaced: that would fence the newer instance in turn. Brokers say the same
-//! of a transaction that took longer than `transaction.timeout.ms`, so it is given up before.
+//! of a transaction that took longer than `transaction.timeout.ms`, so it is given up before; a process that is
+//! stopped for longer in the middle of one ends, as it can't tell.
 
 use std::time::{Duration, Instant};
 

@@ -294,7 +294,7 @@ impl<S: Source> Pipeline<S> {
     fn assigned(&mut self, partitions: &[Partition]) -> Result<(), PipelineError> {
         self.await_published()?;
         if partitions.is_empty() {
-            self.drop_lost()?;
+            self.drop_lost();
             return Ok(self.source.start(&[])?);
         }
         let mut asked = self.held();
@@ -311,7 +311,7 @@ impl<S: Source> Pipeline<S> {
         if self.is_published_unknown {
             return Err(PipelineError::PublishedUnknown);
         }
-        self.drop_lost()?;
+        self.drop_lost();
         // How far behind the new ones are decides whether we are ready.
         self.observed_at = None;
         let (mut opening, mut log_starts) = (Vec::new(), Vec::new());
@@ -329,8 +329,9 @@ impl<S: Source> Pipeline<S> {
         for ((partition, start), shard) in partitions.iter().copied().zip(log_starts).zip(loaded) {
             let state = |source| PipelineError::State { partition, source };
             let mut shard = shard.map_err(state)?;
-            if start.is_gap {
-                shard.skip_missing(start.from.0);
+            match start.is_gap {
+                true => shard.skip_missing(start.from.0),
+                false => shard.pass(start.from),
             }
             self.publisher.adopt(&mut shard).map_err(state)?;
             info!(
@@ -439,9 +440,13 @@ impl<S: Source> Pipeline<S> {
     }
 
     /// What was lost is opened anew if it is ours again: somebody else may have read on and published.
-    fn drop_lost(&mut self) -> Result<(), PipelineError> {
+    fn drop_lost(&mut self) {
         let lost: Vec<Partition> = std::mem::take(&mut self.lost).into_iter().collect();
-        self.drop_shards(&lost)
+        for partition in &lost {
+            // What is published of it was asked meanwhile, and is not to be forgotten with it.
+            self.shards().remove(*partition);
+        }
+        self.forget_lag(&lost);
     }
 
     /// Nobody here reads these partitions any more.

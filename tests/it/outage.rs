@@ -5,9 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
 use crate::support::kafka::{topics_of, write_settings};
 use crate::support::process::Served;
 use crate::support::unique;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker of one's own, which nobody else misses while it stands still.
 struct Broker {
@@ -33,6 +40,40 @@ impl Broker {
     fn signal(&self, signal: &str) {
         let pid = std::fs::read_to_string(self.dir.join("pid")).unwrap();
         assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+    }
+}
+
+impl Broker {
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        config
+    }
+
+    fn produce(&self, topic: &str, value: &str) {
+        let producer: BaseProducer = self.config().create().unwrap();
+        let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).key("k").payload(value);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Committed records of a topic of one partition.
+    fn count(&self, topic: &str) -> usize {
+        let mut config = self.config();
+        config.set("group.id", "count").set("isolation.level", "read_committed");
+        let consumer: BaseConsumer = config.set("enable.partition.eof", "true").create().unwrap();
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+        consumer.assign(&all).unwrap();
+        let (mut count, deadline) = (0, Instant::now() + PATIENCE);
+        while Instant::now() < deadline {
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(_)) => count += 1,
+                Some(Err(KafkaError::PartitionEOF(_))) => return count,
+                Some(Err(_)) | None => {}
+            }
+        }
+        panic!("{topic} has no end");
     }
 }
 
@@ -79,7 +120,12 @@ reporting_currency = "USD"
         let answer = served.get("/v1/apps/default/ltv")?;
         Some(answer["total"]["to_date"]["revenue"].as_str()?.to_owned())
     };
+    broker.produce(&topics[0], "no event");
     served.wait_for("/v1/apps/default/ltv", |_| revenue(&served).as_deref() == Some("10.00"));
+    let published_by = Instant::now() + PATIENCE;
+    while broker.count(&topics[2]) == 0 {
+        assert!(Instant::now() < published_by, "the dead letter is not published");
+    }
     let lag = |served: &Served| {
         let url = format!("{}/metrics", served.url);
         let text = ureq::get(url).call().unwrap().body_mut().read_to_string().unwrap();
@@ -104,4 +150,6 @@ reporting_currency = "USD"
     purchase(&served, 10);
     served.wait_for("/v1/apps/default/ltv", |_| revenue(&served).as_deref() == Some("11.00"));
     assert_eq!(served.terminate(), Some(0));
+    // What is out is out: of all that was read anew nothing is published twice.
+    assert_eq!(broker.count(&topics[2]), 1);
 }

@@ -320,24 +320,23 @@ fn strftime(format: &str) -> Result<TimeFormat, String> {
     })
 }
 
-/// Whether the item holds an offset from UTC. All the others of its kind are known by name.
+/// Whether the item holds an offset from UTC.
 fn is_offset(item: &Item<'_>) -> bool {
-    match item {
-        Item::Fixed(fixed) => !matches!(
-            fixed,
-            Fixed::ShortMonthName
-                | Fixed::LongMonthName
-                | Fixed::ShortWeekdayName
-                | Fixed::LongWeekdayName
-                | Fixed::LowerAmPm
-                | Fixed::UpperAmPm
-                | Fixed::Nanosecond
-                | Fixed::Nanosecond3
-                | Fixed::Nanosecond6
-                | Fixed::Nanosecond9
-        ),
-        _ => false,
-    }
+    let is_named = matches!(
+        item,
+        Item::Fixed(
+            Fixed::TimezoneOffset
+                | Fixed::TimezoneOffsetZ
+                | Fixed::TimezoneOffsetColon
+                | Fixed::TimezoneOffsetColonZ
+                | Fixed::TimezoneOffsetDoubleColon
+                | Fixed::TimezoneOffsetTripleColon
+                | Fixed::RFC2822
+                | Fixed::RFC3339
+        )
+    );
+    // The library has no name for the last one.
+    is_named || StrftimeItems::new("%#z").next().as_ref() == Some(item)
 }
 
 fn money_rule(section: &mut Section, columns: &Columns) -> Result<Money, MapError> {
