@@ -10,6 +10,7 @@
 
 pub mod decode;
 pub mod embedded;
+mod error;
 pub mod feed;
 pub mod forward;
 pub mod helper;
@@ -31,8 +32,9 @@ use crate::pipeline::outbox::{Outbox, PublishedOffsets, Returned, Sent};
 use crate::pipeline::publish::Publisher;
 use crate::pipeline::workers::Workers;
 use crate::state::{LiveShard, OpeningShard, Shards, StateError, at_a_time};
-use crate::stream::{NextOffset, Partition, Polled, Sink, SinkError, Source, SourceError};
+use crate::stream::{NextOffset, Partition, Polled, Sink, SinkError, Source};
 
+pub use self::error::PipelineError;
 pub use self::progress::{Progress, SharedProgress};
 
 /// How often the loop turns when there is nothing to read.
@@ -50,42 +52,6 @@ const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(60);
 /// Pause before a publication is tried again.
 const PUBLISH_PAUSE: Duration = Duration::from_secs(1);
-
-/// Why the loop ended. The process ends with it and resumes from the last commit.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// A shard can't be opened, applied to or committed.
-    #[error("partition {partition}")]
-    State { partition: Partition, source: StateError },
-    /// A shard's thread can't be started.
-    #[error("partition {partition}: its thread can't be started: {error}")]
-    Thread { partition: Partition, error: std::io::Error },
-    /// The log can't be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// Another instance publishes in our place.
-    #[error(transparent)]
-    Fenced(SinkError),
-    /// The schema registry can't be asked, for longer than it was waited for.
-    #[error("schema registry: {0}")]
-    Registry(String),
-    /// Retention has removed records that were never read.
-    #[error(
-        "partition {partition}: offsets {wanted} to {low} are gone from the log before they were \
-         read ({missing} records missing); put a newer copy of the data directory in its place, or \
-         start with --accept-retention-gap to go on without them"
-    )]
-    Gap { partition: Partition, wanted: i64, low: i64, missing: i64 },
-    /// The log does not tell up to where we have published.
-    #[error("the log does not tell what is published already, so nothing may be published")]
-    PublishedUnknown,
-    /// The log is not the one that the state was computed from.
-    #[error(
-        "partition {partition}: the record at offset {offset} is not the one the state was \
-         computed from; the topic was replaced or truncated"
-    )]
-    OtherLog { partition: Partition, offset: i64 },
-}
 
 /// When the loop commits and publishes.
 #[derive(Debug, Clone)]
