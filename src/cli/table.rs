@@ -118,10 +118,11 @@ const AGES_FIRST: [&str; 18] = [
 /// The columns of a table with this header and these rows that fit into so many characters.
 fn fitting_columns(rows: &[Vec<String>], width: usize) -> Vec<usize> {
     let cell = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |c| c.chars().count());
-    let width_of = |column| rows.iter().map(|row| cell(row, column)).max().unwrap_or(0) + 2;
+    let width_of = |column| rows.iter().map(|row| cell(row, column)).max().unwrap_or(0) + 3;
     let heads = &rows[0];
     let mut shown: Vec<usize> = (0..HEAD_COLUMNS.min(heads.len())).collect();
-    let mut left = width.saturating_sub(2 + shown.iter().map(|at| width_of(*at)).sum::<usize>());
+    // A blank on each side of a cell, one or a border behind it, and the border before all.
+    let mut left = width.saturating_sub(1 + shown.iter().map(|at| width_of(*at)).sum::<usize>());
     let rank = |column: &usize| AGES_FIRST.iter().position(|age| *age == heads[*column]);
     let mut ages: Vec<usize> = (shown.len()..heads.len()).collect();
     ages.sort_by_key(|column| (rank(column).unwrap_or(AGES_FIRST.len()), *column));
@@ -283,6 +284,11 @@ mod tests {
         assert_eq!(heads[1..7], ["cohort", "customers", "payers", "0", "1", "3"], "{text}");
         assert!(text.contains("35 more ages do not fit here"), "{text}");
         assert!(!ltv(&answer, Some(1000)).contains("do not fit"));
+        for width in 40..200 {
+            let text = ltv(&answer, Some(width));
+            let widest = text.lines().filter(|line| line.starts_with(['│', '┌'])).map(str::chars);
+            assert!(widest.map(Iterator::count).max() <= Some(usize::from(width)), "{text}");
+        }
     }
 
     #[test]
