@@ -97,12 +97,7 @@ const VENDORS: [Vendor; 4] = [adapty::VENDOR, chartmogul::VENDOR, zenovay::VENDO
 pub fn paths() -> Vec<&'static str> {
     let compatible = VENDORS.iter().flat_map(|vendor| (vendor.routes)());
     let all = limited_routes().into_iter().chain(compatible).chain(free_routes());
-    let all: Vec<&str> = all.map(|(path, _)| path).collect();
-    // What takes the rest of a vendor's paths, and where they begin, only says that nothing is there.
-    let rest = |path: &str| format!("{}/{{*rest}}", path.trim_end_matches('/'));
-    let begins = |path: &str| !path.contains('{') && all.contains(&rest(path).as_str());
-    let says_nothing = |path: &str| path.contains("{*") || begins(path);
-    all.iter().copied().filter(|path| !says_nothing(path)).collect()
+    all.map(|(path, _)| path).collect()
 }
 
 /// The API over this state.

@@ -44,12 +44,10 @@ pub const VENDOR: Vendor = Vendor {
             ("/api/v1/client-api/metrics/ltv", post(post_adapty_ltv_bare)),
             ("/api/v1/client-api/metrics/cohort/", post(post_adapty_cohort)),
             ("/api/v1/client-api/metrics/cohort", post(post_adapty_cohort_bare)),
-            ("/api/v1/client-api", any(words::unknown_path)),
-            ("/api/v1/client-api/", any(words::unknown_path)),
-            ("/api/v1/client-api/{*rest}", any(words::unknown_path)),
         ]
     },
-    nothing_at: &[],
+    nothing_at: &["/api/v1/client-api", "/api/v1/client-api/", "/api/v1/client-api/{*rest}"],
+    nothing: || any(words::unknown_path),
     word: words::word,
     cross_origin: None,
 };

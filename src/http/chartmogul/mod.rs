@@ -23,7 +23,7 @@ use crate::config::{LtvChurnWindow, MrrRefunds};
 use crate::domain::time::{Day, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
+    self, Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
     credentials, ignored_header, pairs,
 };
 use crate::http::freshness::blocking;
@@ -50,6 +50,7 @@ pub const VENDOR: Vendor = Vendor {
         "/v1/metrics/{metric}/",
         "/v1/metrics/{metric}/{*rest}",
     ],
+    nothing: compat::nothing,
     word: words::word,
     cross_origin: Some(|| vec![CHURN_WINDOW_HEADER]),
 };

@@ -22,8 +22,8 @@ use axum::routing::get;
 use crate::domain::time::{Width, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers, credentials,
-    pairs,
+    self, Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers,
+    credentials, pairs,
 };
 use crate::http::freshness::blocking;
 use crate::http::state::HttpState;
@@ -42,6 +42,7 @@ pub use words::{CodatError, CodatValidation, CodatValidationItem};
 pub const VENDOR: Vendor = Vendor {
     routes: || vec![(METRIC_PATH, get(get_codat_metric).fallback(refuse_method))],
     nothing_at: &["/data", "/data/", "/data/{*rest}"],
+    nothing: compat::nothing,
     word: words::word,
     cross_origin: None,
 };

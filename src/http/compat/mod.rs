@@ -52,8 +52,9 @@ pub const IGNORED_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-igno
 #[derive(Clone, Copy)]
 pub struct Vendor {
     pub routes: fn() -> Vec<(&'static str, MethodRouter<HttpState>)>,
-    /// Paths beside them at which nothing is, to be worded as the vendor does.
+    /// Paths beside them at which nothing is, and what says so there.
     pub nothing_at: &'static [&'static str],
+    pub nothing: fn() -> MethodRouter<HttpState>,
     /// The vendor's answer to what cannot be answered: status, headers and body.
     pub word: fn(&HttpState, &CompatError) -> Response,
     /// Headers of its own that pages of other origins may read; `None` if such pages may read
@@ -63,7 +64,7 @@ pub struct Vendor {
 
 /// The vendor's paths with what happens around each of their requests.
 pub fn router(vendor: Vendor, state: &HttpState) -> Router<HttpState> {
-    let nothing_at = vendor.nothing_at.iter().map(|path| (*path, any(nothing)));
+    let nothing_at = vendor.nothing_at.iter().map(|path| (*path, (vendor.nothing)()));
     let router = (vendor.routes)()
         .into_iter()
         .chain(nothing_at)
@@ -79,8 +80,8 @@ pub fn router(vendor: Vendor, state: &HttpState) -> Router<HttpState> {
 }
 
 /// What the vendor's API does not have, to be worded by [`reword`].
-async fn nothing() -> StatusCode {
-    StatusCode::NOT_FOUND
+pub fn nothing() -> MethodRouter<HttpState> {
+    any(async || StatusCode::NOT_FOUND)
 }
 
 /// Gives errors that the vendor's handlers did not word the vendor's body.

@@ -107,8 +107,8 @@ type Numbered<'a> = (usize, &'a [u8]);
 ///
 /// The body is one event, an array of events, or NDJSON with one event a line (blank lines are
 /// skipped), optionally encoded with gzip or zstd, and as a whole at most
-/// `service.max_body_bytes` long when decoded (64 MiB), with at most a million events. JSON that can't be parsed, NDJSON without
-/// one line of JSON, and a body without an event are refused whole. Otherwise events are accepted
+/// `service.max_body_bytes` long when decoded (64 MiB), with at most a million events. JSON that
+/// can't be parsed, NDJSON without one line of JSON, and a body without an event are refused whole. Otherwise events are accepted
 /// and refused one by one, a line that is not JSON like any other. The answer is sent when every
 /// accepted event is durable. Submitting the same events again is safe: they count as repeated.
 ///

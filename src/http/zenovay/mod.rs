@@ -39,15 +39,9 @@ pub use words::{ZenovayError, ZenovayFailure};
 
 /// The vendor.
 pub const VENDOR: Vendor = Vendor {
-    routes: || {
-        vec![
-            (LTV_PATH, get(get_zenovay_ltv)),
-            ("/api/external/v1", any(get_nothing)),
-            ("/api/external/v1/", any(get_nothing)),
-            ("/api/external/v1/{*rest}", any(get_nothing)),
-        ]
-    },
-    nothing_at: &[],
+    routes: || vec![(LTV_PATH, get(get_zenovay_ltv))],
+    nothing_at: &["/api/external/v1", "/api/external/v1/", "/api/external/v1/{*rest}"],
+    nothing: || any(get_nothing),
     word: words::word,
     cross_origin: None,
 };
