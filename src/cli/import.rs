@@ -132,15 +132,6 @@ impl Rejects {
         Self { path: PathBuf::from(name), file: None, failure: None }
     }
 
-    /// What an earlier import of the file refused was taken now, and does not stay; unless it is to be imported
-    /// itself.
-    fn remove_stale(&self, of: &Path, files: &[PathBuf]) {
-        if self.file.is_none() && of.is_file() && !files.contains(&self.path) {
-            // There is none as a rule, and one that stays misleads nobody who looks at its time.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-
     /// Writes a refused row down. Where that can't be done, rows that are good are taken all the same, and the
     /// failure is told at the end.
     fn write(&mut self, row: &Waiting, refused: &Refused) {
@@ -156,11 +147,18 @@ impl Rejects {
         }
     }
 
-    /// Whether all refused rows are written down.
-    fn end(self) -> Result<(), CliError> {
-        let Some(error) = self.failure else { return Ok(()) };
-        let context = format!("refused rows can't be written to {}", self.path.display());
-        Err(CliError::Dependency(anyhow::Error::new(error).context(context)))
+    /// Whether all refused rows of the file, one of these, are written down. What an earlier import refused and this
+    /// one took does not stay, unless it is to be imported itself.
+    fn end(self, of: &Path, files: &[PathBuf]) -> Result<(), CliError> {
+        if let Some(error) = self.failure {
+            let context = format!("refused rows can't be written to {}", self.path.display());
+            return Err(CliError::Dependency(anyhow::Error::new(error).context(context)));
+        }
+        if self.file.is_none() && of.is_file() && !files.contains(&self.path) {
+            // There is none as a rule, and one that stays misleads nobody who looks at its time.
+            let _ = std::fs::remove_file(&self.path);
+        }
+        Ok(())
     }
 
     fn try_write(&mut self, line: &str) -> io::Result<()> {
@@ -269,11 +267,7 @@ fn import_file(
         print(&format!("refused rows of {}: {}\n", file.display(), rejects.path.display()))?;
     }
     match damage {
-        None if rejects.failure.is_none() => {
-            rejects.remove_stale(file, files);
-            Ok(())
-        }
-        None => rejects.end(),
+        None => rejects.end(file, files),
         Some((line, error)) => {
             let place = format!("{}:{line}", file.display());
             Err(CliError::Dependency(anyhow::Error::new(error).context(place)))

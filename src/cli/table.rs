@@ -136,18 +136,19 @@ fn fitting_columns(rows: &[Vec<String>], width: usize) -> Vec<usize> {
     shown
 }
 
+/// Where the columns of a customer's events are in each of them; each has the name that it has there.
+const CUSTOMER_COLUMNS: [&str; 6] =
+    ["/occurred_at", "/kind", "/standing", "/charge/gross", "/charge/currency", "/transaction_id"];
+
 /// A customer: a row for each event, then its subscriptions and what all of it is worth.
 pub fn customer(answer: &Value) -> String {
     let list = |name: &str| answer.get(name).and_then(Value::as_array).into_iter().flatten();
     let member = |of: &Value, path: &str| of.pointer(path).map(word).unwrap_or_default();
     let mut table = table();
-    table.set_header(["occurred_at", "kind", "standing", "gross", "currency", "transaction_id"]);
+    table.set_header(CUSTOMER_COLUMNS.map(|path| path.rsplit('/').next().unwrap_or(path)));
     for event in list("ledger") {
-        let paths = ["/occurred_at", "/kind", "/standing", "/charge/gross", "/charge/currency"];
-        let cells = paths.into_iter().chain(["/transaction_id"]);
-        table.add_row(cells.map(|path| {
-            event.pointer(path).filter(|v| !v.is_null()).map(word).unwrap_or_default()
-        }));
+        let cell = |path| event.pointer(path).filter(|value| !value.is_null());
+        table.add_row(CUSTOMER_COLUMNS.map(|path| cell(path).map(word).unwrap_or_default()));
     }
     if let Some(column) = table.column_mut(3) {
         column.set_cell_alignment(CellAlignment::Right);

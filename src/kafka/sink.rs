@@ -98,7 +98,6 @@ impl KafkaSink {
         if let Some(producer) = self.producer.take() {
             return Ok(producer);
         }
-        let retry = |error: SetupError| SinkError::Retry(error.to_string());
         self.dead_letter_bytes_max =
             ensure_written_topics(&self.settings, self.dead_letter_bytes_max).map_err(retry)?;
         let producer: Publisher = create(&self.config, Logged).map_err(retry)?;
@@ -117,7 +116,7 @@ impl KafkaSink {
     fn is_emptied(&self) -> Result<bool, SinkError> {
         let mut is_empty = true;
         newest_values(&self.reader, &self.snapshots_topic, &mut |_| is_empty = false)
-            .map_err(|error| SinkError::Retry(error.to_string()))?;
+            .map_err(retry)?;
         Ok(is_empty)
     }
 
@@ -245,15 +244,13 @@ impl Sink for KafkaSink {
         // Settles a transaction that an earlier producer left open.
         let producer = self.take_producer()?;
         self.producer = Some(producer);
-        committed(&self.reader, &self.events_topic, partitions)
-            .map_err(|error| SinkError::Retry(error.to_string()))
+        committed(&self.reader, &self.events_topic, partitions).map_err(retry)
     }
 
     fn newest_snapshots(&mut self, visit: &mut dyn FnMut(&[u8])) -> Result<(), SinkError> {
         let producer = self.take_producer()?;
         self.producer = Some(producer);
-        newest_values(&self.reader, &self.snapshots_topic, visit)
-            .map_err(|error| SinkError::Retry(error.to_string()))
+        newest_values(&self.reader, &self.snapshots_topic, visit).map_err(retry)
     }
 }
 
@@ -300,6 +297,11 @@ fn enqueue(producer: &Publisher, record: BytesRecord<'_>, deadline: Instant) -> 
             Err((error, _)) => return Err(error),
         }
     }
+}
+
+/// The failure of something that is tried again.
+fn retry(error: impl std::fmt::Display) -> SinkError {
+    SinkError::Retry(error.to_string())
 }
 
 /// Whether the error says that a newer producer has our transactional id.
