@@ -450,6 +450,8 @@ fn an_evolved_avro_container_is_read_as_the_stream_reads_its_records() {
     for codec in [
         apache_avro::Codec::Null,
         apache_avro::Codec::Deflate(apache_avro::DeflateSettings::default()),
+        apache_avro::Codec::Snappy,
+        apache_avro::Codec::Zstandard(apache_avro::ZstandardSettings::default()),
     ] {
         let content = container(codec, &customers);
         let items = read_as("events.avro", &content, &ImportSettings::default()).unwrap();
