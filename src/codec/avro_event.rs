@@ -44,11 +44,11 @@ pub struct WriterSchema {
     shapes: Shapes,
     /// The shape of the whole record.
     record: ShapeId,
-    fingerprints: [[u8; 8]; 2],
+    fingerprints: Vec<[u8; 8]>,
 }
 
 /// What to do with the next value of the writer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Step {
     action: Action,
     /// The bytes of this step and the next ones, the first lowest, if all of them are null.
@@ -57,7 +57,7 @@ struct Step {
     null_steps: u8,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Action {
     Read(Field, Source),
     Skip(ShapeId),
@@ -141,7 +141,10 @@ impl WriterSchema {
                 steps: steps_of(actions),
                 record: shapes.add(schema)?,
                 shapes: shapes.build(),
-                fingerprints: [fingerprint(schema), library_fingerprint(schema)],
+                fingerprints: [fingerprint(schema)]
+                    .into_iter()
+                    .chain(library_fingerprint(schema))
+                    .collect(),
             }),
         }
     }
@@ -157,9 +160,15 @@ impl WriterSchema {
     }
 
     /// What single-object messages name the schema by, in the order of the wire: the
-    /// specification's fingerprint, then the one that the Avro library of Rust writes.
-    pub fn fingerprints(&self) -> [[u8; 8]; 2] {
-        self.fingerprints
+    /// specification's fingerprint, then the one that the Avro library of Rust writes if there is one.
+    pub fn fingerprints(&self) -> &[[u8; 8]] {
+        &self.fingerprints
+    }
+
+    /// Whether what [`encode`] writes is read as it was written.
+    pub fn reads_what_is_encoded(&self) -> bool {
+        // Ours has no field to skip.
+        Self::parse(BILLING_EVENT_V1).is_ok_and(|ours| ours.steps == self.steps)
     }
 
     /// How many of `bytes` the datum takes that they begin with, whether it is an event or not.
@@ -349,6 +358,26 @@ mod tests {
             "the schema has no field customer_id"
         );
         assert!(refusal(|_| "{".to_owned()).starts_with("not an Avro schema"));
+    }
+
+    #[test]
+    fn a_schema_of_another_layout_does_not_read_what_is_encoded() {
+        let reads = |from: &str, to: &str| {
+            let other = BILLING_EVENT_V1.replace(from, to);
+            assert_ne!(other, BILLING_EVENT_V1);
+            WriterSchema::parse(&other).unwrap().reads_what_is_encoded()
+        };
+        assert!(reads("Business time.", "When."));
+        // The same bytes would be another field, another instant, or another length.
+        assert!(!reads("\"proceeds_micros\"", "\"later\""));
+        assert!(!reads(
+            "timestamp-micros\"}, \"doc\": \"Business",
+            "timestamp-millis\"}, \"doc\": \"Business"
+        ));
+        assert!(!reads(
+            "\"customer_id\", \"type\": \"string\"",
+            "\"customer_id\", \"type\": [\"null\", \"string\"]"
+        ));
     }
 
     #[test]

@@ -1,28 +1,154 @@
 //! Fingerprints of schemas, by which single-object messages name their writer's.
 //!
-//! The specification takes CRC-64-AVRO of the schema's parsing canonical form. The Avro library
-//! used here makes that form slightly wrong: it leaves `{"type":"long"}` where a logical type was
-//! stripped, and the specification (and Java, Python, C#) says `"long"`. Ours is the
-//! specification's; producers that use the library write its own, so both are known.
+//! The specification takes CRC-64-AVRO of the schema's parsing canonical form, which is made here. The
+//! Avro library used here makes another one: it leaves `{"type":"long"}` where a logical type was stripped,
+//! keeps the precision of decimals and the order of fields, and panics at some attributes that a schema may
+//! have beside those of the specification. Producers that use the library write its fingerprint, so both
+//! are known.
+
+use std::collections::BTreeMap;
 
 use apache_avro::Schema;
+use apache_avro::schema::{FixedSchema, InnerDecimalSchema, Name, UuidSchema};
+use serde_json::Value;
 
 /// CRC-64-AVRO of no bytes, and its polynomial.
 const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
 
+/// Attributes that the library takes for parts of the schema wherever they stand, and may panic at.
+const TAKEN_FOR_PARTS: [&str; 10] =
+    ["name", "type", "fields", "symbols", "items", "values", "size", "order", "precision", "scale"];
+
 /// The specification's fingerprint, in the order of the wire.
 pub(crate) fn fingerprint(schema: &Schema) -> [u8; 8] {
-    let mut form = schema.canonical_form();
-    for primitive in ["null", "boolean", "int", "long", "float", "double", "bytes", "string"] {
-        // Names and symbols hold neither braces nor quotes, so this is always a type.
-        form = form.replace(&format!("{{\"type\":\"{primitive}\"}}"), &format!("\"{primitive}\""));
-    }
+    let mut form = String::new();
+    put_form(schema, &mut form);
     crc_64_avro(form.as_bytes()).to_le_bytes()
 }
 
-/// The fingerprint that the library writes, in the order of the wire.
-pub(crate) fn library_fingerprint(schema: &Schema) -> [u8; 8] {
-    crc_64_avro(schema.canonical_form().as_bytes()).to_le_bytes()
+/// The fingerprint that the library writes, in the order of the wire; `None` where the library may not be
+/// asked for it.
+pub(crate) fn library_fingerprint(schema: &Schema) -> Option<[u8; 8]> {
+    is_plain(schema).then(|| crc_64_avro(schema.canonical_form().as_bytes()).to_le_bytes())
+}
+
+/// Appends the parsing canonical form:
+/// <https://avro.apache.org/docs/1.12.0/specification/#parsing-canonical-form-for-schemas>.
+fn put_form(schema: &Schema, out: &mut String) {
+    match schema {
+        Schema::Null => put_text("null", out),
+        Schema::Boolean => put_text("boolean", out),
+        Schema::Int | Schema::Date | Schema::TimeMillis => put_text("int", out),
+        Schema::Long
+        | Schema::TimeMicros
+        | Schema::TimestampMillis
+        | Schema::TimestampMicros
+        | Schema::TimestampNanos
+        | Schema::LocalTimestampMillis
+        | Schema::LocalTimestampMicros
+        | Schema::LocalTimestampNanos => put_text("long", out),
+        Schema::Float => put_text("float", out),
+        Schema::Double => put_text("double", out),
+        Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => {
+            put_text("bytes", out);
+        }
+        Schema::String | Schema::Uuid(UuidSchema::String) => put_text("string", out),
+        Schema::Decimal(decimal) => match &decimal.inner {
+            InnerDecimalSchema::Bytes => put_text("bytes", out),
+            InnerDecimalSchema::Fixed(fixed) => put_fixed(fixed, out),
+        },
+        Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
+            put_fixed(fixed, out)
+        }
+        Schema::Ref { name } => put_text(&name.fullname(None), out),
+        Schema::Array(array) => {
+            out.push_str("{\"type\":\"array\",\"items\":");
+            put_form(&array.items, out);
+            out.push('}');
+        }
+        Schema::Map(map) => {
+            out.push_str("{\"type\":\"map\",\"values\":");
+            put_form(&map.types, out);
+            out.push('}');
+        }
+        Schema::Union(union) => put_list(union.variants(), out, put_form),
+        Schema::Enum(symbols) => {
+            put_named(&symbols.name, "enum", out);
+            out.push_str(",\"symbols\":");
+            put_list(&symbols.symbols, out, |symbol, out| put_text(symbol, out));
+            out.push('}');
+        }
+        Schema::Record(record) => {
+            put_named(&record.name, "record", out);
+            out.push_str(",\"fields\":");
+            put_list(&record.fields, out, |field, out| {
+                out.push_str("{\"name\":");
+                put_text(&field.name, out);
+                out.push_str(",\"type\":");
+                put_form(&field.schema, out);
+                out.push('}');
+            });
+            out.push('}');
+        }
+    }
+}
+
+fn put_fixed(fixed: &FixedSchema, out: &mut String) {
+    put_named(&fixed.name, "fixed", out);
+    out.push_str(&format!(",\"size\":{}}}", fixed.size));
+}
+
+/// Appends how a type of this name begins.
+fn put_named(name: &Name, of_type: &str, out: &mut String) {
+    out.push_str("{\"name\":");
+    put_text(&name.fullname(None), out);
+    out.push_str(",\"type\":");
+    put_text(of_type, out);
+}
+
+fn put_list<T>(items: &[T], out: &mut String, put: impl Fn(&T, &mut String)) {
+    out.push('[');
+    for (place, item) in items.iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        put(item, out);
+    }
+    out.push(']');
+}
+
+/// Names and symbols hold nothing that JSON would have written otherwise.
+fn put_text(text: &str, out: &mut String) {
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
+}
+
+/// Whether no attribute beside those of the specification is one that the library takes for a part.
+fn is_plain(schema: &Schema) -> bool {
+    let are_plain = |attributes: &BTreeMap<String, Value>| {
+        attributes.keys().all(|name| !TAKEN_FOR_PARTS.contains(&name.as_str()))
+    };
+    match schema {
+        Schema::Array(array) => are_plain(&array.attributes) && is_plain(&array.items),
+        Schema::Map(map) => are_plain(&map.attributes) && is_plain(&map.types),
+        Schema::Union(union) => union.variants().iter().all(is_plain),
+        Schema::Enum(symbols) => are_plain(&symbols.attributes),
+        Schema::Record(record) => {
+            let mut fields = record.fields.iter();
+            are_plain(&record.attributes)
+                && fields
+                    .all(|field| are_plain(&field.custom_attributes) && is_plain(&field.schema))
+        }
+        Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
+            are_plain(&fixed.attributes)
+        }
+        Schema::Decimal(decimal) => match &decimal.inner {
+            InnerDecimalSchema::Bytes => true,
+            InnerDecimalSchema::Fixed(fixed) => are_plain(&fixed.attributes),
+        },
+        _ => true,
+    }
 }
 
 fn crc_64_avro(bytes: &[u8]) -> u64 {
@@ -39,8 +165,18 @@ fn crc_64_avro(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
+    fn parsed(schema: &str) -> Schema {
+        Schema::parse_str(schema).unwrap()
+    }
+
+    fn form(schema: &str) -> String {
+        let mut form = String::new();
+        put_form(&parsed(schema), &mut form);
+        form
+    }
+
     fn of(schema: &str) -> u64 {
-        u64::from_le_bytes(fingerprint(&Schema::parse_str(schema).unwrap()))
+        u64::from_le_bytes(fingerprint(&parsed(schema)))
     }
 
     #[test]
@@ -50,16 +186,80 @@ mod tests {
         assert_eq!(of("{\"type\": \"string\"}"), 0x8f01_4872_6345_03c7);
     }
 
+    /// By the rules of the specification, one after the other.
+    #[test]
+    fn the_canonical_form_is_the_specifications() {
+        for (schema, canonical) in [
+            // From the specification's test file of schemas (`schema-tests.txt`).
+            (r#"{"type":"array", "items":"long"}"#, r#"{"type":"array","items":"long"}"#),
+            (
+                r#"{"fields":[], "type":"record", "name":"foo", "namespace":"x.y", "doc":"d"}"#,
+                r#"{"name":"x.y.foo","type":"record","fields":[]}"#,
+            ),
+            (
+                r#"{"type":"fixed", "name":"foo", "namespace":"x.y", "size":32, "aliases":["b"]}"#,
+                r#"{"name":"x.y.foo","type":"fixed","size":32}"#,
+            ),
+            (
+                r#"{"type":"record","name":"foo","doc":"","fields":[
+                    {"name":"f1","type":"boolean","default":true,"order":"descending"},
+                    {"order":"ignore","name":"f2","type":{"type":"int"}}]}"#,
+                r#"{"name":"foo","type":"record","fields":[{"name":"f1","type":"boolean"},{"name":"f2","type":"int"}]}"#,
+            ),
+            // Names within take the namespace of what they stand in, as do those that refer to them.
+            (
+                r#"{"type":"record","name":"a.R","fields":[
+                    {"name":"e","type":{"type":"enum","name":"E","symbols":["x","y"]}},
+                    {"name":"f","type":["null",{"type":"map","values":"E"}]}]}"#,
+                r#"{"name":"a.R","type":"record","fields":[{"name":"e","type":{"name":"a.E","type":"enum","symbols":["x","y"]}},{"name":"f","type":["null",{"type":"map","values":"a.E"}]}]}"#,
+            ),
+            // Logical types are stripped with all that belongs to them.
+            (r#"{"type":"bytes","logicalType":"decimal","precision":10,"scale":2}"#, "\"bytes\""),
+            (
+                r#"{"type":"fixed","name":"D","size":9,"logicalType":"decimal","precision":10,"scale":2}"#,
+                r#"{"name":"D","type":"fixed","size":9}"#,
+            ),
+            (r#"{"type":"long","logicalType":"timestamp-millis"}"#, "\"long\""),
+            (r#"{"type":"int","logicalType":"date"}"#, "\"int\""),
+            (r#"{"type":"string","logicalType":"uuid"}"#, "\"string\""),
+        ] {
+            assert_eq!(form(schema), canonical, "{schema}");
+        }
+    }
+
     #[test]
     fn a_logical_type_does_not_change_the_fingerprint() {
         let plain = r#"{"type": "array", "items": "long"}"#;
         let dated =
             plain.replace("\"long\"", r#"{"type": "long", "logicalType": "timestamp-micros"}"#);
         assert_eq!(of(plain), of(&dated));
-        let dated = Schema::parse_str(&dated).unwrap();
-        assert_eq!(
-            library_fingerprint(&dated).to_vec(),
-            dated.fingerprint::<apache_avro::rabin::Rabin>().bytes
-        );
+        let dated = parsed(&dated);
+        let library = dated.fingerprint::<apache_avro::rabin::Rabin>().bytes;
+        assert_eq!(library_fingerprint(&dated).map(|bytes| bytes.to_vec()), Some(library));
+    }
+
+    /// The library's own form panics at some of these.
+    #[test]
+    fn attributes_of_ones_own_change_no_fingerprint_whatever_they_are() {
+        let with = |attribute: &str| {
+            format!(
+                r#"{{"type":"record","name":"R","fields":[{{"name":"fee","type":["null","long"],"default":null{attribute}}}]}}"#
+            )
+        };
+        let plain = of(&with(""));
+        for attribute in [
+            r#","scale":"micros""#,
+            r#","precision":2.5"#,
+            r#","size":null"#,
+            r#","order":"ignore""#,
+            r#","items":7"#,
+            r#","symbols":true"#,
+            r#","unit":{"scale":null}"#,
+        ] {
+            let schema = with(attribute);
+            assert_eq!(of(&schema), plain, "{attribute}");
+            // Asked for only where it can be told.
+            library_fingerprint(&parsed(&schema));
+        }
     }
 }

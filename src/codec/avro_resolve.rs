@@ -10,7 +10,7 @@ use crate::codec::event_fields::{Field, Holds};
 use crate::domain::event::{Environment, EventKind};
 
 /// How the writer wrote a value that fits its field.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Null,
     Int,
@@ -27,7 +27,7 @@ pub(crate) enum Source {
 }
 
 /// A symbol of the writer's enum.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Symbol {
     /// One that ours has too.
     Ours(&'static str),

@@ -52,7 +52,7 @@ impl EventCodec {
     pub fn add_schema(&mut self, schema: &str) -> Result<(), SchemaError> {
         let schema = WriterSchema::parse(schema)?;
         for fingerprint in schema.fingerprints() {
-            self.by_fingerprint.insert(fingerprint, self.added.len());
+            self.by_fingerprint.insert(*fingerprint, self.added.len());
         }
         self.added.push(schema);
         Ok(())
