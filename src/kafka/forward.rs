@@ -43,6 +43,9 @@ pub enum ForwardError {
     /// The brokers will never take it.
     #[error("the event is larger than the topic allows")]
     TooLarge,
+    /// It is not known how events are written.
+    #[error("events can't be written: {0}")]
+    NoEncoding(String),
     /// The brokers did not take it in time, or the client was closed.
     #[error("kafka did not take the event: {0}")]
     Failed(String),

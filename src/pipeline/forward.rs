@@ -1,6 +1,6 @@
 //! Ingest in Kafka mode: events from HTTP and files go to the events topic.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::codec::event_codec::{EventEncoding, encode_event};
@@ -18,23 +18,39 @@ use crate::stream::{Ingest, IngestError, NextOffset, Receipt, Receipts};
 /// How long an event may wait for room in the producer's queue.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Finds out how events are to be written, or why they can't be.
+pub type FindEncoding = Box<dyn Fn() -> Result<EventEncoding, String> + Send + Sync>;
+
 /// Writes events to the topic that the loop reads.
 pub struct EventWriter {
     forwarder: Forwarder,
-    encoding: EventEncoding,
+    find: FindEncoding,
+    /// Once it was found.
+    encoding: OnceLock<EventEncoding>,
 }
 
 impl EventWriter {
-    /// Events go out in this encoding.
-    pub fn new(forwarder: Forwarder, encoding: EventEncoding) -> Self {
-        Self { forwarder, encoding }
+    /// Events go out in an encoding that is looked for when the first is sent, and again while it is not
+    /// found: who only reads events need not be able to write any.
+    pub fn new(forwarder: Forwarder, find: FindEncoding) -> Self {
+        Self { forwarder, find, encoding: OnceLock::new() }
+    }
+
+    /// Finds out how events are written, if that is not known.
+    pub fn encoding(&self) -> Result<EventEncoding, ForwardError> {
+        if let Some(encoding) = self.encoding.get() {
+            return Ok(*encoding);
+        }
+        let found = (self.find)().map_err(ForwardError::NoEncoding)?;
+        Ok(*self.encoding.get_or_init(|| found))
     }
 
     /// Sends one event; the delivery tells when it is durable.
     pub fn send(&self, event: &BillingEvent<'_>) -> Result<Delivery, ForwardError> {
+        let encoding = self.encoding()?;
         let key = format!("{}/{}", event.app_id, event.customer_id);
         let mut value = Vec::with_capacity(256);
-        encode_event(event, self.encoding, &mut value);
+        encode_event(event, encoding, &mut value);
         self.forwarder.send(key.as_bytes(), &value, PATIENCE)
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tracing::{error, info, warn};
 
+use crate::codec::avro_event::WriterSchema;
 use crate::codec::envelope::{EventFormat, Framing};
 use crate::codec::event_codec::{BILLING_EVENT_V1_FINGERPRINT, EventCodec, EventEncoding};
 use crate::codec::snapshot::{LTV_SNAPSHOT_V1, LTV_SNAPSHOT_V1_FINGERPRINT};
@@ -129,7 +130,6 @@ impl Service {
         let topics = ensure_topics(&settings)?;
         info!(partitions = topics.events_partitions, "topics are as they must be");
         let registry = registry(&config)?.map(Arc::new);
-        let encoding = event_encoding(&config, registry.as_deref())?;
         let decoder = Decoder::new(event_codec(&config)?, registry.clone());
         let source = KafkaSource::new(&settings, &topics)?;
         let sink = KafkaSink::new(&settings, &topics, source.group())?;
@@ -167,7 +167,13 @@ impl Service {
             .name("pipeline".to_owned())
             .spawn(move || pipeline.run(&stopped))
             .context("can't start the pipeline")?;
-        let writer = EventWriter::new(Forwarder::new(&settings)?, encoding);
+        let writer = {
+            let (config, registry) = (Arc::clone(&config), registry.clone());
+            let find = move || {
+                event_encoding(&config, registry.as_deref()).map_err(|error| format!("{error:#}"))
+            };
+            EventWriter::new(Forwarder::new(&settings)?, Box::new(find))
+        };
         let rules = Arc::new(config.rules.clone());
         Ok(Self {
             config,
@@ -311,8 +317,9 @@ async fn signalled() {
 pub fn event_writer(config: &Config) -> anyhow::Result<EventWriter> {
     let settings = kafka_settings(config);
     ensure_topics(&settings)?;
+    // Before the first event is read.
     let encoding = event_encoding(config, registry(config)?.as_ref())?;
-    Ok(EventWriter::new(Forwarder::new(&settings)?, encoding))
+    Ok(EventWriter::new(Forwarder::new(&settings)?, Box::new(move || Ok(encoding))))
 }
 
 /// Ingest into the events topic without the loop behind it.
@@ -399,7 +406,19 @@ pub fn event_encoding(
 ) -> anyhow::Result<EventEncoding> {
     Ok(match config.kafka.event_format {
         EventFormat::Json => EventEncoding::Json,
-        EventFormat::AvroBare => EventEncoding::Avro(Framing::Bare),
+        EventFormat::AvroBare => {
+            if let Some(schema) = &config.kafka.avro_schema
+                && !WriterSchema::parse(&schema.text)?.reads_what_is_encoded()
+            {
+                anyhow::bail!(
+                    "events are written by the schema billing_event.v1, and kafka.avro_schema_file ({}) would \
+                     read them as something else; produce them otherwise, or use a format that names the \
+                     schema of each record",
+                    schema.path.display()
+                );
+            }
+            EventEncoding::Avro(Framing::Bare)
+        }
         EventFormat::AvroSingleObject => {
             EventEncoding::Avro(Framing::SingleObject(BILLING_EVENT_V1_FINGERPRINT))
         }

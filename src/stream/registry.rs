@@ -126,6 +126,10 @@ impl SchemaRegistry {
 
     /// The Avro schema that `id` means, as JSON.
     pub fn schema_by_id(&self, id: u32) -> Outcome<Arc<str>> {
+        // Registries count in signed integers, and take such an id for a wrong address.
+        if i32::try_from(id).is_err() {
+            return Err(RegistryError::UnknownId(id));
+        }
         {
             let answers = self.answers.lock();
             if let Some(schema) = answers.schemas.get(&id) {
@@ -152,11 +156,27 @@ impl SchemaRegistry {
         outcome
     }
 
+    /// Lets an unknown id be asked for again at once.
+    pub fn forget_unknown(&self, id: u32) {
+        self.answers.lock().unknown_since.remove(&id);
+    }
+
     /// The id of `schema` under `subject`; registers it if it is new there.
     pub fn register(&self, subject: &str, schema: &str) -> Outcome<u32> {
-        let path = format!("/subjects/{}/versions", percent_encode(subject));
+        let subject = percent_encode(subject);
+        // Who may not write may still find what is there.
+        match self.id_of(&format!("/subjects/{subject}"), schema) {
+            Ok(id) => Ok(id),
+            Err(RegistryError::Refused(_)) => {
+                self.id_of(&format!("/subjects/{subject}/versions"), schema)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn id_of(&self, path: &str, schema: &str) -> Outcome<u32> {
         let body = serde_json::json!({ "schema": schema }).to_string();
-        let request = self.agent.post(self.address(&path)).content_type(CONTENT_TYPE);
+        let request = self.agent.post(self.address(path)).content_type(CONTENT_TYPE);
         let answer = self.authorized(request).send(&body);
         let (status, body) = read(answer)?;
         if status == 200 {
@@ -329,6 +349,21 @@ mod tests {
         assert_eq!(registry.schema_by_id(7), Err(RegistryError::UnknownId(7)));
         assert_eq!(registry.schema_by_id(7), Err(RegistryError::UnknownId(7)));
         assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+        registry.forget_unknown(7);
+        assert_eq!(registry.schema_by_id(7), Err(RegistryError::UnknownId(7)));
+        assert_eq!(server.requests.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn an_id_that_no_registry_gives_is_not_asked_for() {
+        // What a registry says of a number that it can't read is what it says of a wrong address.
+        let server = serve(|_, _| (404, r#"{"error_code":404,"message":"HTTP 404"}"#.to_owned()));
+        let registry = client(&server);
+        for id in [1 << 31, u32::MAX] {
+            assert_eq!(registry.schema_by_id(id), Err(RegistryError::UnknownId(id)));
+        }
+        assert_eq!(server.requests.load(Ordering::SeqCst), 0);
+        assert!(matches!(registry.schema_by_id(1 << 30), Err(RegistryError::Refused(_))));
     }
 
     #[test]
@@ -364,16 +399,26 @@ mod tests {
 
     #[test]
     fn a_schema_is_registered_under_its_subject_with_the_login_of_the_address() {
-        let server = serve(|head, body| {
-            assert!(head.starts_with("post /subjects/a%2fb-value/versions "), "{head}");
-            // "me:p@ss", which a user sees as the specification's base64.
-            assert!(head.contains("authorization: basic bwu6cebzcw==\r\n"), "{head}");
-            assert_eq!(body, r#"{"schema":"\"long\""}"#);
-            (200, r#"{"id":12}"#.to_owned())
-        });
-        let url = format!("http://me:p%40ss@{}", server.url);
-        let registry = SchemaRegistry::new(&url, None).unwrap();
-        assert_eq!(registry.register("a/b-value", "\"long\""), Ok(12));
+        for known_already in [false, true] {
+            let server = serve(move |head, body| {
+                assert!(head.starts_with("post /subjects/a%2fb-value"), "{head}");
+                // "me:p@ss", which a user sees as the specification's base64.
+                assert!(head.contains("authorization: basic bwu6cebzcw==\r\n"), "{head}");
+                assert_eq!(body, r#"{"schema":"\"long\""}"#);
+                match (head.starts_with("post /subjects/a%2fb-value/versions "), known_already) {
+                    (false, true) | (true, false) => (200, r#"{"id":12}"#.to_owned()),
+                    (false, false) => {
+                        (404, r#"{"error_code":40403,"message":"Schema not found"}"#.to_owned())
+                    }
+                    (true, true) => (403, r#"{"error_code":403,"message":"read only"}"#.to_owned()),
+                }
+            });
+            let url = format!("http://me:p%40ss@{}", server.url);
+            let registry = SchemaRegistry::new(&url, None).unwrap();
+            assert_eq!(registry.register("a/b-value", "\"long\""), Ok(12));
+            let requests = if known_already { 1 } else { 2 };
+            assert_eq!(server.requests.load(Ordering::SeqCst), requests);
+        }
     }
 
     #[test]

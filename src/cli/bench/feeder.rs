@@ -72,7 +72,10 @@ impl Feeder {
             rules.reporting_currency
         );
         let state = State {
-            writer: EventWriter::new(Forwarder::new(settings)?, EventEncoding::SINGLE_OBJECT),
+            writer: EventWriter::new(
+                Forwarder::new(settings)?,
+                Box::new(|| Ok(EventEncoding::SINGLE_OBJECT)),
+            ),
             events: Generator::new(generated)?,
             known: KnownRevenue::new(rules.zero_payments),
             by_offset: RevenueByOffset::default(),

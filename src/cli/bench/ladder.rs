@@ -66,7 +66,8 @@ pub fn measure(
 }
 
 fn preload(settings: &KafkaSettings, generator: Generator, events: u64) -> anyhow::Result<()> {
-    let writer = EventWriter::new(Forwarder::new(settings)?, EventEncoding::SINGLE_OBJECT);
+    let writer =
+        EventWriter::new(Forwarder::new(settings)?, Box::new(|| Ok(EventEncoding::SINGLE_OBJECT)));
     for event in generator.take(usize::try_from(events)?) {
         // The flush tells whether all of them arrived.
         drop(writer.send(&event)?);

@@ -63,10 +63,14 @@ fn answer(mut stream: &TcpStream, schemas: &mut Vec<String>) {
         (200, json!({"id": id_of(asked["schema"].as_str().unwrap(), schemas)}))
     } else {
         let id = request.strip_prefix("GET /schemas/ids/").unwrap().split(' ').next().unwrap();
-        let at = id.parse::<usize>().unwrap().wrapping_sub(1);
-        match schemas.get(at) {
-            Some(schema) => (200, json!({"schema": schema})),
-            None => (404, json!({"error_code": 40403, "message": "Schema not found"})),
+        // A number too large for the path is no path that there is.
+        match id
+            .parse::<i32>()
+            .map(|id| usize::try_from(id - 1).ok().and_then(|at| schemas.get(at)))
+        {
+            Ok(Some(schema)) => (200, json!({"schema": schema})),
+            Ok(None) => (404, json!({"error_code": 40403, "message": "Schema not found"})),
+            Err(_) => (404, json!({"error_code": 404, "message": "HTTP 404 Not Found"})),
         }
     };
     let text = answer.to_string();
