@@ -180,6 +180,17 @@ impl WriterSchema {
 
     /// Reads one event from all of `datum`.
     pub fn decode<'a>(&self, datum: &'a [u8]) -> Result<BillingEvent<'a>, DecodeError> {
+        let mut event = BillingEvent::vacant();
+        self.decode_into(datum, &mut event)?;
+        Ok(event)
+    }
+
+    /// As [`WriterSchema::decode`], into a vacant event, which means nothing after an error.
+    pub fn decode_into<'a>(
+        &self,
+        datum: &'a [u8],
+        event: &mut BillingEvent<'a>,
+    ) -> Result<(), DecodeError> {
         let mut cursor = Cursor::new(datum);
         let mut raw = RawEvent::default();
         let mut next = 0;
@@ -197,7 +208,7 @@ impl WriterSchema {
             next += 1;
         }
         cursor.end()?;
-        Ok(raw.check()?)
+        Ok(raw.check_into(event)?)
     }
 }
 

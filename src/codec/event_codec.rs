@@ -70,6 +70,17 @@ impl EventCodec {
     /// [`EventCodec::add_registered`] and decodes again; if the registry does not know the id
     /// either, the error is the record's refusal.
     pub fn decode<'a>(&self, value: Option<&'a [u8]>) -> Result<BillingEvent<'a>, DecodeError> {
+        let mut event = BillingEvent::vacant();
+        self.decode_into(value, &mut event)?;
+        Ok(event)
+    }
+
+    /// As [`EventCodec::decode`], into a vacant event, which means nothing after an error.
+    pub fn decode_into<'a>(
+        &self,
+        value: Option<&'a [u8]>,
+        event: &mut BillingEvent<'a>,
+    ) -> Result<(), DecodeError> {
         let value = value.ok_or(DecodeError::NullValue)?;
         if value.is_empty() {
             return Err(DecodeError::EmptyValue);
@@ -78,7 +89,7 @@ impl EventCodec {
             EventFormat::AvroRegistry => {
                 let (id, datum) = open_registry(value)?;
                 match self.registered.get(&id) {
-                    Some(Ok(schema)) => schema.decode(datum),
+                    Some(Ok(schema)) => schema.decode_into(datum, event),
                     Some(Err(error)) => Err(DecodeError::UnusableSchema(error.clone())),
                     None => Err(DecodeError::UnknownSchemaId(id)),
                 }
@@ -86,12 +97,15 @@ impl EventCodec {
             EventFormat::AvroSingleObject => {
                 let (fingerprint, datum) = open_single_object(value)?;
                 match self.by_fingerprint.get(&fingerprint) {
-                    Some(position) => self.added[*position].decode(datum),
+                    Some(position) => self.added[*position].decode_into(datum, event),
                     None => Err(DecodeError::UnknownFingerprint(u64::from_le_bytes(fingerprint))),
                 }
             }
-            EventFormat::AvroBare => self.bare.decode(value),
-            EventFormat::Json => json_event::decode(value),
+            EventFormat::AvroBare => self.bare.decode_into(value, event),
+            EventFormat::Json => {
+                *event = json_event::decode(value)?;
+                Ok(())
+            }
         }
     }
 }

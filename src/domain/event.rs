@@ -6,11 +6,11 @@
 //! rules); whether bytes are an event at all is the codec's.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::str::FromStr;
 
 use super::country;
 use super::dimensions::{Dimension, Dimensions};
+pub use super::field_error::{Fault, FieldError};
 use super::money::{Amounts, Currency, GROSS_MICROS_MAX, Rate};
 use super::period::{Period, UNCATEGORIZED};
 use super::time::{TIMESTAMP_MAX, Timestamp};
@@ -182,60 +182,28 @@ pub struct BillingEvent<'a> {
     pub dimensions: Dimensions<'a>,
 }
 
-/// What is wrong with a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
-    /// Absent though required.
-    Missing,
-    /// Present but not what the interface promises.
-    Invalid,
-}
-
-/// Why an event is refused: the field, what is wrong with it, and what was expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldError {
-    pub fault: Fault,
-    pub field: &'static str,
-    pub message: String,
-}
-
-impl FieldError {
-    /// A required field is absent.
-    pub fn missing(field: &'static str, why: &str) -> Self {
-        Self { fault: Fault::Missing, field, message: format!("{field} is required {why}") }
-    }
-
-    /// A field holds something else than `expected`.
-    pub fn invalid(field: &'static str, expected: &str, got: impl fmt::Display) -> Self {
-        let mut got = got.to_string();
-        if got.len() > 80 {
-            let cut = (0..=80).rev().find(|at| got.is_char_boundary(*at)).unwrap_or(0);
-            got.truncate(cut);
-            got.push('…');
-        }
+impl BillingEvent<'_> {
+    /// A place for an event, which is none.
+    pub fn vacant() -> Self {
         Self {
-            fault: Fault::Invalid,
-            field,
-            message: format!("{field} must be {expected}, got \"{got}\""),
-        }
-    }
-
-    /// The stable code, such as `missing_currency`.
-    pub fn code(&self) -> String {
-        match self.fault {
-            Fault::Missing => format!("missing_{}", self.field),
-            Fault::Invalid => format!("invalid_{}", self.field),
+            event_id: Cow::Borrowed(""),
+            app_id: Cow::Borrowed(""),
+            customer_id: Cow::Borrowed(""),
+            kind: EventKind::Install,
+            occurred_at: Timestamp(0),
+            charge: None,
+            transaction_id: None,
+            original_transaction_id: None,
+            period: None,
+            expires_at: None,
+            cancellation_reason: None,
+            environment: Environment::Production,
+            device_id: None,
+            refers_to: None,
+            dimensions: Dimensions::default(),
         }
     }
 }
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for FieldError {}
 
 /// The fields as a decoder found them, nothing checked.
 #[derive(Debug, Clone, Default)]
@@ -268,43 +236,38 @@ type OptionalText<'a> = Option<Cow<'a, str>>;
 impl<'a> RawEvent<'a> {
     /// The event, or the first field that breaks the interface.
     pub fn check(mut self) -> Checked<BillingEvent<'a>> {
-        let event_id = required("event_id", self.event_id.take(), TEXT_BYTES_MAX)?;
-        let app_id = check_app_id(self.app_id.take())?;
-        let customer_id = required("customer_id", self.customer_id.take(), TEXT_BYTES_MAX)?;
+        let mut event = BillingEvent::vacant();
+        self.check_into(&mut event)?;
+        Ok(event)
+    }
+
+    /// As [`RawEvent::check`], which would move the event once more: `event` is to be vacant, and means nothing
+    /// after an error.
+    pub fn check_into(&mut self, event: &mut BillingEvent<'a>) -> Checked<()> {
+        event.event_id = required("event_id", self.event_id.take(), TEXT_BYTES_MAX)?;
+        event.app_id = check_app_id(self.app_id.take())?;
+        event.customer_id = required("customer_id", self.customer_id.take(), TEXT_BYTES_MAX)?;
         let kind = check_kind(self.kind.take())?;
-        let occurred_at =
+        event.kind = kind;
+        event.occurred_at =
             self.occurred_at.ok_or_else(|| FieldError::missing("occurred_at", "for all kinds"))?;
-        check_instant("occurred_at", occurred_at)?;
-        let expires_at = self.expires_at;
-        if let Some(at) = expires_at {
+        check_instant("occurred_at", event.occurred_at)?;
+        event.expires_at = self.expires_at;
+        if let Some(at) = self.expires_at {
             check_instant("expires_at", at)?;
         }
-        let charge = self.check_charge(kind)?;
-        let period = self.check_period(kind)?;
-        let environment = check_environment(kind, self.environment.take())?;
-        let cancellation_reason =
+        event.charge = self.check_charge(kind)?;
+        event.period = self.check_period(kind)?;
+        event.environment = check_environment(kind, self.environment.take())?;
+        event.cancellation_reason =
             optional("cancellation_reason", self.cancellation_reason.take(), TEXT_BYTES_MAX)?;
-        let device_id = optional("device_id", self.device_id.take(), TEXT_BYTES_MAX)?;
-        let refers_to = self.check_refers_to(kind)?;
-        let (transaction_id, original_transaction_id) = self.check_chain(kind, &event_id)?;
-        let dimensions = self.check_dimensions(kind, period)?;
-        Ok(BillingEvent {
-            event_id,
-            app_id,
-            customer_id,
-            kind,
-            occurred_at,
-            charge,
-            transaction_id,
-            original_transaction_id,
-            period,
-            expires_at,
-            cancellation_reason,
-            environment,
-            device_id,
-            refers_to,
-            dimensions,
-        })
+        event.device_id = optional("device_id", self.device_id.take(), TEXT_BYTES_MAX)?;
+        event.refers_to = self.check_refers_to(kind)?;
+        (event.transaction_id, event.original_transaction_id) =
+            self.check_chain(kind, &event.event_id)?;
+        self.check_dimensions(kind, event.period)?;
+        std::mem::swap(&mut event.dimensions, &mut self.dimensions);
+        Ok(())
     }
 
     fn check_charge(&mut self, kind: EventKind) -> Checked<Option<Charge>> {
@@ -419,11 +382,7 @@ impl<'a> RawEvent<'a> {
         }
     }
 
-    fn check_dimensions(
-        &mut self,
-        kind: EventKind,
-        period: Option<Period>,
-    ) -> Checked<Dimensions<'a>> {
+    fn check_dimensions(&mut self, kind: EventKind, period: Option<Period>) -> Checked<()> {
         let dimensions = &mut self.dimensions;
         for (dimension, value) in dimensions.values_mut() {
             match dimension {
@@ -432,8 +391,7 @@ impl<'a> RawEvent<'a> {
             }
         }
         dimensions.set(Dimension::Duration, duration(kind, period));
-        check_attributes(&mut dimensions.attributes)?;
-        Ok(std::mem::take(dimensions))
+        check_attributes(&mut dimensions.attributes)
     }
 }
 

@@ -112,10 +112,10 @@ impl Feed {
 
     fn take_some(&mut self, records: &[Record<'_>]) -> Result<Vec<Outcome>, PipelineError> {
         let mut arrivals = Vec::with_capacity(records.len());
-        for record in records {
-            let decoded = self.parts.decoder.decode(record.value);
-            let decoded = decoded.map_err(|error| PipelineError::Registry(error.to_string()))?;
-            arrivals.push(Arrival { record: *record, decoded });
+        arrivals.extend(records.iter().map(|record| Arrival::vacant(*record)));
+        for Arrival { record, decoded } in &mut arrivals {
+            let asked = self.parts.decoder.decode_into(record.value, decoded);
+            asked.map_err(|error| PipelineError::Registry(error.to_string()))?;
         }
         let applied = self.shard.write().apply(&arrivals);
         let outcomes = applied.map_err(|source| self.failed(source))?;

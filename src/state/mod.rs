@@ -107,6 +107,13 @@ pub struct Arrival<'a> {
     pub decoded: Result<BillingEvent<'a>, Refused>,
 }
 
+impl<'a> Arrival<'a> {
+    /// A record with a place for the event in it.
+    pub fn vacant(record: Record<'a>) -> Self {
+        Self { record, decoded: Ok(BillingEvent::vacant()) }
+    }
+}
+
 /// One partition's state with its store.
 pub struct LiveShard {
     pub partition: Partition,

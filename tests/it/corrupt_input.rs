@@ -5,6 +5,8 @@
 //! dead-letter topic with their bytes, each once.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -17,6 +19,8 @@ use ltvstream::codec::json_event;
 use ltvstream::codec::snapshot;
 use ltvstream::domain::event::BillingEvent;
 use ltvstream::generator::{Generator, GeneratorSettings};
+use ltvstream::pipeline::decode::Decoder;
+use ltvstream::stream::registry::SchemaRegistry;
 use rand::Rng as _;
 use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
@@ -294,6 +298,30 @@ fn corrupt_avro_is_put_aside_with_its_reason_and_the_rest_is_exact() {
     );
     let topics = run(&log, &odd, &expected, &more);
     check_published_ages(&topics[1], REGISTRY_FRAME_BYTES);
+}
+
+#[test]
+fn an_event_whose_schema_reaches_the_registry_a_moment_later_is_read() {
+    let registry = Registry::start();
+    let client = Arc::new(SchemaRegistry::new(&registry.url, None).unwrap());
+    let mut decoder =
+        Decoder::new(EventCodec::new(EventFormat::AvroRegistry).unwrap(), Some(client));
+    let json = &events()[0];
+    let mut value = Vec::new();
+    encode_event(json, EventEncoding::Avro(Framing::Registry(1)), &mut value);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(300));
+            assert_eq!(registry.register(BILLING_EVENT_V1), 1);
+        });
+        assert!(decoder.decode(Some(&value)).unwrap().is_ok());
+    });
+    // Made-up ids are many: after one that was waited for in vain the next ones are not.
+    for id in 2..100u8 {
+        value[REGISTRY_FRAME_BYTES - 1] = id;
+        let refused = decoder.decode(Some(&value)).unwrap().unwrap_err();
+        assert_eq!(refused.code, "unknown_schema", "{id}");
+    }
 }
 
 /// The event of Apache's library, as JSON.
