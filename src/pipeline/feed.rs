@@ -23,7 +23,7 @@ use crate::telemetry::Metrics;
 /// Records decoded, and then applied, at a time: enough to look up many things in memory together,
 /// few enough that their events stay in the processor's cache and questions wait little.
 const RECORDS_AT_A_TIME: usize = 32;
-/// Events that wait for their commit hold at most this part of the memory budget. While they are
+/// Events, and refused records, that wait for their commit hold at most this part of the memory budget. While they are
 /// written they are in memory three times, and the next are waiting.
 const PENDING_SHARE: usize = 32;
 /// Chunks of histories that one commit gathers: a few hundred customers' of the usual kind.
@@ -155,8 +155,9 @@ impl Feed {
             || self.committed_at.elapsed() >= pace.interval * stretch;
         // Asked before the shard is locked (`Shards`).
         let pending_bytes_max = self.memory_budget_bytes() / PENDING_SHARE;
-        (is_time && self.writing_since.is_none())
-            || self.shard.read().shard.pending_bytes() >= pending_bytes_max
+        let shard = self.shard.read();
+        let pending_bytes = shard.shard.pending_bytes() + shard.quarantine_bytes();
+        (is_time && self.writing_since.is_none()) || pending_bytes >= pending_bytes_max
     }
 
     /// The shard's part of the budget.

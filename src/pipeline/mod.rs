@@ -41,15 +41,20 @@ pub use self::progress::{Progress, SharedProgress};
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
 /// Records handed over by one poll; bounds how long a commit can be late.
 const POLL_RECORDS_MAX: usize = 10_000;
-/// While reading a backlog, ticks are this many times rarer: the more events a commit holds, the fewer
-/// rows it writes for each, and nobody waits for the snapshots in between.
+/// While reading a backlog, commits are so much rarer: the more events one holds, the fewer rows it writes for each.
 pub(crate) const BACKLOG_STRETCH: u32 = 10;
+/// And publications: nobody waits for the snapshots in between.
+const BACKLOG_PUBLISH_STRETCH: u32 = 40;
 /// How often a new assignment asks what is published before it gives up.
 const PUBLISHED_TRIES: u32 = 3;
 /// How often gauges are brought up to date.
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// How long whoever waits for our partitions, or for our end, is kept waiting by publications.
 const DRAIN: Duration = Duration::from_secs(60);
+/// Dead letters that wait for brokers hold at most this part of the memory budget; then hardly anything is read.
+const LETTERS_SHARE: usize = 16;
+/// How often is looked how many wait.
+const LOOK_AT_LETTERS_EVERY: Duration = Duration::from_millis(100);
 /// Pause before a publication is tried again.
 const PUBLISH_PAUSE: Duration = Duration::from_secs(1);
 
@@ -92,6 +97,9 @@ pub struct Pipeline<S> {
     /// `None`: due at once.
     observed_at: Option<Instant>,
     is_behind: bool,
+    /// So many dead letters wait that hardly a record is read until some are out.
+    is_held_up: bool,
+    letters_looked_at: Instant,
     /// A publication failed, and what of it is out could not be read back yet.
     is_published_unknown: bool,
     /// Lost, and not given to anybody since as far as we know: they answer as of what they hold.
@@ -117,6 +125,8 @@ impl<S: Source> Pipeline<S> {
             published_at: Instant::now(),
             observed_at: None,
             is_behind: false,
+            is_held_up: false,
+            letters_looked_at: Instant::now(),
             is_published_unknown: false,
             lost: BTreeSet::new(),
         }
@@ -142,12 +152,15 @@ impl<S: Source> Pipeline<S> {
                 failure = workers.hand_over(batch, is_behind).err();
             }
         };
-        let polled = self.source.poll(POLL_TIMEOUT, POLL_RECORDS_MAX, &mut take_over)?;
+        // Not none: who takes no record does not meet the group's decisions.
+        let records_max = if self.is_held_up { 1 } else { POLL_RECORDS_MAX };
+        let polled = self.source.poll(POLL_TIMEOUT, records_max, &mut take_over)?;
         if let Some(failure) = failure {
             return Err(failure);
         }
         self.workers.check()?;
         match polled {
+            Polled::Records(_) if self.is_held_up => std::thread::sleep(LOOK_AT_LETTERS_EVERY),
             Polled::Records(count) => self.is_behind = count == POLL_RECORDS_MAX,
             Polled::Assigned(partitions) => self.assigned(&partitions)?,
             Polled::Revoked(partitions) => self.revoked(&partitions)?,
@@ -156,13 +169,31 @@ impl<S: Source> Pipeline<S> {
         if let Some(returned) = self.outbox.poll() {
             self.returned(returned)?;
         }
-        let stretch = if self.is_behind { BACKLOG_STRETCH } else { 1 };
+        self.look_at_letters();
+        let stretch = if self.is_behind && !self.is_held_up { BACKLOG_PUBLISH_STRETCH } else { 1 };
         let is_time = self.published_at.elapsed() >= self.settings.publish_interval * stretch;
         if !self.outbox.is_busy() && (is_time || self.publisher.is_begun()) {
             self.publish();
         }
         self.observe();
         Ok(())
+    }
+
+    /// Finds out whether too many dead letters wait: every record of a backlog may be one.
+    fn look_at_letters(&mut self) {
+        if self.letters_looked_at.elapsed() < LOOK_AT_LETTERS_EVERY {
+            return;
+        }
+        let bytes = self.publisher.letter_bytes(&self.shards().all());
+        let is_held_up = bytes > self.workers.parts().memory_budget_bytes / LETTERS_SHARE;
+        if is_held_up && !self.is_held_up {
+            warn!(
+                bytes,
+                "dead letters wait for brokers: hardly anything is read until some are out"
+            );
+        }
+        self.is_held_up = is_held_up;
+        self.letters_looked_at = Instant::now();
     }
 
     fn shards(&self) -> &Arc<Shards> {

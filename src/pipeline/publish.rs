@@ -36,6 +36,8 @@ const KEYS_AT_A_TIME: usize = 64;
 const KEYS_AT_A_TIME_MIN: usize = 16;
 /// Snapshots of one transaction: the brokers end one that takes too long.
 const KEYS_OF_A_PART: usize = 10_000;
+/// Bytes of dead letters of one transaction.
+const LETTER_BYTES_OF_A_PART: usize = 8 << 20;
 /// Changed cohorts that are called by their names before a shard may go on.
 const CHANGES_AT_A_TIME: usize = 1024;
 
@@ -71,7 +73,9 @@ pub struct Publisher {
     gathered: Vec<SnapshotKey>,
     begun: Option<Begun>,
     keys_of_a_part: usize,
-    dead_letters: Vec<DeadLetter>,
+    letter_bytes_of_a_part: usize,
+    /// That are to go out, each once, by the places of their records.
+    dead_letters: BTreeMap<(Partition, i64), DeadLetter>,
 }
 
 impl Publisher {
@@ -93,7 +97,8 @@ impl Publisher {
             gathered: Vec::new(),
             begun: None,
             keys_of_a_part: KEYS_OF_A_PART,
-            dead_letters: Vec::new(),
+            letter_bytes_of_a_part: LETTER_BYTES_OF_A_PART,
+            dead_letters: BTreeMap::new(),
         }
     }
 
@@ -119,7 +124,7 @@ impl Publisher {
         self.owed.extend(owed);
         if published < shard.next_offset() {
             let letters = shard.reader().dead_letters(published.0, usize::MAX)?;
-            self.dead_letters.extend(letters);
+            self.owe_letters(letters);
         }
         Ok(())
     }
@@ -132,8 +137,23 @@ impl Publisher {
     /// A partition that went elsewhere is not ours to publish.
     pub fn forget(&mut self, partition: Partition) {
         self.published.remove(&partition);
-        self.dead_letters.retain(|letter| letter.partition != partition);
+        self.dead_letters.retain(|(of, _), _| *of != partition);
         self.give_up();
+    }
+
+    fn owe_letters(&mut self, letters: Vec<DeadLetter>) {
+        let placed = letters.into_iter().map(|letter| ((letter.partition, letter.offset), letter));
+        self.dead_letters.extend(placed);
+    }
+
+    /// Bytes of memory held by dead letters that can go out, all shards being here.
+    pub fn letter_bytes(&self, shards: &[SharedShard]) -> usize {
+        if shards.len() < self.partitions {
+            return 0;
+        }
+        let of_shards = shards.iter().map(|shard| shard.read().refused_bytes());
+        let owed = self.dead_letters.values().map(DeadLetter::memory_bytes);
+        of_shards.chain(owed).sum()
     }
 
     /// Whether parts of a publication are out and others are not.
@@ -161,8 +181,8 @@ impl Publisher {
         keys
     }
 
-    /// The next part of what is to be published now; `None` if nothing is, if a shard is still behind what is
-    /// out, or while partitions are elsewhere: sums over a part would replace sums over all.
+    /// The next part of what is to be published now; `None` if nothing is, or while partitions are elsewhere: sums
+    /// over a part would replace sums over all. While a shard is still behind what is out, only dead letters are.
     ///
     /// Everything that changed below the offsets of the publication is in it. Shards go on while it is
     /// gathered, so that most snapshots hold more; each is of the version that it names.
@@ -171,6 +191,16 @@ impl Publisher {
             Some(begun) => begun,
             None => self.begin(shards)?,
         };
+        self.erase_forgotten(shards);
+        if let Some(letters) = self.full_part_of_letters() {
+            let next_offsets = after(letters.iter());
+            self.begun = Some(begun);
+            return Some(Publication {
+                snapshots: Vec::new(),
+                dead_letters: letters,
+                next_offsets,
+            });
+        }
         let rest = begun.keys.iter().nth(self.keys_of_a_part).cloned();
         let rest = rest.map(|first| begun.keys.split_off(&first));
         let keys: Vec<_> = begun.keys.into_iter().collect();
@@ -197,16 +227,33 @@ impl Publisher {
                 next_offsets: Vec::new(),
             });
         }
-        self.erase_forgotten(shards);
-        let dead_letters = std::mem::take(&mut self.dead_letters);
+        let dead_letters = std::mem::take(&mut self.dead_letters).into_values().collect();
         Some(Publication { snapshots, dead_letters, next_offsets: begun.next_offsets })
+    }
+
+    /// The first dead letters, if there are more than go out at once.
+    fn full_part_of_letters(&mut self) -> Option<Vec<DeadLetter>> {
+        let mut bytes = 0;
+        let first_of_rest = self.dead_letters.iter().find(|(_, letter)| {
+            let is_full = bytes >= self.letter_bytes_of_a_part;
+            bytes += letter.memory_bytes();
+            is_full
+        });
+        let rest = *first_of_rest?.0;
+        let rest = self.dead_letters.split_off(&rest);
+        Some(std::mem::replace(&mut self.dead_letters, rest).into_values().collect())
     }
 
     /// Begins a publication of everything that is owed now.
     fn begin(&mut self, shards: &[SharedShard]) -> Option<Begun> {
         let held = self.note_changes(shards);
-        if shards.len() < self.partitions || self.is_behind(&held) {
+        if shards.len() < self.partitions {
             return None;
+        }
+        if self.is_behind(&held) {
+            let next_offsets = after(self.dead_letters.values());
+            let keys = BTreeSet::new();
+            return (!next_offsets.is_empty()).then_some(Begun { keys, next_offsets });
         }
         let of = |partition: &Partition| self.published(*partition);
         let is_ahead = held.iter().any(|held| held.next_offset > of(&held.partition));
@@ -220,14 +267,15 @@ impl Publisher {
     /// Takes note of what changed since the last time, all shards at one moment; returns which.
     fn note_changes(&mut self, shards: &[SharedShard]) -> Vec<Held> {
         let mut guards: Vec<_> = shards.iter().map(|shard| shard.write()).collect();
-        let (mut changes, mut held) = (Vec::new(), Vec::new());
+        let (mut changes, mut held, mut letters) = (Vec::new(), Vec::new(), Vec::new());
         for live in &mut guards {
             changes.push(live.shard.curves.take_changed());
-            self.dead_letters.extend(live.take_refused());
+            letters.extend(live.take_refused());
             let (next_offset, log_epoch) = (live.next_offset(), live.position.log_epoch);
             held.push(Held { partition: live.partition, next_offset, log_epoch });
         }
         drop(guards);
+        self.owe_letters(letters);
         self.drop_published_letters();
         for (shard, changes) in shards.iter().zip(changes) {
             // What a cohort is called does not change.
@@ -243,9 +291,8 @@ impl Publisher {
     fn erase_forgotten(&mut self, shards: &[SharedShard]) {
         for shard in shards {
             let live = shard.read();
-            let of_shard =
-                self.dead_letters.iter_mut().filter(|letter| letter.partition == live.partition);
-            for letter in of_shard {
+            let of_shard = (live.partition, i64::MIN)..=(live.partition, i64::MAX);
+            for (_, letter) in self.dead_letters.range_mut(of_shard) {
                 if letter.customer.is_some_and(|customer| live.shard.has_forgotten(customer)) {
                     letter.erase();
                 }
@@ -332,7 +379,10 @@ impl Publisher {
     /// again, and all that was to come after it.
     pub fn failed(&mut self, publication: Publication) {
         self.metrics.publish_failures.inc();
-        self.dead_letters.splice(0..0, publication.dead_letters);
+        // Those of a partition that went elsewhere meanwhile are read from its store by whoever has it.
+        let mut letters = publication.dead_letters;
+        letters.retain(|letter| self.published.contains_key(&letter.partition));
+        self.owe_letters(letters);
         self.owed.extend(std::mem::take(&mut self.gathered));
         self.give_up();
     }
@@ -347,10 +397,16 @@ impl Publisher {
     /// Dead letters that turned out to be published are not owed.
     pub fn drop_published_letters(&mut self) {
         let published = &self.published;
-        self.dead_letters.retain(|letter| {
-            published.get(&letter.partition).is_none_or(|next| letter.offset >= next.0)
+        self.dead_letters.retain(|(partition, offset), _| {
+            published.get(partition).is_none_or(|next| *offset >= next.0)
         });
     }
+}
+
+/// Up to where dead letters are published once these are, which are in order.
+fn after<'l>(letters: impl Iterator<Item = &'l DeadLetter>) -> Vec<(Partition, NextOffset)> {
+    let next = letters.map(|letter| (letter.partition, NextOffset(letter.offset + 1)));
+    next.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 /// The epoch of versions of shards with these.

@@ -63,7 +63,7 @@ impl LiveShard {
             curves: CurvesLayout::new(self.shard.curves.config(), commit_count, apps),
             stale_curves: std::mem::take(&mut self.stale_curves),
             changes,
-            quarantine: std::mem::take(&mut self.quarantine),
+            quarantine: self.take_quarantine(),
             position: self.position.clone(),
             rules: self.unstored_rules.take(),
             store: Arc::clone(&self.store),

@@ -127,8 +127,10 @@ pub struct LiveShard {
     store: Arc<dyn Store>,
     /// Refused since the last commit.
     quarantine: Vec<DeadLetter>,
+    quarantine_bytes: usize,
     /// Refused since the last [`LiveShard::take_refused`].
     refused: Vec<DeadLetter>,
+    refused_bytes: usize,
     last_anchor: Option<Anchor>,
     /// The row of rules that the first commit stores: those in force, and those of apps that are
     /// not configured now. They do not change while a shard is open.

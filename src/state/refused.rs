@@ -57,8 +57,27 @@ impl LiveShard {
         if customer.is_some_and(|customer| self.shard.has_forgotten(customer)) {
             letter.erase();
         }
+        let bytes = letter.memory_bytes();
+        self.refused_bytes += bytes;
+        self.quarantine_bytes += bytes;
         self.refused.push(letter.clone());
         self.quarantine.push(letter);
+    }
+
+    /// What was refused since the last commit, for the next.
+    pub(super) fn take_quarantine(&mut self) -> Vec<DeadLetter> {
+        self.quarantine_bytes = 0;
+        std::mem::take(&mut self.quarantine)
+    }
+
+    /// Bytes of memory held by what was refused since the last commit.
+    pub fn quarantine_bytes(&self) -> usize {
+        self.quarantine_bytes
+    }
+
+    /// Bytes of memory held by what [`LiveShard::take_refused`] would give.
+    pub fn refused_bytes(&self) -> usize {
+        self.refused_bytes
     }
 
     /// Erases what was refused of a customer and is not stored; the next commit erases what is.
@@ -70,6 +89,7 @@ impl LiveShard {
     /// Records refused since the last call, in order of their offsets; none at the first call after
     /// the shard was opened is older than that.
     pub fn take_refused(&mut self) -> Vec<DeadLetter> {
+        self.refused_bytes = 0;
         std::mem::take(&mut self.refused)
     }
 }

@@ -274,6 +274,21 @@ impl DeadLetter {
         Self { partition, offset, timestamp, reason, message, key, value, headers, customer }
     }
 
+    /// Bytes of memory held, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        let optional = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        let headers = self
+            .headers
+            .iter()
+            .map(|header| size_of::<Header>() + header.name.len() + optional(&header.value));
+        size_of::<Self>()
+            + self.reason.len()
+            + self.message.len()
+            + optional(&self.key)
+            + optional(&self.value)
+            + headers.sum::<usize>()
+    }
+
     /// Leaves that the record was refused and for what reason, and nothing of what was in it.
     pub fn erase(&mut self) {
         (self.key, self.value) = (None, None);

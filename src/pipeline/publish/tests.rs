@@ -138,14 +138,11 @@ fn the_last_of_several_parts_names_the_offsets_that_all_were_begun_with() {
 #[test]
 fn of_a_customer_that_was_forgotten_no_dead_letter_goes_out_that_waited() {
     let (mut publisher, shards) = publisher(1);
-    let next_offsets = BTreeMap::from([(0, 4)]);
-    publisher.set_newest(SnapshotVersion { log_epoch: 0, next_offsets });
     for customer in ["gone", "here"] {
         let event = format!(r#""customer_id":"{customer}","kind":"purchase","gross_micros":1"#);
         take(&shards[0], &event, 1);
     }
-    install(&shards[0]);
-    assert!(publisher.gather(&shards).is_none(), "it waits");
+    assert_eq!(publisher.note_changes(&shards).len(), 1);
     take(&shards[0], r#""customer_id":"gone","kind":"forget""#, 2);
     let letters = publisher.gather(&shards).unwrap().dead_letters;
     let values: Vec<bool> = letters.iter().map(|letter| letter.value.is_some()).collect();
@@ -168,4 +165,78 @@ fn what_changes_while_a_publication_is_gathered_is_in_the_next_one() {
     assert!(publisher.gather(&shards).is_none());
     install(&shards[0]);
     assert_eq!(count(&publisher.gather(&shards).unwrap()), [3]);
+}
+
+/// Takes in an event that is refused: it has no currency.
+fn refused_event(shard: &SharedShard) {
+    take(shard, r#""customer_id":"c","kind":"purchase","gross_micros":1"#, 1);
+}
+
+/// The offsets of the dead letters of a publication, and up to where it says that all is out.
+fn letters(publication: &Publication) -> (Vec<i64>, Vec<i64>) {
+    let offsets = publication.dead_letters.iter().map(|letter| letter.offset);
+    let next = publication.next_offsets.iter().map(|(_, next)| next.0);
+    (offsets.collect(), next.collect())
+}
+
+#[test]
+fn many_dead_letters_go_out_in_parts_of_which_each_is_out_once() {
+    let (mut publisher, shards) = publisher(1);
+    publisher.set_published(vec![(0, None)]);
+    (0..5).for_each(|_| refused_event(&shards[0]));
+    install(&shards[0]);
+    let mut first = Vec::new();
+    shards[0].write().take_refused().clone_into(&mut first);
+    publisher.letter_bytes_of_a_part = first[0].memory_bytes() + 1;
+    publisher.owe_letters(first);
+    let part = publisher.gather(&shards).unwrap();
+    assert_eq!((letters(&part), publisher.is_begun()), ((vec![0, 1], vec![2]), true));
+    publisher.done(&part, Duration::ZERO);
+    assert_eq!(publisher.published(0), NextOffset(2));
+    // What failed comes again, and nothing before it.
+    let part = publisher.gather(&shards).unwrap();
+    assert_eq!(letters(&part), (vec![2, 3], vec![4]));
+    publisher.failed(part);
+    let part = publisher.gather(&shards).unwrap();
+    assert_eq!(letters(&part), (vec![2, 3], vec![4]));
+    publisher.done(&part, Duration::ZERO);
+    let last = publisher.gather(&shards).unwrap();
+    assert_eq!((letters(&last), last.snapshots.len()), ((vec![4], vec![6]), 1));
+    assert!(!publisher.is_begun());
+}
+
+#[test]
+fn dead_letters_go_out_while_snapshots_may_not() {
+    let (mut publisher, shards) = publisher(2);
+    publisher.set_published(vec![(0, Some(NextOffset(1)))]);
+    let next_offsets = BTreeMap::from([(0, 9), (1, 0)]);
+    publisher.set_newest(SnapshotVersion { log_epoch: 0, next_offsets });
+    (0..3).for_each(|_| refused_event(&shards[0]));
+    install(&shards[0]);
+    // Who has a part only may be another's predecessor, and publishes nothing.
+    assert!(publisher.gather(&shards[..1]).is_none());
+    assert_eq!(publisher.letter_bytes(&shards[..1]), 0);
+    // Versions would be older than those that are out; what is out already is not owed.
+    assert!(publisher.letter_bytes(&shards) > 0);
+    let part = publisher.gather(&shards).unwrap();
+    assert_eq!((letters(&part), part.snapshots.len()), ((vec![1, 2], vec![3]), 0));
+    publisher.done(&part, Duration::ZERO);
+    assert!(publisher.gather(&shards).is_none());
+    assert_eq!(publisher.letter_bytes(&shards), 0);
+}
+
+#[test]
+fn dead_letters_of_a_partition_that_was_lost_are_left_to_its_store() {
+    let (mut publisher, shards) = publisher(1);
+    publisher.set_published(vec![(0, None)]);
+    refused_event(&shards[0]);
+    let publication = publisher.gather(&shards).unwrap();
+    // Lost while the publication was under way, and ours again after it failed.
+    publisher.forget(0);
+    publisher.failed(publication);
+    assert_eq!(publisher.letter_bytes(&shards), 0);
+    publisher.set_published(vec![(0, None)]);
+    shards[0].write().prepare_commit().write(crate::store::Durability::Process).unwrap();
+    publisher.adopt(&mut shards[0].write()).unwrap();
+    assert_eq!(letters(&publisher.gather(&shards).unwrap()).0, [0]);
 }
