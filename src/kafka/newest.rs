@@ -1,4 +1,4 @@
-//! Reads the end of a topic, as far back as it takes to meet a record.
+//! Reads the end of a topic, as far back as it takes to meet a record with a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ impl Stretch {
 }
 
 /// Shows the values of the newest committed records of each partition of a topic: at least the
-/// last one, where there is any. The reader belongs to no group and has nothing else assigned.
+/// last one, where there is any; tombstones have none. The reader belongs to no group and has nothing else assigned.
 ///
 /// All partitions are read at a time: to find one's end can take a while.
 pub(in crate::kafka) fn newest_values(
@@ -68,7 +68,7 @@ pub(in crate::kafka) fn newest_values(
     reader.unassign()
 }
 
-/// Reads partitions to their ends; returns those in which a record was.
+/// Reads partitions to their ends; returns those in which a value was.
 fn read_from(
     reader: &BaseConsumer<Logged>,
     (topic, wanted): (&str, &BTreeMap<Partition, Stretch>),
@@ -84,8 +84,11 @@ fn read_from(
     while ended.len() < wanted.len() {
         match reader.poll(POLL) {
             Some(Ok(message)) => {
-                found.insert(message.partition());
-                visit(message.payload().unwrap_or_default());
+                // A tombstone says nothing of what is before it.
+                if let Some(value) = message.payload() {
+                    found.insert(message.partition());
+                    visit(value);
+                }
                 deadline = Instant::now() + PATIENCE;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {

@@ -96,8 +96,8 @@ impl KafkaSource {
         Some(event)
     }
 
-    /// Finds the partition whose offset the log does not hold. The library tells that there is
-    /// one, not which.
+    /// Finds the partition whose offset the log does not hold; the library tells that there is
+    /// one, not which. Always fails.
     fn find_out_of_range(&mut self) -> Result<(), SourceError> {
         for (partition, position) in &mut self.positions.delivering {
             let (Some(wanted), true) = (position.next, position.open) else { continue };
@@ -110,17 +110,12 @@ impl KafkaSource {
                 return Err(SourceError::OutOfRange { partition: *partition, wanted, low, high });
             }
         }
-        // All offsets are fine by now; the library does not go on by itself.
-        self.positions.suspicious = false;
-        let again: Vec<_> = self
-            .positions
-            .delivering
-            .iter()
-            .filter(|(_, position)| position.open)
-            .map(|(partition, position)| (*partition, position.next.map(NextOffset)))
-            .collect();
-        warn!(?again, "an offset was reported missing, but all are there: starting again");
-        self.start(&again)
+        // A log that was cut off and has grown since holds all offsets, but other records. Who begins anew
+        // compares what it read with what is there.
+        Err(SourceError::Fatal(
+            "an offset was reported missing that the log holds: it may have been truncated and have grown since"
+                .to_owned(),
+        ))
     }
 
     fn list(&self, partitions: impl IntoIterator<Item = Partition>) -> TopicPartitionList {
