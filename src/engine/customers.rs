@@ -22,6 +22,9 @@ use crate::engine::numbers::NumberBytes;
 use crate::engine::row_index::{LOOK_AHEAD, RowIndex};
 use crate::engine::shard::Chunks;
 
+/// Pages of rows, of 256 KiB each, that are emptied at a time.
+const PAGES_AT_A_TIME: usize = 64;
+
 use cells::{CellAt, Cells};
 use row::{NewRow, read_body};
 
@@ -232,6 +235,28 @@ impl Customers {
         evicted
     }
 
+    /// Moves rows together where memory is held for none, at most so much at a time that nobody waits for long.
+    pub fn compact(&mut self) {
+        for page in self.cells.close_sparse(PAGES_AT_A_TIME) {
+            for at in self.cells.taken_in(page) {
+                self.move_row(at);
+            }
+            self.cells.give_up(page);
+        }
+    }
+
+    fn move_row(&mut self, at: CellAt) {
+        let row = self.cells.cell(at);
+        let Some(head) = Head::read(row) else { return };
+        let hash = self.hash(head.app, head.id(row));
+        let bytes = row.len();
+        let moved = self.cells.take(bytes);
+        // What two cells of at most 4 KiB hold, of which the first two bytes are theirs.
+        let row = self.cells.cell(at)[2..].to_vec();
+        self.cells.cell_mut(moved)[2..bytes].copy_from_slice(&row);
+        self.index.replace(hash, at.0, moved.0);
+    }
+
     /// Number of customers.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -302,6 +327,38 @@ mod tests {
         assert_eq!(customers.find(AppIx(1), "customer 50"), Ok(met));
         assert_eq!(customers.evict(usize::MAX, |chunks| chunks.count == 50), 0);
         assert_eq!(customers.evict(usize::MAX, nobody), 1);
+    }
+
+    #[test]
+    fn customers_whose_rows_grow_do_not_leave_memory_behind() {
+        let (mut customers, mut customer) = (Customers::default(), Customer::default());
+        let ids: Vec<String> = (0..30_000).map(|number| format!("customer {number}")).collect();
+        ids.iter().for_each(|id| _ = add(&mut customers, id, 0));
+        for grown in 1..=4 {
+            for id in &ids {
+                let at = customers.find(AppIx(1), id).unwrap();
+                customers.take_out(at, &mut customer);
+                (0..12).for_each(|event| customer.remember_id(&format!("{id} {grown} {event}")));
+                customer.chunks.count += 1;
+                customers.put_back(at, &mut customer);
+            }
+            let spare = customers.spare_memory_bytes();
+            (0..4).for_each(|_| customers.compact());
+            let (left, held) = (customers.spare_memory_bytes(), customers.memory_bytes());
+            assert!(left < spare && left < held / 3, "{spare} {left} {held}");
+            for id in &ids {
+                assert_eq!(chunks(&customers, id), Some(grown), "{id}");
+            }
+        }
+        for id in &ids {
+            let at = customers.find(AppIx(1), id).unwrap();
+            customers.take_out(at, &mut customer);
+            assert!((1..=4).all(|grown| customer.may_have(&format!("{id} {grown} 11"))), "{id}");
+            customers.put_back(at, &mut customer);
+        }
+        assert_eq!(customers.evict(usize::MAX, |_| false), ids.len());
+        (0..4).for_each(|_| customers.compact());
+        assert!(customers.spare_memory_bytes() < 1 << 20);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Memory in cells of several sizes, for rows that grow.
 //!
 //! Cells lie one after the other in pages that never move. A cell that is given back waits for the next
-//! row of its size, or of one a little smaller. Rows of all sizes come and go all the time, so that
-//! few cells wait for long.
+//! row of its size, or of one a little smaller. Where too many wait, because rows of other sizes come, those
+//! of whole pages are given up ([`Cells::close_sparse`]).
 //!
 //! Always true
 //! * The first byte of a cell is its size in units; 0 ends a page. Its second is not zero if and only if
@@ -16,6 +16,10 @@ const UNITS_MAX: usize = u8::MAX as usize;
 const PAGE_UNITS: usize = 1 << 14;
 /// A row takes a cell of up to so many more units than it needs.
 const SPARE_UNITS_MAX: usize = 2;
+/// So many free units for each that is taken are left alone, divided by this.
+const FREE_SHARE: usize = 8;
+/// A page of which more than this part is taken, in units, costs more to empty than it brings.
+const SPARSE_UNITS_MAX: usize = PAGE_UNITS * 3 / 4;
 
 /// Where a cell begins, in units from the first page on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +34,14 @@ impl CellAt {
 
 /// Cells, taken and free.
 pub struct Cells {
+    /// Empty where a page was given up.
     pages: Vec<Box<[u8]>>,
-    /// Units of the last page that are in cells.
+    /// Units that are taken of each page.
+    taken_of: Vec<usize>,
+    /// Numbers of the pages that were given up.
+    given_up: Vec<usize>,
+    /// The page in which cells are made, and its units that are in cells.
+    open: usize,
     filled: usize,
     /// Cells that are free, by size in units.
     free: Vec<Vec<CellAt>>,
@@ -43,7 +53,16 @@ pub struct Cells {
 impl Default for Cells {
     fn default() -> Self {
         let free = vec![Vec::new(); UNITS_MAX + 1];
-        Self { pages: Vec::new(), filled: PAGE_UNITS, free, count: 0, taken_units: 0 }
+        Self {
+            pages: Vec::new(),
+            taken_of: Vec::new(),
+            given_up: Vec::new(),
+            open: 0,
+            filled: PAGE_UNITS,
+            free,
+            count: 0,
+            taken_units: 0,
+        }
     }
 }
 
@@ -58,16 +77,23 @@ impl Cells {
         };
         let cell = self.cell_mut(at);
         cell[1] = 1;
-        self.taken_units += usize::from(cell[0]);
+        let units = usize::from(cell[0]);
+        self.taken_units += units;
+        self.taken_of[at.place().0] += units;
         at
     }
 
     fn add(&mut self, units: usize) -> CellAt {
         if self.filled + units > PAGE_UNITS {
-            self.pages.push(vec![0; PAGE_UNITS * UNIT_BYTES].into_boxed_slice());
+            self.open = self.given_up.pop().unwrap_or_else(|| {
+                self.pages.push(Box::default());
+                self.taken_of.push(0);
+                self.pages.len() - 1
+            });
+            self.pages[self.open] = vec![0; PAGE_UNITS * UNIT_BYTES].into_boxed_slice();
             self.filled = 0;
         }
-        let unit = (self.pages.len() - 1) * PAGE_UNITS + self.filled;
+        let unit = self.open * PAGE_UNITS + self.filled;
         self.filled += units;
         // What holds cells keeps within the 64 GiB that numbers reach.
         let at = CellAt(u32::try_from(unit).unwrap_or(u32::MAX));
@@ -82,7 +108,61 @@ impl Cells {
         cell[1] = 0;
         let units = usize::from(cell[0]);
         self.taken_units -= units;
+        self.taken_of[at.place().0] -= units;
         self.free[units].push(at);
+    }
+
+    /// Where too many cells are free, closes the pages of which least is taken, at most so many: no cell of
+    /// theirs is taken any more. Returns which; those who have cells there are to move
+    /// ([`Cells::taken_in`]), and the pages to be given up then.
+    pub fn close_sparse(&mut self, pages_max: usize) -> Vec<usize> {
+        let units = self.units();
+        let spare = units.saturating_sub(self.taken_units + self.taken_units / FREE_SHARE);
+        if spare < PAGE_UNITS {
+            return Vec::new();
+        }
+        let is_sparse = |page: &usize| {
+            *page != self.open
+                && !self.pages[*page].is_empty()
+                && self.taken_of[*page] <= SPARSE_UNITS_MAX
+        };
+        let mut sparse: Vec<usize> = (0..self.pages.len()).filter(is_sparse).collect();
+        sparse.sort_unstable_by_key(|page| self.taken_of[*page]);
+        sparse.truncate((spare / PAGE_UNITS).min(pages_max));
+        sparse.sort_unstable();
+        for free in &mut self.free {
+            free.retain(|at| sparse.binary_search(&at.place().0).is_err());
+            free.shrink_to(2 * free.len());
+        }
+        sparse
+    }
+
+    /// The cells of a page that are taken.
+    pub fn taken_in(&self, page: usize) -> Vec<CellAt> {
+        self.cells_of(page).filter(|at| self.is_taken(*at)).collect()
+    }
+
+    /// Gives up a page that was closed; what is still in it is lost.
+    pub fn give_up(&mut self, page: usize) {
+        self.count -= self.cells_of(page).count();
+        self.taken_units -= std::mem::take(&mut self.taken_of[page]);
+        self.pages[page] = Box::default();
+        self.given_up.push(page);
+    }
+
+    fn cells_of(&self, page: usize) -> impl Iterator<Item = CellAt> {
+        let first = u32::try_from(page * PAGE_UNITS).ok().map(CellAt);
+        let is_cell = |at: &CellAt| !self.cell(*at).is_empty();
+        std::iter::successors(first.filter(is_cell), move |at| self.next_in_page(*at))
+    }
+
+    /// The next cell of the same page.
+    fn next_in_page(&self, at: CellAt) -> Option<CellAt> {
+        let unit = at.0 as usize;
+        let next = unit + self.cell(at).len() / UNIT_BYTES;
+        let is_same_page = next / PAGE_UNITS == unit / PAGE_UNITS;
+        let next = u32::try_from(next).ok().filter(|next| is_same_page && *next > at.0)?;
+        (!self.cell(CellAt(next)).is_empty()).then_some(CellAt(next))
     }
 
     /// The bytes from a cell's first on, to the end of its page.
@@ -117,15 +197,11 @@ impl Cells {
 
     /// The cell after this one, or the first after the last; none if there is no cell at all.
     pub fn after(&self, at: CellAt) -> Option<CellAt> {
-        let is_cell = |unit: usize| {
-            let at = CellAt(u32::try_from(unit).ok()?);
-            (!self.cell(at).is_empty()).then_some(at)
-        };
-        let unit = at.0 as usize;
-        let next = unit + self.cell(at).len() / UNIT_BYTES;
-        let is_same_page = next / PAGE_UNITS == unit / PAGE_UNITS;
-        let next = is_same_page.then_some(next).filter(|_| next > unit).and_then(is_cell);
-        next.or_else(|| is_cell((unit / PAGE_UNITS + 1) * PAGE_UNITS)).or_else(|| is_cell(0))
+        let count = self.pages.len();
+        let first_of = |page: usize| self.cells_of(page).next();
+        let page = at.place().0;
+        let others = || (page + 1..count).chain(0..count).find_map(first_of);
+        self.next_in_page(at).or_else(others)
     }
 
     /// Number of cells, taken or free.
@@ -138,9 +214,15 @@ impl Cells {
         self.taken_units * UNIT_BYTES
     }
 
+    /// Units of all cells.
+    fn units(&self) -> usize {
+        let pages = self.pages.len() - self.given_up.len();
+        (pages * PAGE_UNITS).saturating_sub(PAGE_UNITS - self.filled)
+    }
+
     /// Bytes of all cells, and of what is known of them.
     pub fn memory_bytes(&self) -> usize {
-        let units = (self.pages.len() * PAGE_UNITS).saturating_sub(PAGE_UNITS - self.filled);
+        let units = self.units();
         let free: usize = self.free.iter().map(Vec::capacity).sum();
         units * UNIT_BYTES + free * size_of::<CellAt>()
     }
@@ -180,6 +262,54 @@ mod tests {
         sizes.iter().cycle().take(3000).for_each(|size| _ = cells.take(*size));
         assert_eq!(cells.taken_bytes(), bytes);
         assert!(cells.memory_bytes() < held + held / 50, "{} {held}", cells.memory_bytes());
+    }
+
+    #[test]
+    fn pages_of_which_little_is_taken_are_given_up_and_made_anew() {
+        let mut cells = Cells::default();
+        // Rows that grow: each takes a larger cell, and leaves one that is too small for all others.
+        let small: Vec<CellAt> = (0..40_000).map(|_| cells.take(80)).collect();
+        let held = cells.memory_bytes();
+        small.iter().step_by(2).for_each(|at| cells.give(*at));
+        let large: Vec<CellAt> = (0..20_000).map(|_| cells.take(128)).collect();
+        assert!(cells.memory_bytes() > held * 3 / 2);
+        let mut left: Vec<CellAt> = small.into_iter().skip(1).step_by(2).collect();
+        for (number, at) in left.iter().enumerate() {
+            cells.cell_mut(*at)[2..6].copy_from_slice(&(number as u32).to_le_bytes());
+        }
+        let mut pages = 0;
+        loop {
+            let closed = cells.close_sparse(2);
+            pages += closed.len();
+            for page in &closed {
+                for at in cells.taken_in(*page) {
+                    let moved = cells.take(cells.cell(at).len());
+                    let row = cells.cell(at)[2..].to_vec();
+                    cells.cell_mut(moved)[2..].copy_from_slice(&row);
+                    *left.iter_mut().find(|left| **left == at).unwrap() = moved;
+                }
+                cells.give_up(*page);
+            }
+            if closed.is_empty() {
+                break;
+            }
+        }
+        assert!(pages > 3, "{pages}");
+        assert!(cells.memory_bytes() < cells.taken_bytes() * 5 / 4);
+        for (number, at) in left.iter().enumerate() {
+            assert_eq!(cells.cell(*at)[2..6], (number as u32).to_le_bytes());
+        }
+        // A walk meets all that are taken.
+        let walk = std::iter::successors(cells.after(CellAt(0)), |at| cells.after(*at));
+        let met = walk.take(cells.count()).filter(|at| cells.is_taken(*at)).count();
+        assert_eq!(met, left.len() + large.len());
+        // What was given up is used again.
+        let pages = cells.pages.len();
+        let more: Vec<CellAt> = (0..8_000).map(|_| cells.take(400)).collect();
+        assert_eq!(cells.pages.len(), pages.max(cells.pages.len() - cells.given_up.len()));
+        assert!(more.iter().all(|at| cells.is_taken(*at)));
+        left.iter().chain(&large).chain(&more).for_each(|at| cells.give(*at));
+        assert_eq!(cells.taken_bytes(), 0);
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Shard {
         let must_stay = |chunks: Chunks| pending.has(chunks);
         let customers = if may_drop { self.customers.evict(held - room, must_stay) } else { 0 };
         self.is_all_resident &= customers == 0;
+        self.customers.compact();
         self.customer_bytes_before = self.customer_memory_bytes();
         Evicted { customers, is_tight: bytes.saturating_sub(fixed) < least }
     }
