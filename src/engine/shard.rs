@@ -182,15 +182,16 @@ impl Shard {
     }
 
     /// Offers an event whose record has this timestamp. Its facts are counted from the next
-    /// [`Shard::settle`] on.
+    /// [`Shard::settle`] on. `rules` are the shard's own: who offers many events holds them once, as counting
+    /// who does makes the processor finish all it has begun.
     pub fn offer(
         &mut self,
+        rules: &Rules,
         event: &BillingEvent<'_>,
         recorded_at: Timestamp,
         read: ReadAhead<'_>,
     ) -> Offer {
-        let rules = Arc::clone(&self.rules);
-        let app_rules = match app_rules(event, recorded_at, &rules) {
+        let app_rules = match app_rules(event, recorded_at, rules) {
             Ok(app_rules) => app_rules,
             Err(refusal) => return refused(refusal),
         };
@@ -246,12 +247,12 @@ impl Shard {
         &mut self,
         (app, rules): (AppIx, &AppRules),
         event: &BillingEvent<'_>,
-        ReadAhead { own_tuple, history }: ReadAhead<'_>,
+        ReadAhead { own_tuple, seen, history }: ReadAhead<'_>,
     ) -> Offer {
         let customer_id = &*event.customer_id;
         let mut customer = self.customer.take().unwrap_or_default();
         let whose = Whose { app, customer_id, rules };
-        let offer = match (self.customers.find(app, customer_id), &history) {
+        let offer = match (self.customers.find_again(seen, app, customer_id), &history) {
             (Ok(at), _) => {
                 self.customers.take_out(at, &mut customer);
                 let offer = self.take_next(&mut customer, whose, event, (own_tuple, history));

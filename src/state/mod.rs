@@ -26,7 +26,6 @@ use crate::domain::event::{BillingEvent, EventKind};
 use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
 use crate::engine::customers::HasHistory;
-use crate::engine::dictionary::TupleId;
 use crate::engine::facts::{Facts, PageNumber};
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::shard::{
@@ -154,11 +153,15 @@ impl LiveShard {
     /// Many at a time cost less than each alone: their customers and facts are looked up together.
     pub fn apply(&mut self, arrivals: &[Arrival<'_>]) -> Result<Vec<Outcome>, StateError> {
         let events = arrivals.iter().map(|arrival| arrival.decoded.as_ref().ok());
-        let tuples = self.shard.look_ahead(events.clone());
+        let seen = self.shard.look_ahead(events.clone());
         let mut histories = histories(&*self.store, &self.shard.missing(events))?.into_iter();
-        let read = tuples.into_iter().map(|own_tuple| (own_tuple, histories.next().flatten()));
+        let read = seen.into_iter().map(|(own_tuple, seen)| {
+            (ReadAhead { own_tuple, seen, history: None }, histories.next().flatten())
+        });
         let arrivals_read = arrivals.iter().zip(read);
-        let outcomes = arrivals_read.map(|(arrival, read)| self.take(arrival, read)).collect();
+        let rules = Arc::clone(self.rules());
+        let outcomes =
+            arrivals_read.map(|(arrival, read)| self.take(&rules, arrival, read)).collect();
         self.shard.settle();
         if let Some(Arrival { record, .. }) = arrivals.last()
             && self.position.next_offset == record.offset + 1
@@ -171,15 +174,16 @@ impl LiveShard {
 
     fn take(
         &mut self,
+        rules: &Rules,
         arrival: &Arrival<'_>,
-        read: (Option<TupleId>, Option<ChunkRows>),
+        read: (ReadAhead<'_>, Option<ChunkRows>),
     ) -> Result<Outcome, StateError> {
         let record = &arrival.record;
         if record.offset < self.position.next_offset {
             return Ok(Outcome::Known);
         }
         let outcome = match &arrival.decoded {
-            Ok(event) => self.offer(event, record.timestamp, read)?,
+            Ok(event) => self.offer(rules, event, record.timestamp, read)?,
             Err(refused) => Outcome::Refused(refused.clone()),
         };
         match &outcome {
@@ -205,17 +209,19 @@ impl LiveShard {
 
     fn offer(
         &mut self,
+        rules: &Rules,
         event: &BillingEvent<'_>,
         recorded_at: Timestamp,
-        (own_tuple, chunks): (Option<TupleId>, Option<ChunkRows>),
+        (read, chunks): (ReadAhead<'_>, Option<ChunkRows>),
     ) -> Result<Outcome, StateError> {
+        let (own_tuple, seen) = (read.own_tuple, read.seen);
         let history_read = chunks.as_ref().map(history).transpose()?;
-        let read = ReadAhead { own_tuple, history: history_read };
-        let mut offer = self.shard.offer(event, recorded_at, read);
+        let read = ReadAhead { own_tuple, seen, history: history_read };
+        let mut offer = self.shard.offer(rules, event, recorded_at, read);
         if let Offer::NeedsHistory(customer, has_history) = offer {
             let chunks = self.chunks(&customer, has_history)?;
-            let read = ReadAhead { own_tuple, history: Some(history(&chunks)?) };
-            offer = self.shard.offer(event, recorded_at, read);
+            let read = ReadAhead { own_tuple, seen, history: Some(history(&chunks)?) };
+            offer = self.shard.offer(rules, event, recorded_at, read);
         }
         Ok(match offer {
             Offer::Done(Verdict::Accepted { is_suspended }) => Outcome::Accepted { is_suspended },

@@ -104,7 +104,8 @@ mod tests {
                 occurred_at: Some(at),
                 ..RawEvent::default()
             };
-            shard.offer(&raw.check().unwrap(), at, ReadAhead::default());
+            let rules = Arc::clone(shard.rules());
+            shard.offer(&rules, &raw.check().unwrap(), at, ReadAhead::default());
         }
         shard
     }
