@@ -38,9 +38,11 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let dir = args.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
     let config = load(&sources, mode)?;
-    let stores = Stores::new(&config);
+    let stores = Stores::to_look_at(&config);
+    let partitions = partitions(&stores, &config)?;
+    let _lock = stores.lock().map_err(settings_or_dependency)?;
     let mut differences = 0;
-    for partition in partitions(&stores, &config)? {
+    for partition in partitions {
         let audit = audit(&stores, partition, &config).map_err(settings_or_dependency)?;
         differences += audit.differences.len();
         print(&text(partition, &audit))?;

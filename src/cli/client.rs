@@ -55,6 +55,8 @@ impl Client {
         let body = read_body(&mut response)?;
         match response.status().as_u16() {
             200..=299 => Ok(body),
+            // Too many requests, which passes.
+            429 => Err(CliError::Dependency(anyhow::anyhow!("{url}: {}", problem(&body)))),
             400..=499 => Err(CliError::Usage(problem(&body))),
             status => {
                 let problem = problem(&body);

@@ -14,6 +14,9 @@ use super::exit::settings_or_dependency;
 use super::options::partitions;
 use super::{CliError, ConfigArgs, Exit, Globals, load, print, table};
 
+/// Most records that a service tells at once.
+const LETTERS_OF_AN_ANSWER: u32 = 1000;
+
 /// List refused records
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,7 +46,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "SECRET", env = "LTVSTREAM_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,
     /// Most records that are printed
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
     /// Form of the list
     #[arg(long, default_value = "table")]
@@ -70,9 +73,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         None => {
             let url = args.url.as_deref().unwrap_or("http://127.0.0.1:8080");
             let client = Client::new(url, args.api_key.clone());
-            let limit = ("limit".to_owned(), args.limit.to_string());
-            let answer = client.get("/v1/dead-letters", &[limit])?;
-            serde_json::from_str(&answer).map_err(|error| CliError::Dependency(error.into()))?
+            from_service(&client, args.limit)?
         }
     };
     match args.format {
@@ -80,19 +81,56 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         Format::Table if answer["dead_letters"].as_array().is_some_and(Vec::is_empty) => {
             print("no dead letters\n")?;
         }
-        Format::Table => print(&table::rows(&answer))?,
+        Format::Table => {
+            print(&table::rows(&answer))?;
+            if !answer["next_cursor"].is_null() {
+                print("there are more: --limit shows so many\n")?;
+            }
+        }
     }
     Ok(Exit::Done)
+}
+
+/// What a service answers, as one answer however many it takes.
+fn from_service(client: &Client, limit: u32) -> Result<Value, CliError> {
+    let mut whole = json!({ "dead_letters": [] });
+    let mut cursor: Option<String> = None;
+    loop {
+        let so_far = whole["dead_letters"].as_array().map_or(0, Vec::len);
+        let left = limit.saturating_sub(u32::try_from(so_far).unwrap_or(u32::MAX));
+        let page = left.min(LETTERS_OF_AN_ANSWER);
+        let mut parameters = vec![("limit".to_owned(), page.to_string())];
+        parameters.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor)));
+        let answer = client.get("/v1/dead-letters", &parameters)?;
+        let mut answer: Value =
+            serde_json::from_str(&answer).map_err(|error| CliError::Dependency(error.into()))?;
+        cursor = answer["next_cursor"].as_str().map(str::to_owned);
+        if let (Some(known), Some(more)) =
+            (whole["dead_letters"].as_array_mut(), answer["dead_letters"].as_array_mut())
+        {
+            known.append(more);
+            std::mem::swap(known, more);
+        }
+        whole = answer;
+        if cursor.is_none() || page == left {
+            return Ok(whole);
+        }
+    }
 }
 
 fn from_state(dir: &Path, args: &ListArgs) -> Result<Value, CliError> {
     let dir = Some(dir.to_string_lossy().into_owned());
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
     let config = load(&sources, Mode::Embedded)?;
-    let stores = Stores::new(&config);
+    let stores = Stores::to_look_at(&config);
     let partitions = partitions(&stores, &config)?;
-    let letters =
-        read(&stores, &partitions, &config, args.limit).map_err(settings_or_dependency)?;
+    let _lock = stores.lock().map_err(settings_or_dependency)?;
+    let most = args.limit.saturating_add(1);
+    let mut letters = read(&stores, &partitions, &config, most).map_err(settings_or_dependency)?;
+    // By the place of one that is not shown, as a service says it.
+    let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let next = letters.get(shown).map(|next| format!("{}:{}", next.partition, next.offset));
+    letters.truncate(shown);
     let rows: Vec<Value> = letters
         .iter()
         .map(|letter| {
@@ -105,7 +143,7 @@ fn from_state(dir: &Path, args: &ListArgs) -> Result<Value, CliError> {
             })
         })
         .collect();
-    Ok(json!({ "dead_letters": rows }))
+    Ok(json!({ "dead_letters": rows, "next_cursor": next }))
 }
 
 fn read(

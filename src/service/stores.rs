@@ -70,8 +70,11 @@ type Ahead = (Instant, JoinHandle<OpenedAhead>);
 impl Stores {
     /// Stores below `data_dir`, as the settings say.
     pub fn new(config: &Config) -> Arc<Self> {
+        Self::opened_with(config, durability(config))
+    }
+
+    fn opened_with(config: &Config, durability: Durability) -> Arc<Self> {
         let store = &config.store;
-        let durability = durability(config);
         let shared = RocksShared::new(store.block_cache_bytes, store.write_buffer_bytes);
         Arc::new(Self {
             data_dir: config.service.data_dir.clone(),
@@ -79,6 +82,12 @@ impl Stores {
             open: Mutex::default(),
             ahead: Mutex::default(),
         })
+    }
+
+    /// Stores to be looked at and left as they are: where a log is damaged before its end that is an error, and
+    /// not the end of what is read.
+    pub fn to_look_at(config: &Config) -> Arc<Self> {
+        Self::opened_with(config, Durability::Machine)
     }
 
     /// Directory of a partition's shard.

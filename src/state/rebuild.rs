@@ -14,7 +14,7 @@ use crate::codec::stored_curves::CURVES_KEY;
 use crate::codec::stored_entry::encode_entries;
 use crate::domain::rules::Rules;
 use crate::engine::customer::suspended;
-use crate::engine::dictionary::Dictionary;
+use crate::engine::dictionary::{AppIx, Dictionary};
 use crate::engine::facts::{FactKey, FactTable, Sums};
 use crate::engine::fold::delta::FactDelta;
 use crate::engine::fold::{Scribe, facts};
@@ -39,7 +39,8 @@ pub struct Rebuilt {
 
 /// Recomputes the facts of the shard in `store` under `rules`.
 ///
-/// Facts that forgotten customers left behind stay as they were: no ledger explains them. Fails,
+/// Facts that forgotten customers left behind stay as they were: no ledger explains them. So does all that is
+/// stored of apps that have no rules now, until they are configured again. Fails,
 /// changing nothing, when an event has no rate under the new rules, and when other events would have
 /// been accepted under them. Memory grows with the number
 /// of facts and ledgers.
@@ -55,14 +56,26 @@ pub fn rebuild(store: &dyn Store, rules: &Rules) -> Result<Rebuilt, StateError> 
     check_acceptance(&stored, rules)?;
     let configured = rules.canonical();
     let given = read_facts(store, Table::Given)?;
-    for app in given.facts().iter().map(|fact| fact.key.app).collect::<BTreeSet<_>>() {
+    let apps = given.facts().iter().map(|fact| fact.key.app).collect::<BTreeSet<_>>();
+    for app in apps.into_iter().filter(|app| run.is_configured(*app)) {
         check_given(run.dictionary.app_id(app), &stored, &configured)?;
     }
     for fact in given.facts().iter() {
-        *run.sums.entry(fact.key).or_default() += fact.sums;
+        if run.is_configured(fact.key.app) {
+            *run.sums.entry(fact.key).or_default() += fact.sums;
+        }
+    }
+    let mut apps = (0..).map(AppIx).take(run.dictionary.apps().len());
+    if apps.any(|app| !run.is_configured(app)) {
+        for fact in read_facts(store, Table::Facts)?.facts().iter() {
+            if !run.is_configured(fact.key.app) {
+                *run.sums.entry(fact.key).or_default() += fact.sums;
+            }
+        }
     }
     each_ledger(store, |customer, chunks| run.customer(customer, chunks))?;
-    run.commit(store)
+    let kept = stored.into_iter().filter(|(app, _)| !rules.apps.contains_key(app));
+    run.commit(store, kept.chain(configured).collect())
 }
 
 /// What a forgotten customer left behind can't be recomputed: it must mean the same under the new
@@ -93,13 +106,16 @@ struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
+    fn is_configured(&self, app: AppIx) -> bool {
+        self.rules.apps.contains_key(self.dictionary.app_id(app))
+    }
+
     fn customer(&mut self, key: &[u8], chunks: Chunks) -> Result<(), StateError> {
         let Some((app, customer_id)) = split_customer_key(key) else {
             return Ok(());
         };
         let app_id = self.dictionary.app_id(app).to_owned();
-        let unconfigured = || StateError::Unconfigured { app: app_id.clone() };
-        let rules = self.rules.apps.get(&app_id).ok_or_else(unconfigured)?;
+        let Some(rules) = self.rules.apps.get(&app_id) else { return Ok(()) };
         let mut ledger = Vec::new();
         for (key, mut events) in chunks {
             for event in &mut events {
@@ -143,7 +159,11 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    fn commit(mut self, store: &dyn Store) -> Result<Rebuilt, StateError> {
+    fn commit(
+        mut self,
+        store: &dyn Store,
+        rules: BTreeMap<String, String>,
+    ) -> Result<Rebuilt, StateError> {
         let batch = &mut self.batch;
         store.scan(Table::Facts, &[], &mut |key, _| {
             batch.delete(Table::Facts, key);
@@ -171,8 +191,7 @@ impl Rebuild<'_> {
             position.log_epoch += 1;
             batch.put(Table::Meta, POSITION_KEY, encode_position(&position));
         }
-        let rules = encode_rules(&self.rules.canonical());
-        batch.put(Table::Meta, RULES_KEY, rules);
+        batch.put(Table::Meta, RULES_KEY, encode_rules(&rules));
         store.commit(self.batch, Durability::Machine)?;
         Ok(self.done)
     }

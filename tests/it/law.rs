@@ -398,6 +398,34 @@ fn changed_rules_are_refused_and_a_rebuild_gives_the_figures_of_a_fresh_start() 
 }
 
 #[test]
+fn a_rebuild_leaves_apps_alone_that_are_not_configured_then() {
+    let mut changed = (*rules()).clone();
+    let plain = changed.apps.get_mut("plain").unwrap();
+    plain.reporting_zones = vec!["Asia/Tokyo".parse().unwrap(), "UTC".parse().unwrap()];
+    plain.zero_payments = ZeroPayments::Count;
+    let mut without_world = changed.clone();
+    assert!(without_world.apps.remove("world").is_some());
+    let changed = Arc::new(changed);
+    for seed in seeds().take(100) {
+        let events = random::events_of(seed, EVENTS_MAX, Options::default());
+        let mut old = Run::new(events.clone());
+        let mut fresh = Run::under(Arc::clone(&changed), events.clone());
+        for run in [&mut old, &mut fresh] {
+            run.take(0..events.len());
+            run.commit();
+        }
+        ltvstream::state::rebuild(&*old.store, &without_world).unwrap();
+        // The app comes back with the rules that it had.
+        let settings = (Arc::clone(&changed), curves());
+        let mut rebuilt = LiveShard::open(old.store.clone(), 0, settings).unwrap();
+        let (rebuilt_facts, expected) = (facts_of(&rebuilt), fresh.facts());
+        let found = difference(&rebuilt_facts, &expected);
+        assert!(rebuilt_facts == expected, "LAW_SEED={seed}\n{found}");
+        assert_eq!(rebuilt.audit().unwrap().differences, []);
+    }
+}
+
+#[test]
 fn a_history_that_lacks_a_commit_is_refused_when_it_is_read() {
     const COMMITS: usize = 7;
     let install = |event: usize| {
