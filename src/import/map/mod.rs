@@ -17,7 +17,7 @@
 //!                          # other values are refused (default), kept ("keep") or left out ("drop")
 //! occurred_at = { column = "date", format = "%Y%m%d", zone = "Europe/London" }
 //!                          # strftime, "rfc3339" (default), "epoch_seconds", "epoch_millis" or
-//!                          # "epoch_micros"; without a time of day: midnight; the zone is UTC if
+//!                          # "epoch_micros"; without a time of day: the first instant of the day; the zone is UTC if
 //!                          # not named and no offset (%z) is in the cell
 //! gross_micros = { column = "total", unit = "units" }
 //!                          # a decimal of whole units (default) or of "cents", or "micros";

@@ -134,10 +134,16 @@ impl Instant {
                 self.in_zone(NaiveDateTime::parse_from_str(text, format).ok()?)
             }
             TimeFormat::Date(format) => {
-                let date = NaiveDate::parse_from_str(text, format).ok()?;
-                self.in_zone(date.and_hms_opt(0, 0, 0)?)
+                self.start_of(NaiveDate::parse_from_str(text, format).ok()?)
             }
         }
+    }
+
+    /// The first instant of a day; where clocks go forward at midnight it is not midnight.
+    fn start_of(&self, day: NaiveDate) -> Option<Timestamp> {
+        let minutes = (0..24).flat_map(|hour| (0..60).map(move |minute| (hour, minute)));
+        let mut times = minutes.filter_map(|(hour, minute)| day.and_hms_opt(hour, minute, 0));
+        times.find_map(|local| self.in_zone(local))
     }
 
     fn in_zone(&self, local: NaiveDateTime) -> Option<Timestamp> {
@@ -201,5 +207,29 @@ impl Money {
         amount.scaled(self.places).ok_or_else(|| {
             FieldError::invalid(field, "an amount of whole millionths of a unit", amount)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_with_its_first_instant_where_clocks_go_forward_at_midnight() {
+        let start_of = |zone: &str, day: &str| {
+            let text = Text { pieces: Vec::new(), values: None };
+            let format = TimeFormat::Date("%F".to_owned());
+            let instant = Instant { text, format, zone: zone.parse().unwrap() };
+            instant.parse(day).map(Timestamp::to_rfc3339)
+        };
+        for (zone, day, at) in [
+            ("America/Sao_Paulo", "2017-10-15", Some("2017-10-15T03:00:00Z")),
+            ("America/Sao_Paulo", "2017-10-16", Some("2017-10-16T02:00:00Z")),
+            ("Europe/Berlin", "2024-03-31", Some("2024-03-30T23:00:00Z")),
+            // Samoa had no such day.
+            ("Pacific/Apia", "2011-12-30", None),
+        ] {
+            assert_eq!(start_of(zone, day).as_deref(), at, "{zone} {day}");
+        }
     }
 }
