@@ -64,9 +64,13 @@ pub fn run(args: &Args, _: &Globals) -> Result<Exit, CliError> {
         Command::HashKey { secret } => {
             let secret = secret.clone().map_or_else(secret_of_input, Ok)?;
             let is_sent_whole = secret.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-            if secret.is_empty() || !is_sent_whole || secret.trim() != secret {
+            if secret.is_empty()
+                || !is_sent_whole
+                || secret.trim() != secret
+                || secret.contains(':')
+            {
                 let message = "the secret must be of printable ASCII characters, without blanks around \
-                               them: no other reaches the service whole in a header";
+                               them and without a colon: no other reaches the service whole in a header";
                 return Err(CliError::Usage(message.to_owned()));
             }
             format!("{}\n", hex::encode(hash_of(&secret)))

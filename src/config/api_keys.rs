@@ -53,7 +53,8 @@ pub fn hash_of(secret: &str) -> [u8; 32] {
 pub(super) fn read(section: &mut Section<'_>) -> ApiKey {
     let not_empty = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
     let name = section.required("name", "a text that is not empty", not_empty);
-    let sha256 = section.required("sha256", "64 hexadecimal digits", |text| {
+    // Who puts the secret itself there must not find it in a log.
+    let sha256 = section.required_hidden("sha256", "64 hexadecimal digits", |text| {
         let mut hash = [0; 32];
         hex::decode_to_slice(text, &mut hash).ok().map(|()| hash)
     });

@@ -1,6 +1,6 @@
 //! The sections `[[apps]]`: who is served, under which rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::domain::cohort::Field;
@@ -116,9 +116,16 @@ pub(super) fn check_ids(reader: &mut Reader, apps: &[AppSettings]) {
             reader.refuse(&format!("apps[{at}].id"), "different from all other ids", &app.id);
         }
     }
+    // On vendors' paths ids are the same in both cases of their letters.
+    let mut named: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for (at, app) in apps.iter().enumerate() {
+        named.entry(app.id.to_ascii_lowercase()).or_default().insert(at);
+    }
     for (at, app) in apps.iter().enumerate() {
         for id in &app.compat_ids {
-            if owners.insert(id, at).is_some_and(|owner| owner != at) {
+            let owners = named.entry(id.to_ascii_lowercase()).or_default();
+            owners.insert(at);
+            if owners.len() > 1 {
                 let key = format!("apps[{at}].compat_ids");
                 reader.refuse(&key, "ids that name no other app", id);
             }

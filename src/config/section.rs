@@ -149,6 +149,21 @@ impl Section<'_> {
         parse(&self.setting(name, String::new(), expected, (take, show)))
     }
 
+    /// As [`Section::required`], of a value that may be a secret by mistake: it is not shown where it is refused.
+    pub fn required_hidden<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(value) = self.values.get_mut(name)
+            && value.as_str().and_then(&parse).is_none()
+        {
+            *value = figment::value::Value::String(value.tag(), HIDDEN.to_owned());
+        }
+        self.required(name, expected, parse)
+    }
+
     /// One of a closed list of names.
     pub fn choice<T: Copy + PartialEq>(
         &mut self,

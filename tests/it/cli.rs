@@ -27,6 +27,7 @@ fn wrong_usage_ends_with_2() {
         &["config", "hash-key", ""],
         &["config", "hash-key", "größe"],
         &["config", "hash-key", " pad "],
+        &["config", "hash-key", "a:b"],
         &["schema", "check", "absent.avsc"],
         &["--log-format", "xml", "config", "show"],
     ] {
