@@ -1,13 +1,13 @@
 //! Questions put to all shards at once, whatever API they came in by.
 
 use crate::http::freshness::{Freshness, gather_early};
-use crate::http::problem::Problem;
+use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv::{self, LtvAnswer, LtvPartial};
 use crate::metrics_api::mrr::{MrrPartial, MrrQuestion};
 use crate::metrics_api::mrr_answer::{self, MrrAnswer};
-use crate::metrics_api::question::LtvQuestion;
+use crate::metrics_api::question::{InvalidQuestion, LtvQuestion};
 use crate::metrics_api::revenue::{self, RevenueAnswer, RevenuePartial, RevenueQuestion};
 use crate::state::{LiveShard, OpeningShard};
 
@@ -43,6 +43,7 @@ pub fn ltv_partial(
 /// Lifetime value.
 pub fn ltv(state: &HttpState, question: &LtvQuestion) -> Result<(LtvAnswer, Freshness), Problem> {
     let (whole, freshness) = ltv_partial(state, question)?;
+    ltv::check_length(question, &whole).map_err(invalid)?;
     Ok((ltv::answer(question, whole), freshness))
 }
 
@@ -52,7 +53,12 @@ pub fn revenue(
     question: &RevenueQuestion,
 ) -> Result<(RevenueAnswer, Freshness), Problem> {
     let (whole, freshness) = merged(state, |shard| shard.revenue(question), RevenuePartial::merge)?;
+    revenue::check_length(question, &whole).map_err(invalid)?;
     Ok((revenue::answer(question, &whole), freshness))
+}
+
+fn invalid(error: InvalidQuestion) -> Problem {
+    Problem::new(Kind::InvalidQuestion, error)
 }
 
 /// Recurring revenue by interval.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::domain::time::Timestamp;
+use crate::http::layers;
 use crate::http::parameters::invalid;
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
@@ -214,10 +215,17 @@ async fn held(state: &HttpState, partitions: Vec<Partition>) -> Result<AsOf, Pro
     .await
 }
 
-/// Runs work that computes or waits on a thread that may.
+/// Runs work that computes or waits on a thread that may. It counts as the request that it is for until it
+/// is done, also where nobody waits for that any more.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
+    let slot = layers::slot();
+    let work = move || {
+        let worked = work();
+        drop(slot);
+        worked
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Problem::internal(&error)),

@@ -21,6 +21,7 @@ pub mod chartmogul;
 mod clock;
 pub mod codat;
 pub mod compat;
+mod connections;
 mod csv;
 mod freshness;
 mod json;
@@ -39,20 +40,23 @@ pub mod zenovay;
 
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
-use tracing::debug;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use compat::Vendor;
+use connections::Connections;
 use native::apps::get_apps;
 use native::customers::get_customer;
 use native::dead_letters::get_dead_letters;
@@ -121,27 +125,28 @@ fn router_with(vendors: &[Vendor], state: HttpState) -> Router {
         .fallback(layers::not_found)
         .layer(from_fn(layers::word_errors))
         .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn_with_state(state.clone(), layers::only_by_own_names))
+        // A key may come in a header that caches do not know for one.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
         // Better compression costs more of the time of an answer than it saves on its way.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(state.clone(), layers::observe))
         .with_state(state)
 }
 
-/// Answers requests until `shutdown`, then finishes those that have begun.
+/// Answers requests until `shutdown`, then finishes those that have begun. No answer takes longer than
+/// `answering_max`.
 ///
 /// # Errors
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    (router, answering_max): (Router, Duration),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    // The last piece of a compressed answer must not wait until the client has confirmed the piece
-    // before, which clients put off for 40 ms.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "a connection stays slow in small pieces");
-        }
-    });
+    let listener = Connections::new(listener, answering_max);
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }

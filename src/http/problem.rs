@@ -31,6 +31,8 @@ pub enum Kind {
     MethodNotAllowed,
     BodyTooLarge,
     UnsupportedMediaType,
+    /// Asked by a name that may be another's.
+    ForeignName,
     RateLimited,
     Overloaded,
     Internal,
@@ -62,6 +64,9 @@ impl Kind {
             Self::BodyTooLarge => ("body-too-large", "Body too large", S::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", "Unsupported media type", S::UNSUPPORTED_MEDIA_TYPE)
+            }
+            Self::ForeignName => {
+                ("foreign-name", "Not asked by a name of this machine", S::MISDIRECTED_REQUEST)
             }
             Self::RateLimited => ("rate-limited", "Too many requests", S::TOO_MANY_REQUESTS),
             Self::Overloaded => ("overloaded", "Too much is waiting", S::TOO_MANY_REQUESTS),

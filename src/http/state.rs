@@ -112,7 +112,7 @@ pub struct HttpState(Arc<Shared>);
 pub struct Shared {
     pub parts: HttpParts,
     pub(super) keyring: Keyring,
-    pub(super) in_flight: Semaphore,
+    pub(super) in_flight: Arc<Semaphore>,
     /// Limits of vendors' paths.
     pub(super) limiters: Limiters,
 }
@@ -122,7 +122,7 @@ impl HttpState {
     pub fn new(parts: HttpParts) -> Self {
         let keyring = Keyring::new(&parts.api_keys);
         let slots = parts.limits.requests_in_flight_max.min(Semaphore::MAX_PERMITS);
-        let in_flight = Semaphore::new(slots);
+        let in_flight = Arc::new(Semaphore::new(slots));
         Self(Arc::new(Shared { parts, keyring, in_flight, limiters: Limiters::default() }))
     }
 

@@ -109,6 +109,9 @@ impl Aging {
     /// | elapsed days | one more: who came in the last instant of a day needs 24 hours of the next |
     /// | periods | the last day of the bucket `age` after the cohort's |
     /// | payments | not defined: `None` |
+    ///
+    /// Elapsed days take calendar days for 24 hours: where clocks go forward in between, the last members
+    /// have up to an hour more to live.
     pub fn complete(&self, ordinal: i32, age: u32) -> Option<bool> {
         let last = |ordinal: i32| i64::from(self.width.first_day(ordinal.saturating_add(1)).0) - 1;
         let needed = match self.basis {

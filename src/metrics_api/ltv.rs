@@ -27,7 +27,7 @@ use crate::metrics_api::question::{
 };
 
 pub use crate::metrics_api::ltv_answer::{
-    LtvAnswer, LtvCohort, LtvGroup, LtvPoint, Note, Sizes, Value, answer,
+    LtvAnswer, LtvCohort, LtvGroup, LtvPoint, Note, Sizes, Value, answer, check_length,
 };
 
 /// A number of payments or refunds, and their money in micro-units of the reporting currency.

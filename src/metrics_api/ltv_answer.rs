@@ -9,7 +9,7 @@ use crate::engine::curves::Heads;
 use crate::metrics_api::ages::{Aging, Seen, asked};
 use crate::metrics_api::flows::Flows;
 use crate::metrics_api::ltv::{Flow, LtvPartial, LtvRow, Tally};
-use crate::metrics_api::question::{AgeBasis, LtvQuestion};
+use crate::metrics_api::question::{AgeBasis, InvalidQuestion, LtvQuestion, ROWS_MAX};
 use crate::metrics_api::ratio::Ratio;
 
 /// How many of what; what a cohort's revenue can be divided by.
@@ -100,8 +100,8 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InstallsNotNarrowed => {
-                "product_id, plan_name, duration, offer_category, offer_type, offer_id and \
-                 paywall_id narrow money and payers, not customers and installs"
+                "product_id, plan_name, duration, offer_category, offer_type, offer_id, paywall_id, \
+                 placement_id and audience_id narrow money and payers, not customers and installs"
             }
             Self::SegmentsOverlap => {
                 "a customer with payments in several segments counts in each, so customers and \
@@ -129,6 +129,24 @@ pub struct LtvAnswer {
     /// The last day that is over and counts.
     pub seen_through: Day,
     pub notes: Vec<Note>,
+}
+
+/// Refuses a question whose answer fits nowhere: one of a point for each age of each cohort of each
+/// segment.
+///
+/// # Errors
+/// [`InvalidQuestion::TooManyRows`].
+pub fn check_length(question: &LtvQuestion, partial: &LtvPartial) -> Result<(), InvalidQuestion> {
+    let is_blind = question.segment_by.as_ref().is_some_and(|field| !field.narrows_installs());
+    let rows: usize = match is_blind && question.anchor == Anchor::Install {
+        true => partial.segments.len() * partial.cohorts.len(),
+        false => partial.segments.values().map(BTreeMap::len).sum(),
+    };
+    let ages = Maker::new(question, partial).ages.len().max(1);
+    match rows.saturating_mul(ages) > ROWS_MAX {
+        true => Err(InvalidQuestion::TooManyRows(ROWS_MAX)),
+        false => Ok(()),
+    }
 }
 
 /// The answer from the merged partials of all shards.

@@ -10,6 +10,8 @@ use crate::engine::facts::Sums;
 
 /// The most ages of one question.
 pub const AGES_MAX: usize = 2_000;
+/// Most rows that an answer may have in all its segments: some hundred megabytes of memory.
+pub const ROWS_MAX: usize = 500_000;
 /// The greatest age: a hundred years of days.
 pub const AGE_MAX: u32 = 36_525;
 
@@ -205,6 +207,11 @@ pub enum InvalidQuestion {
     TooManyBuckets(usize),
     #[error("cohorts times days may not be more than {0}; ask fewer days or longer cohorts")]
     TooManyCells(i64),
+    #[error(
+        "an answer may not have more than {0} rows in its segments; ask a shorter range, longer cohorts or \
+         buckets, fewer ages, or filter"
+    )]
+    TooManyRows(usize),
     #[error("a range may not be longer than {0} days")]
     RangeTooLong(i32),
 }

@@ -15,7 +15,7 @@ use crate::metrics_api::filters::Selector;
 use crate::metrics_api::grid::Grid;
 use crate::metrics_api::kept::Summed;
 use crate::metrics_api::ltv_answer::Note;
-use crate::metrics_api::question::{Filter, InvalidQuestion, RefundDating};
+use crate::metrics_api::question::{Filter, InvalidQuestion, ROWS_MAX, RefundDating};
 
 /// The most buckets of one answer.
 pub const BUCKETS_MAX: usize = 40_000;
@@ -237,6 +237,24 @@ pub struct RevenueAnswer {
     pub notes: Vec<Note>,
 }
 
+/// Refuses a question whose answer fits nowhere: one of a row for each bucket of each segment.
+///
+/// # Errors
+/// [`InvalidQuestion::TooManyRows`].
+pub fn check_length(
+    question: &RevenueQuestion,
+    partial: &RevenuePartial,
+) -> Result<(), InvalidQuestion> {
+    let first = partial.segments.values().filter_map(|buckets| buckets.keys().next()).min();
+    let (first, last) = range(question, first.copied());
+    let buckets = usize::try_from(i64::from(last) - i64::from(first) + 1).unwrap_or(0);
+    let segments = if question.segment_by.is_some() { partial.segments.len() } else { 0 };
+    match segments.saturating_mul(buckets) > ROWS_MAX {
+        true => Err(InvalidQuestion::TooManyRows(ROWS_MAX)),
+        false => Ok(()),
+    }
+}
+
 /// The answer from the merged partials of all shards.
 pub fn answer(question: &RevenueQuestion, partial: &RevenuePartial) -> RevenueAnswer {
     let mut overall: BTreeMap<i32, RevenueSums> = BTreeMap::new();
@@ -248,7 +266,7 @@ pub fn answer(question: &RevenueQuestion, partial: &RevenuePartial) -> RevenueAn
     overall.retain(|_, sums| !sums.is_zero());
     let through = Seen::new(question.until, question.today).through;
     let unfiltered = question.filters.is_empty();
-    let maker = Maker { question, through, range: range(question, &overall) };
+    let maker = Maker { question, through, range: range(question, overall.keys().next().copied()) };
     let segmented = question.segment_by.is_some();
     let is_empty =
         |buckets: &BTreeMap<i32, RevenueSums>| buckets.values().all(RevenueSums::is_zero);
@@ -263,10 +281,11 @@ pub fn answer(question: &RevenueQuestion, partial: &RevenuePartial) -> RevenueAn
     }
 }
 
-/// Ordinals of the first and the last bucket; the second before the first if there is none.
-fn range(question: &RevenueQuestion, overall: &BTreeMap<i32, RevenueSums>) -> (i32, i32) {
+/// Ordinals of the first and the last bucket, the first with revenue being this one; the second before the
+/// first if there is none.
+fn range(question: &RevenueQuestion, first_with_revenue: Option<i32>) -> (i32, i32) {
     let first = question.from.map(|from| question.width.ordinal(from));
-    match first.or_else(|| overall.keys().next().copied()) {
+    match first.or(first_with_revenue) {
         Some(first) => {
             let longest = i32::try_from(BUCKETS_MAX).unwrap_or(i32::MAX);
             let last = question.width.ordinal(question.last_day());
@@ -322,6 +341,36 @@ mod tests {
 
     use super::*;
     use crate::engine::facts::FactTable;
+
+    #[test]
+    fn a_row_for_each_bucket_of_each_segment_may_be_too_many() {
+        let question = |segment_by: Option<&str>, width| RevenueQuestion {
+            app: "acme".to_owned(),
+            zone: 0,
+            width,
+            from: Some("2016-01-01".parse().unwrap()),
+            to: None,
+            filters: Vec::new(),
+            segment_by: segment_by.map(|field| field.parse().unwrap()),
+            until: "2025-12-31".parse().unwrap(),
+            today: "2026-01-01".parse().unwrap(),
+            refunds: RefundDating::AtRefund,
+        };
+        let sums = RevenueSums { payers: 1, ..RevenueSums::default() };
+        let segment = |number: u32| (number.to_string(), BTreeMap::from([(5, sums)]));
+        // Ten years, of which three are leap years.
+        let days = 3_653;
+        for (segments, expected) in [
+            (ROWS_MAX as u32 / days, Ok(())),
+            (ROWS_MAX as u32 / days + 1, Err(InvalidQuestion::TooManyRows(ROWS_MAX))),
+        ] {
+            let partial = RevenuePartial { segments: (0..segments).map(segment).collect() };
+            let of = |question: RevenueQuestion| check_length(&question, &partial);
+            assert_eq!(of(question(Some("country"), Width::Day)), expected);
+            assert_eq!(of(question(Some("country"), Width::Month)), Ok(()));
+            assert_eq!(of(question(None, Width::Day)), Ok(()));
+        }
+    }
 
     const FIRST_DAY: i32 = 20_076;
 

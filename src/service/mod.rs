@@ -220,7 +220,8 @@ impl Service {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let stopped = Arc::new(tokio::sync::Notify::new());
             let shutdown = Arc::clone(&stopped);
-            let router = crate::http::router(state);
+            let answering_max = self.config.service.request_timeout;
+            let router = (crate::http::router(state), answering_max);
             let served = crate::http::serve(listener, router, async move {
                 shutdown.notified().await;
             });

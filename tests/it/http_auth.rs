@@ -1,6 +1,8 @@
 //! API keys: scopes, apps and limits.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::http::Request;
@@ -177,4 +179,69 @@ async fn a_key_that_is_used_too_often_is_told_when_to_come_back() {
     // Who has no valid key uses up nobody's limit, and health needs none.
     assert_eq!(service.get("/v1/apps/acme/ltv").await.status, 401);
     assert_eq!(service.get("/healthz").await.status, 200);
+}
+
+/// A body that tells whether anybody has begun to read it.
+fn watched_body() -> (Body, Arc<AtomicBool>) {
+    let is_read = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_read);
+    let stream = futures_util::stream::once(async move {
+        told.store(true, Ordering::Relaxed);
+        Ok::<_, std::io::Error>("{}")
+    });
+    (Body::from_stream(stream), is_read)
+}
+
+#[tokio::test]
+async fn the_body_of_somebody_without_a_key_is_not_read() {
+    let service = service();
+    for (method, path, content_type) in [
+        ("POST", "/v1/events", "application/json"),
+        ("POST", "/api/v1/client-api/metrics/ltv/", "application/json"),
+        ("POST", "/api/v1/client-api/metrics/cohort", "application/json"),
+        ("GET", "/v1/ping", "application/x-www-form-urlencoded"),
+        ("GET", "/v1/metrics/mrr", "application/x-www-form-urlencoded"),
+    ] {
+        let (body, is_read) = watched_body();
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", content_type).body(body).unwrap();
+        assert_eq!(service.send(request).await.status, 401, "{path}");
+        assert!(!is_read.load(Ordering::Relaxed), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_question_may_not_be_longer_than_questions_are() {
+    let service = service();
+    let body = format!("a={}", "b".repeat(2 << 20));
+    let request = Request::get("/v1/ping").header("authorization", "Basic cmVhZGVyOg==");
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let answer = service.send(request.body(Body::from(body)).unwrap()).await;
+    assert_eq!(answer.status, 413, "{}", answer.text);
+    assert_eq!(answer.json()["code"], 413);
+}
+
+#[tokio::test]
+async fn without_keys_the_service_answers_by_its_own_names_only() {
+    let by = |host: &str| Request::get("/v1/apps").header("host", host).body(Body::empty());
+    let open = Service::new(Setup::default());
+    for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
+        assert_eq!(open.send(by(host).unwrap()).await.status, 200, "{host}");
+    }
+    let answer = open.send(by("evil.example:8080").unwrap()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (421, "no-store"));
+    assert_eq!(
+        answer.json()["type"].as_str().map(|kind| kind.ends_with("foreign-name")),
+        Some(true)
+    );
+    // With keys nobody is let in by a name.
+    assert_eq!(service().send(by("evil.example").unwrap()).await.status, 401);
+}
+
+#[tokio::test]
+async fn answers_are_kept_by_no_cache() {
+    let service = service();
+    let answer = with_key(&service, "reader", "/v1/apps").await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"));
+    assert_eq!(service.get("/").await.header("cache-control"), "no-cache");
 }

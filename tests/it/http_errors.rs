@@ -197,6 +197,21 @@ async fn what_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_counts_as_long_as_it_is_worked_on() {
+    let (release, wait) = channel();
+    let request_timeout = Duration::from_millis(20);
+    let limits = Limits { request_timeout, requests_in_flight_max: 1, ..Limits::default() };
+    let service = Service::new(Setup { limits, ..ingest(Blocking(Mutex::new(wait))) });
+    problem(&service.post("application/json", "{}").await, 503, "timeout");
+    problem(&service.get(LTV).await, 429, "overloaded");
+    drop(release);
+    while service.get(LTV).await.status == 429 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(service.get(LTV).await.status, 200);
+}
+
+#[tokio::test]
 async fn too_much_at_once_is_turned_away_but_health_answers() {
     let limits = Limits { requests_in_flight_max: 0, ..Limits::default() };
     let service = Service::new(Setup { limits, ..Setup::default() });

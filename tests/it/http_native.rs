@@ -424,6 +424,15 @@ async fn suspended_events_are_listed_page_by_page() {
         path = format!("/v1/suspended?limit=1&cursor={cursor}");
     }
     assert_eq!(paged, ids(&all));
+    // What takes effect between two pages hides none of the others.
+    let page = service.ask("/v1/suspended?limit=3").await;
+    assert_eq!(ids(&page), ["bb/2", "cc/3", "A/0"]);
+    let payment = events("A purchase 2026-01-04 10.00 tx=x");
+    let payment = payment.replace("\"A/0\"", "\"A/paid\"");
+    assert_eq!(service.post("application/x-ndjson", payment).await.status, 202);
+    let cursor = text(&page["next_cursor"]);
+    let path = format!("/v1/suspended?limit=3&cursor={cursor}");
+    assert_eq!(ids(&service.ask(&path).await), ["A/1"]);
     assert_eq!(service.get("/v1/suspended?cursor=0.zz.1").await.status, 400);
 }
 

@@ -220,7 +220,8 @@ impl Service {
     pub async fn listen(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, self.router.clone(), std::future::pending()));
+        let router = (self.router.clone(), Limits::default().request_timeout);
+        tokio::spawn(serve(listener, router, std::future::pending()));
         format!("http://{address}")
     }
 

@@ -1,8 +1,6 @@
 //! `POST /api/v1/client-api/metrics/cohort/`: install cohorts by payments or by days.
 
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use crate::http::adapty::cohort_body::AdaptyCohorts;
@@ -11,7 +9,7 @@ use crate::http::adapty::document::{AdaptyCohortRequest, AdaptyParameters};
 use crate::http::adapty::request::{
     Asked, CohortRequest, Fault, Format, NO_FIELD, PeriodType, Sent, read_cohort,
 };
-use crate::http::adapty::visit::{Place, enter, headers};
+use crate::http::adapty::visit::{Place, Visited, headers};
 use crate::http::adapty::words::{AdaptyError, Refusal};
 use crate::http::asking::merged;
 use crate::http::compat::pairs;
@@ -52,11 +50,9 @@ use crate::state::LiveShard;
 )]
 pub async fn post_adapty_cohort(
     State(state): State<HttpState>,
-    headers: HeaderMap,
     RawQuery(query): RawQuery,
-    body: Bytes,
+    Visited { place, body }: Visited,
 ) -> Result<Response, Refusal> {
-    let place = enter(&state, &headers)?;
     let query = pairs(query.as_deref().unwrap_or_default());
     let sent = Sent { body: &body, query: &query };
     let asked = read_cohort(&sent).map_err(Refusal::Faults)?;
@@ -78,11 +74,10 @@ pub async fn post_adapty_cohort(
 )]
 pub async fn post_adapty_cohort_bare(
     state: State<HttpState>,
-    headers: HeaderMap,
     query: RawQuery,
-    body: Bytes,
+    visited: Visited,
 ) -> Result<Response, Refusal> {
-    post_adapty_cohort(state, headers, query, body).await
+    post_adapty_cohort(state, query, visited).await
 }
 
 fn respond(

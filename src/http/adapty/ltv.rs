@@ -1,8 +1,6 @@
 //! `POST /api/v1/client-api/metrics/ltv/`: realised lifetime value per paying customer.
 
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use crate::domain::cohort::Anchor;
@@ -11,7 +9,7 @@ use crate::http::adapty::ltv_body::{AdaptyLtv, csv};
 use crate::http::adapty::request::{
     Asked, Format, LtvRequest, PeriodType, RENEWAL_DAYS, Segmentation, Sent, read_ltv,
 };
-use crate::http::adapty::visit::{Place, enter, headers};
+use crate::http::adapty::visit::{Place, Visited, headers};
 use crate::http::adapty::words::{AdaptyError, Refusal};
 use crate::http::asking::ltv_partial;
 use crate::http::compat::pairs;
@@ -57,11 +55,9 @@ const REFUNDED_PAYERS: RefundedPayers = RefundedPayers::Stay;
 )]
 pub async fn post_adapty_ltv(
     State(state): State<HttpState>,
-    headers: HeaderMap,
     RawQuery(query): RawQuery,
-    body: Bytes,
+    Visited { place, body }: Visited,
 ) -> Result<Response, Refusal> {
-    let place = enter(&state, &headers)?;
     let query = pairs(query.as_deref().unwrap_or_default());
     let sent = Sent { body: &body, query: &query };
     let asked = read_ltv(&sent).map_err(Refusal::Faults)?;
@@ -81,11 +77,10 @@ pub async fn post_adapty_ltv(
 )]
 pub async fn post_adapty_ltv_bare(
     state: State<HttpState>,
-    headers: HeaderMap,
     query: RawQuery,
-    body: Bytes,
+    visited: Visited,
 ) -> Result<Response, Refusal> {
-    post_adapty_ltv(state, headers, query, body).await
+    post_adapty_ltv(state, query, visited).await
 }
 
 fn respond(

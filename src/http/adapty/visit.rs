@@ -4,13 +4,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 
 use crate::domain::rules::AppRules;
 use crate::domain::time::{Day, Zone};
 use crate::http::adapty::request::{Asked, Fault};
 use crate::http::adapty::words::Refusal;
-use crate::http::compat::{Allowance, Given, Visitor, answer_headers, credentials};
+use crate::http::compat::{Allowance, CompatError, Given, Visitor, answer_headers, credentials};
 use crate::http::freshness::Freshness;
 use crate::http::state::HttpState;
 
@@ -35,8 +37,26 @@ pub struct Place {
     pub today: Day,
 }
 
+/// A request that was let in, and its body, which is read only then.
+pub struct Visited {
+    pub place: Place,
+    pub body: Bytes,
+}
+
+impl FromRequest<HttpState> for Visited {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &HttpState) -> Result<Self, Refusal> {
+        let place = enter(state, request.headers())?;
+        match Bytes::from_request(request, state).await {
+            Ok(body) => Ok(Self { place, body }),
+            Err(error) => Err(CompatError::of_status(error.status()).into()),
+        }
+    }
+}
+
 /// Lets a request in, counts it, and finds its app and zone.
-pub fn enter(state: &HttpState, headers: &HeaderMap) -> Result<Place, Refusal> {
+fn enter(state: &HttpState, headers: &HeaderMap) -> Result<Place, Refusal> {
     let secret = credentials::of_scheme(headers, "Api-Key");
     if secret.is_none() && !state.keyring.is_open() {
         return Err(Refusal::NoCredentials);

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Path, RawQuery, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -127,12 +126,11 @@ documented_parameters!(ChartMogulParameters, PARAMETERS, has_filters: false);
 pub async fn get_chartmogul_ping(
     State(state): State<HttpState>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    form: FormBody,
+    request: Request,
 ) -> Response {
-    let given = Given::read(form.after(query.as_deref()), &[]);
-    match account(&state, &headers) {
-        Ok(_) => {
+    match asked(&state, query.as_deref(), request).await {
+        Ok((_, given)) => {
+            let given = Given::read(given, &[]);
             let pong = Json(serde_json::json!({"data": "pong!"}));
             (ignored_header(&given), pong).into_response()
         }
@@ -168,40 +166,31 @@ pub async fn get_chartmogul_metrics(
     State(state): State<HttpState>,
     Path(metric): Path<String>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    form: FormBody,
+    request: Request,
 ) -> Response {
-    let given = form.after(query.as_deref());
-    let answered = match account(&state, &headers) {
-        Ok(app) => answer(&state, app, &metric, given).await,
+    let answered = match asked(&state, query.as_deref(), request).await {
+        Ok((app, given)) => answer(&state, app, &metric, given).await,
         Err(error) => Err(error),
     };
     answered.unwrap_or_else(|error| words::word(&state, &error))
 }
 
-/// The parameters of a form body; of any other body none.
-pub struct FormBody(Vec<(String, String)>);
-
-impl FormBody {
-    /// The parameters of a query, and then these.
-    fn after(self, query: Option<&str>) -> Vec<(String, String)> {
-        let mut given = pairs(query.unwrap_or_default());
-        given.extend(self.0);
-        given
+/// Who asks, and the parameters of the query and then of a form body, which is read only of somebody who may
+/// ask; of any other body none.
+async fn asked<'a>(
+    state: &'a HttpState,
+    query: Option<&str>,
+    request: Request,
+) -> Result<(CompatApp<'a>, Vec<(String, String)>), CompatError> {
+    let app = account(state, request.headers())?;
+    let mut given = pairs(query.unwrap_or_default());
+    let content_type = request.headers().get(CONTENT_TYPE);
+    if content_type.is_some_and(|kind| kind.to_str().is_ok_and(is_form)) {
+        let body = Bytes::from_request(request, state).await;
+        let body = body.map_err(|error| CompatError::of_status(error.status()))?;
+        given.extend(pairs(&String::from_utf8_lossy(&body)));
     }
-}
-
-impl<S: Send + Sync> FromRequest<S> for FormBody {
-    type Rejection = BytesRejection;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let content_type = request.headers().get(CONTENT_TYPE);
-        if !content_type.is_some_and(|kind| kind.to_str().is_ok_and(is_form)) {
-            return Ok(Self(Vec::new()));
-        }
-        let body = Bytes::from_request(request, state).await?;
-        Ok(Self(pairs(&String::from_utf8_lossy(&body))))
-    }
+    Ok((app, given))
 }
 
 fn is_form(content_type: &str) -> bool {

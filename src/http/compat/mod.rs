@@ -45,6 +45,9 @@ pub use limits::{Allowance, Grant, Limited, Limiters};
 pub use number::Number;
 pub use visitor::{CompatApp, Visitor};
 
+/// Longest body of a question: none has more to say than some lists of names.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
 /// Header with the names of the parameters that had no effect.
 pub const IGNORED_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-ignored");
 
@@ -69,7 +72,7 @@ pub fn router(vendor: Vendor, state: &HttpState) -> Router<HttpState> {
         .into_iter()
         .chain(nothing_at)
         .fold(Router::new(), |router, (path, method)| router.route(path, method))
-        .route_layer(DefaultBodyLimit::max(state.parts.limits.max_body_bytes))
+        .route_layer(DefaultBodyLimit::max(BODY_BYTES_MAX.min(state.parts.limits.max_body_bytes)))
         .route_layer(from_fn_with_state(state.clone(), layers::limit))
         .route_layer(CatchPanicLayer::custom(layers::panicked))
         .route_layer(from_fn_with_state((state.clone(), vendor), reword));

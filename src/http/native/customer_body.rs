@@ -298,10 +298,12 @@ impl CustomerLedger {
         if standing == Standing::Payment {
             chain.last_payment_at = Some(event.at);
         }
+        if standing == Standing::Payment || event.kind == K::TrialStarted {
+            chain.covered_until = event.span_end().or(chain.covered_until);
+        }
         if let Some(product) = body.dimensions.get(Dimension::ProductId.name()) {
             chain.product_id = Some(product.clone());
         }
-        chain.covered_until = event.span_end().or(chain.covered_until);
     }
 
     /// Adds what another partition holds of the same customer.

@@ -55,7 +55,7 @@ documented_parameters!(SuspendedParameters, PARAMETERS, has_filters: false);
 /// Suspended events.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SuspendedBody {
-    /// By partition, app in order of its first event, and customer.
+    /// By partition, app in order of its first event, customer, and id of the event.
     pub suspended: Vec<SuspendedEvent>,
     /// Give it as `cursor` to go on; null at the end.
     pub next_cursor: Option<String>,
@@ -73,17 +73,22 @@ pub struct SuspendedEvent {
     pub partition: i32,
 }
 
-/// Place of an event: partition, customer, and position among the customer's suspended events.
+/// Place of an event: partition, customer and id. It stays where it is when others come and go.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     partition: Partition,
     customer: Vec<u8>,
-    position: usize,
+    event_id: String,
 }
 
 impl Place {
     fn print(&self) -> String {
-        format!("{}.{}.{}", self.partition, hex::encode(&self.customer), self.position)
+        format!(
+            "{}.{}.{}",
+            self.partition,
+            hex::encode(&self.customer),
+            hex::encode(&self.event_id)
+        )
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -91,7 +96,7 @@ impl Place {
         let place = Self {
             partition: parts.next()?.parse().ok()?,
             customer: hex::decode(parts.next()?).ok()?,
-            position: parts.next()?.parse().ok()?,
+            event_id: String::from_utf8(hex::decode(parts.next()?).ok()?).ok()?,
         };
         parts.next().is_none().then_some(place)
     }
@@ -183,8 +188,14 @@ fn take(shard: &LiveShard, wanted: &Wanted) -> Vec<(Place, SuspendedEvent)> {
         if !is_wanted || !wanted.access.sees(app_id) {
             continue;
         }
-        for (position, (event_id, reason)) in events.iter().enumerate() {
-            let place = Place { partition: shard.partition, customer: customer.to_vec(), position };
+        let mut events: Vec<_> = events.iter().collect();
+        events.sort_unstable();
+        for (event_id, reason) in events {
+            let place = Place {
+                partition: shard.partition,
+                customer: customer.to_vec(),
+                event_id: event_id.to_string(),
+            };
             let is_wanted = wanted.reason.is_none_or(|wanted| wanted == *reason);
             if !is_wanted || after.is_some_and(|after| place <= *after) {
                 continue;

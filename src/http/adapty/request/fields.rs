@@ -103,6 +103,16 @@ impl<'a> Fields<'a> {
         texts
     }
 
+    /// A list of texts, each a permitted one.
+    pub fn choices(&mut self, name: &'static str, permitted: &[&str]) -> Option<Vec<&'a str>> {
+        let texts = self.texts(name)?;
+        if texts.iter().all(|text| permitted.contains(text)) {
+            return Some(texts);
+        }
+        self.fault(Fault::not_permitted(name, permitted.iter().copied()));
+        None
+    }
+
     /// An object within this one.
     pub fn object(&mut self, name: &'static str) -> Option<&'a Map<String, Value>> {
         let value = self.get(name)?;
@@ -138,18 +148,23 @@ mod tests {
 
     #[test]
     fn every_fault_and_every_unknown_field_is_told_at_once() {
-        let body =
-            json!({"format": "xml", "days": [1, -2], "names": "a", "extra": 1, "none": null});
+        let body = json!({"format": "xml", "days": [1, -2], "names": "a", "extra": 1, "none": null,
+                "units": ["day", "eon"]});
         let mut fields = Fields::new(body.as_object().unwrap(), "filters.");
         assert_eq!(fields.choice("format", &[("json", 1), ("csv", 2)]), None);
         assert_eq!(fields.integers("days"), None);
         assert_eq!(fields.texts("names"), None);
         assert_eq!(fields.texts("none"), None);
+        assert_eq!(fields.choices("units", &["day"]), None);
         let rest = fields.finish();
         let codes: Vec<(&str, FaultCode)> =
             rest.faults.iter().map(|fault| (fault.source.as_str(), fault.code)).collect();
-        let expected =
-            [("format", FaultCode::Enum), ("days", FaultCode::Type), ("names", FaultCode::Type)];
+        let expected = [
+            ("format", FaultCode::Enum),
+            ("days", FaultCode::Type),
+            ("names", FaultCode::Type),
+            ("units", FaultCode::Enum),
+        ];
         assert_eq!(codes, expected);
         let message = "value is not a valid enumeration member; permitted: 'json', 'csv'";
         assert_eq!(rest.faults[0].message, message);

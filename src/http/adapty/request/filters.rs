@@ -19,9 +19,8 @@ const STORES: [&str; 4] = ["app_store", "play_store", "stripe", "paddle"];
 
 /// Filters whose values are texts, beside `country`, `store_product_id` and those with two
 /// spellings.
-const PLAIN: [(&str, Dimension); 13] = [
+const PLAIN: [(&str, Dimension); 12] = [
     ("store", Dimension::Store),
-    ("duration", Dimension::Duration),
     ("attribution_source", Dimension::AttributionSource),
     ("attribution_channel", Dimension::AttributionChannel),
     ("attribution_campaign", Dimension::AttributionCampaign),
@@ -43,6 +42,18 @@ const SPELLED: [(&str, Dimension, &str); 2] = [
 
 /// Values with a second spelling.
 const SPELLINGS: [(&str, &str); 2] = [("non_organic", "non-organic"), ("win_back", "winback")];
+
+/// The durations there are: the vendor's list. None of ours is called by the one for good.
+const DURATIONS: [&str; 8] = [
+    "Weekly",
+    "Monthly",
+    "2 months",
+    "3 months",
+    "6 months",
+    "Annual",
+    "Lifetime",
+    "Uncategorized",
+];
 
 /// The free dimension behind `ab_test_id`.
 const AB_TEST_ATTRIBUTE: &str = "ab_test_id";
@@ -78,6 +89,9 @@ pub fn read(fields: &mut Fields<'_>) -> Option<MetricsFilters> {
         let values = inner.texts(name);
         filters.extend(values.map(|values| filter(dimension, values.into_iter().map(owned))));
     }
+    let durations = inner.choices("duration", &DURATIONS);
+    let durations = durations.map(|values| values.into_iter().map(owned));
+    filters.extend(durations.map(|values| filter(Dimension::Duration, values)));
     for (name, dimension, none) in SPELLED {
         let values = inner.texts(name);
         let spelled =
