@@ -36,6 +36,8 @@ use crate::telemetry::Metrics;
 pub use stores::Stores;
 use stores::durability;
 
+/// How long requests that were given up may still hold up the end.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// How often gauges of the store are read.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -242,7 +244,7 @@ impl Service {
         })?;
         self.stop.store(true, Ordering::Relaxed);
         // Requests that still wait for an answer must not hold the drain up.
-        runtime.shutdown_timeout(self.config.service.shutdown_timeout);
+        runtime.shutdown_timeout(LEFT_BEHIND);
         self.stop()
     }
 
