@@ -18,6 +18,7 @@ use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::Timestamp;
 use crate::engine::blocks::{Blocks, RunAt};
 use crate::engine::ledger::{LedgerCharge, LedgerEvent};
+use crate::engine::numbers::varint_word;
 use crate::engine::row_index::LOOK_AHEAD;
 
 /// Bytes that are no packed event, with what is wrong with them.
@@ -119,16 +120,11 @@ impl Scratch {
         if number >> 56 != 0 {
             return self.long_number(number);
         }
-        // Halves, quarters and eighths move apart.
-        let apart = number & 0x0fff_ffff | (number & 0x00ff_ffff_f000_0000) << 4;
-        let apart = apart & 0x0000_3fff_0000_3fff | (apart & 0x0fff_c000_0fff_c000) << 2;
-        let apart = apart & 0x007f_007f_007f_007f | (apart & 0x3f80_3f80_3f80_3f80) << 1;
-        let length = (70 - (number | 1).leading_zeros()) / 7;
-        let more = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+        let (word, length) = varint_word(number);
         // All eight bytes at once; what comes next is written over those that do not count.
         let at = self.at % SCRATCH_BYTES;
-        self.bytes[at..at + WORD_BYTES].copy_from_slice(&(apart | more).to_le_bytes());
-        self.at += length as usize;
+        self.bytes[at..at + WORD_BYTES].copy_from_slice(&word.to_le_bytes());
+        self.at += length;
     }
 
     #[inline(never)]
