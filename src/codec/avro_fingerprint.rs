@@ -15,10 +15,6 @@ use serde_json::Value;
 /// CRC-64-AVRO of no bytes, and its polynomial.
 const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
 
-/// Attributes that the library takes for parts of the schema wherever they stand, and may panic at.
-const TAKEN_FOR_PARTS: [&str; 10] =
-    ["name", "type", "fields", "symbols", "items", "values", "size", "order", "precision", "scale"];
-
 /// The specification's fingerprint, in the order of the wire.
 pub(crate) fn fingerprint(schema: &Schema) -> [u8; 8] {
     let mut form = String::new();
@@ -29,7 +25,7 @@ pub(crate) fn fingerprint(schema: &Schema) -> [u8; 8] {
 /// The fingerprint that the library writes, in the order of the wire; `None` where the library may not be
 /// asked for it.
 pub(crate) fn library_fingerprint(schema: &Schema) -> Option<[u8; 8]> {
-    is_plain(schema).then(|| crc_64_avro(schema.canonical_form().as_bytes()).to_le_bytes())
+    is_told(schema).then(|| crc_64_avro(schema.canonical_form().as_bytes()).to_le_bytes())
 }
 
 /// Appends the parsing canonical form:
@@ -124,29 +120,44 @@ fn put_text(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Whether no attribute beside those of the specification is one that the library takes for a part.
-fn is_plain(schema: &Schema) -> bool {
-    let are_plain = |attributes: &BTreeMap<String, Value>| {
-        attributes.keys().all(|name| !TAKEN_FOR_PARTS.contains(&name.as_str()))
+/// Whether the library makes its form without a panic: it takes attributes of these names for parts of the
+/// schema wherever they stand, and sizes for numbers of 63 bits.
+fn is_told(schema: &Schema) -> bool {
+    let is_number = |value: &Value| match value.as_str() {
+        Some(text) => text.parse::<i64>().is_ok(),
+        None => value.as_i64().is_some(),
     };
+    let are_told = |attributes: &BTreeMap<String, Value>| {
+        attributes.iter().all(|(name, value)| match name.as_str() {
+            "size" | "precision" | "scale" => is_number(value),
+            "name" | "type" | "fields" | "symbols" | "items" | "values" | "order" => {
+                value.is_string()
+            }
+            _ => true,
+        })
+    };
+    let fits = |size: usize| i64::try_from(size).is_ok();
+    let is_fixed_told = |fixed: &FixedSchema| fits(fixed.size) && are_told(&fixed.attributes);
     match schema {
-        Schema::Array(array) => are_plain(&array.attributes) && is_plain(&array.items),
-        Schema::Map(map) => are_plain(&map.attributes) && is_plain(&map.types),
-        Schema::Union(union) => union.variants().iter().all(is_plain),
-        Schema::Enum(symbols) => are_plain(&symbols.attributes),
+        Schema::Array(array) => are_told(&array.attributes) && is_told(&array.items),
+        Schema::Map(map) => are_told(&map.attributes) && is_told(&map.types),
+        Schema::Union(union) => union.variants().iter().all(is_told),
+        Schema::Enum(symbols) => are_told(&symbols.attributes),
         Schema::Record(record) => {
             let mut fields = record.fields.iter();
-            are_plain(&record.attributes)
-                && fields
-                    .all(|field| are_plain(&field.custom_attributes) && is_plain(&field.schema))
+            are_told(&record.attributes)
+                && fields.all(|field| are_told(&field.custom_attributes) && is_told(&field.schema))
         }
         Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
-            are_plain(&fixed.attributes)
+            is_fixed_told(fixed)
         }
-        Schema::Decimal(decimal) => match &decimal.inner {
-            InnerDecimalSchema::Bytes => true,
-            InnerDecimalSchema::Fixed(fixed) => are_plain(&fixed.attributes),
-        },
+        Schema::Decimal(decimal) => {
+            let is_inner_told = match &decimal.inner {
+                InnerDecimalSchema::Bytes => true,
+                InnerDecimalSchema::Fixed(fixed) => is_fixed_told(fixed),
+            };
+            is_inner_told && fits(decimal.precision) && fits(decimal.scale)
+        }
         _ => true,
     }
 }
@@ -247,19 +258,28 @@ mod tests {
             )
         };
         let plain = of(&with(""));
-        for attribute in [
-            r#","scale":"micros""#,
-            r#","precision":2.5"#,
-            r#","size":null"#,
-            r#","order":"ignore""#,
-            r#","items":7"#,
-            r#","symbols":true"#,
-            r#","unit":{"scale":null}"#,
+        for (attribute, is_told) in [
+            (r#","scale":"micros""#, false),
+            (r#","precision":2.5"#, false),
+            (r#","size":null"#, false),
+            (r#","size":9223372036854775808"#, false),
+            (r#","items":7"#, false),
+            (r#","symbols":true"#, false),
+            (r#","order":"ignore""#, true),
+            (r#","scale":2"#, true),
+            (r#","unit":{"scale":null}"#, true),
         ] {
             let schema = with(attribute);
             assert_eq!(of(&schema), plain, "{attribute}");
-            // Asked for only where it can be told.
-            library_fingerprint(&parsed(&schema));
+            assert_eq!(library_fingerprint(&parsed(&schema)).is_some(), is_told, "{attribute}");
         }
+        let decimal = |size: &str, precision: &str| {
+            let json = format!(
+                r#"{{"type":"fixed","name":"D","size":{size},"logicalType":"decimal","precision":{precision},"scale":2}}"#
+            );
+            library_fingerprint(&parsed(&json)).is_some()
+        };
+        assert!(decimal("9", "10"));
+        assert!(!decimal("9223372036854775808", "10"));
     }
 }

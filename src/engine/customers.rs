@@ -24,6 +24,8 @@ use crate::engine::shard::Chunks;
 
 /// Pages of rows, of 256 KiB each, that are emptied at a time.
 const PAGES_AT_A_TIME: usize = 64;
+/// And that are closed together: that looks at all free cells.
+const PAGES_CLOSED_MAX: usize = 1 << 10;
 
 use cells::{CellAt, Cells};
 use row::{NewRow, read_body};
@@ -58,6 +60,8 @@ pub struct Customers {
     whole: Vec<Option<Box<Customer>>>,
     free_whole: Vec<u32>,
     hand: Option<CellAt>,
+    /// Pages that are closed and not empty yet.
+    closing: Vec<usize>,
     row: NewRow,
     /// The numbers that are being packed or unpacked.
     numbers: Box<NumberBytes>,
@@ -259,11 +263,19 @@ impl Customers {
 
     /// Moves rows together where memory is held for none, at most so much at a time that nobody waits for long.
     pub fn compact(&mut self) {
-        for page in self.cells.close_sparse(PAGES_AT_A_TIME) {
+        if self.closing.is_empty() {
+            self.closing = self.cells.close_sparse(PAGES_CLOSED_MAX);
+        }
+        for _ in 0..PAGES_AT_A_TIME {
+            let Some(page) = self.closing.pop() else { break };
             for at in self.cells.taken_in(page) {
                 self.move_row(at);
             }
             self.cells.give_up(page);
+            // Other cells will be made there.
+            if self.hand.is_some_and(|hand| hand.page() == page) {
+                self.hand = Some(Cells::first_of(page));
+            }
         }
     }
 
@@ -303,6 +315,11 @@ impl Customers {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     fn add(customers: &mut Customers, id: &str, chunks: u32) -> CustomerAt {
@@ -381,6 +398,38 @@ mod tests {
         assert_eq!(customers.evict(usize::MAX, |_| false), ids.len());
         (0..4).for_each(|_| customers.compact());
         assert!(customers.spare_memory_bytes() < 1 << 20);
+    }
+
+    #[test]
+    fn who_leaves_is_found_among_rows_that_have_moved() {
+        let (mut customers, mut customer) = (Customers::default(), Customer::default());
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut known: BTreeMap<String, u32> = BTreeMap::new();
+        for round in 0..60 {
+            for number in 0..4_000 {
+                let id = format!("{round} {number} {}", "x".repeat(random.random_range(0..150)));
+                add(&mut customers, &id, number);
+                known.insert(id, number);
+            }
+            // Some rows grow.
+            for id in known.keys().skip(round).step_by(7) {
+                let Ok(at) = customers.find(AppIx(1), id) else { continue };
+                customers.take_out(at, &mut customer);
+                (0..20).for_each(|seen| customer.remember_id(&format!("{id} {seen}")));
+                customers.put_back(at, &mut customer);
+            }
+            let held = customers.memory_bytes();
+            customers.evict(held / 3, |_| false);
+            (0..random.random_range(0..4)).for_each(|_| customers.compact());
+            known.retain(|id, _| customers.find(AppIx(1), id).is_ok());
+            assert_eq!(customers.len(), known.len(), "round {round}");
+            for (id, number) in &known {
+                assert_eq!(chunks(&customers, id), Some(*number), "round {round}: {id}");
+            }
+        }
+        assert!(customers.spare_memory_bytes() < customers.memory_bytes());
+        assert_eq!(customers.evict(usize::MAX, |_| false), known.len());
+        assert_eq!((customers.len(), customers.cells.taken_bytes()), (0, 0));
     }
 
     #[test]

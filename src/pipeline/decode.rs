@@ -74,6 +74,10 @@ impl Decoder {
         registry: &SchemaRegistry,
         id: u32,
     ) -> Result<Option<Result<Arc<str>, SchemaError>>, RegistryError> {
+        // One that no registry gives is not waited for either.
+        if i32::try_from(id).is_err() {
+            return Ok(None);
+        }
         let asked_at = Instant::now();
         let may_wait = self.in_vain_at.is_none_or(|at| at.elapsed() >= NO_WAIT);
         loop {

@@ -4,9 +4,12 @@
 //! * A snapshot names the offsets that its sums contain: no shard changes while it is summed up.
 //! * A publication holds whatever changed below the offsets that it names, with the parts that went out before
 //!   it: one with many snapshots goes out in several transactions, of which the last names the offsets.
-//! * Nothing is published while a shard is behind what the log says is published: those versions
+//! * Each dead letter goes out once: with many of them, each transaction names the offsets up to its last one.
+//!   Where that is further than snapshots are, those are made good after a start, when all are published.
+//! * No snapshot is published while a shard is behind what the log says is published: those versions
 //!   would be older.
 
+mod letters;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +25,7 @@ use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::ChangedCohort;
 use crate::engine::shard::Shard;
 use crate::metrics_api::snapshot::{self, SnapshotKey, SnapshotPartial};
+use crate::pipeline::publish::letters::{Letters, after};
 use crate::pipeline::publish::plan::{AppPlan, record};
 use crate::state::{LiveShard, SharedShard, StateError};
 use crate::stream::{DeadLetter, NextOffset, Partition, Publication};
@@ -74,8 +78,7 @@ pub struct Publisher {
     begun: Option<Begun>,
     keys_of_a_part: usize,
     letter_bytes_of_a_part: usize,
-    /// That are to go out, each once, by the places of their records.
-    dead_letters: BTreeMap<(Partition, i64), DeadLetter>,
+    letters: Letters,
 }
 
 impl Publisher {
@@ -98,7 +101,7 @@ impl Publisher {
             begun: None,
             keys_of_a_part: KEYS_OF_A_PART,
             letter_bytes_of_a_part: LETTER_BYTES_OF_A_PART,
-            dead_letters: BTreeMap::new(),
+            letters: Letters::default(),
         }
     }
 
@@ -124,7 +127,7 @@ impl Publisher {
         self.owed.extend(owed);
         if published < shard.next_offset() {
             let letters = shard.reader().dead_letters(published.0, usize::MAX)?;
-            self.owe_letters(letters);
+            self.letters.add(letters);
         }
         Ok(())
     }
@@ -137,13 +140,8 @@ impl Publisher {
     /// A partition that went elsewhere is not ours to publish.
     pub fn forget(&mut self, partition: Partition) {
         self.published.remove(&partition);
-        self.dead_letters.retain(|(of, _), _| *of != partition);
+        self.letters.retain(|of, _| of != partition);
         self.give_up();
-    }
-
-    fn owe_letters(&mut self, letters: Vec<DeadLetter>) {
-        let placed = letters.into_iter().map(|letter| ((letter.partition, letter.offset), letter));
-        self.dead_letters.extend(placed);
     }
 
     /// Bytes of memory held by dead letters that can go out, all shards being here.
@@ -152,8 +150,7 @@ impl Publisher {
             return 0;
         }
         let of_shards = shards.iter().map(|shard| shard.read().refused_bytes());
-        let owed = self.dead_letters.values().map(DeadLetter::memory_bytes);
-        of_shards.chain(owed).sum()
+        self.letters.bytes() + of_shards.sum::<usize>()
     }
 
     /// Whether parts of a publication are out and others are not.
@@ -191,9 +188,10 @@ impl Publisher {
             Some(begun) => begun,
             None => self.begin(shards)?,
         };
-        self.erase_forgotten(shards);
-        if let Some(letters) = self.full_part_of_letters() {
-            let next_offsets = after(letters.iter());
+        if let Some(mut letters) = self.letters.take_full_part(self.letter_bytes_of_a_part) {
+            erase_forgotten(&mut letters, shards);
+            let next_offsets =
+                after(letters.iter().map(|letter| (letter.partition, letter.offset)));
             self.begun = Some(begun);
             return Some(Publication {
                 snapshots: Vec::new(),
@@ -227,21 +225,9 @@ impl Publisher {
                 next_offsets: Vec::new(),
             });
         }
-        let dead_letters = std::mem::take(&mut self.dead_letters).into_values().collect();
+        let mut dead_letters = self.letters.take();
+        erase_forgotten(&mut dead_letters, shards);
         Some(Publication { snapshots, dead_letters, next_offsets: begun.next_offsets })
-    }
-
-    /// The first dead letters, if there are more than go out at once.
-    fn full_part_of_letters(&mut self) -> Option<Vec<DeadLetter>> {
-        let mut bytes = 0;
-        let first_of_rest = self.dead_letters.iter().find(|(_, letter)| {
-            let is_full = bytes >= self.letter_bytes_of_a_part;
-            bytes += letter.memory_bytes();
-            is_full
-        });
-        let rest = *first_of_rest?.0;
-        let rest = self.dead_letters.split_off(&rest);
-        Some(std::mem::replace(&mut self.dead_letters, rest).into_values().collect())
     }
 
     /// Begins a publication of everything that is owed now.
@@ -251,7 +237,7 @@ impl Publisher {
             return None;
         }
         if self.is_behind(&held) {
-            let next_offsets = after(self.dead_letters.values());
+            let next_offsets = self.letters.next_offsets();
             let keys = BTreeSet::new();
             return (!next_offsets.is_empty()).then_some(Begun { keys, next_offsets });
         }
@@ -275,7 +261,7 @@ impl Publisher {
             held.push(Held { partition: live.partition, next_offset, log_epoch });
         }
         drop(guards);
-        self.owe_letters(letters);
+        self.letters.add(letters);
         self.drop_published_letters();
         for (shard, changes) in shards.iter().zip(changes) {
             // What a cohort is called does not change.
@@ -285,19 +271,6 @@ impl Publisher {
             }
         }
         held
-    }
-
-    /// Of customers that were forgotten meanwhile, nothing goes out that waited.
-    fn erase_forgotten(&mut self, shards: &[SharedShard]) {
-        for shard in shards {
-            let live = shard.read();
-            let of_shard = (live.partition, i64::MIN)..=(live.partition, i64::MAX);
-            for (_, letter) in self.dead_letters.range_mut(of_shard) {
-                if letter.customer.is_some_and(|customer| live.shard.has_forgotten(customer)) {
-                    letter.erase();
-                }
-            }
-        }
     }
 
     /// Whether versions of these shards would be older than what is out: some of that may hold more
@@ -382,7 +355,7 @@ impl Publisher {
         // Those of a partition that went elsewhere meanwhile are read from its store by whoever has it.
         let mut letters = publication.dead_letters;
         letters.retain(|letter| self.published.contains_key(&letter.partition));
-        self.owe_letters(letters);
+        self.letters.add(letters);
         self.owed.extend(std::mem::take(&mut self.gathered));
         self.give_up();
     }
@@ -397,16 +370,23 @@ impl Publisher {
     /// Dead letters that turned out to be published are not owed.
     pub fn drop_published_letters(&mut self) {
         let published = &self.published;
-        self.dead_letters.retain(|(partition, offset), _| {
-            published.get(partition).is_none_or(|next| *offset >= next.0)
+        self.letters.retain(|partition, offset| {
+            published.get(&partition).is_none_or(|next| offset >= next.0)
         });
     }
 }
 
-/// Up to where dead letters are published once these are, which are in order.
-fn after<'l>(letters: impl Iterator<Item = &'l DeadLetter>) -> Vec<(Partition, NextOffset)> {
-    let next = letters.map(|letter| (letter.partition, NextOffset(letter.offset + 1)));
-    next.collect::<BTreeMap<_, _>>().into_iter().collect()
+/// Of customers that were forgotten meanwhile, nothing goes out that waited.
+fn erase_forgotten(letters: &mut [DeadLetter], shards: &[SharedShard]) {
+    for shard in shards {
+        let live = shard.read();
+        let of_shard = letters.iter_mut().filter(|letter| letter.partition == live.partition);
+        for letter in of_shard {
+            if letter.customer.is_some_and(|customer| live.shard.has_forgotten(customer)) {
+                letter.erase();
+            }
+        }
+    }
 }
 
 /// The epoch of versions of shards with these.

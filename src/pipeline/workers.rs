@@ -186,7 +186,7 @@ mod tests {
     use crate::pipeline::decode::Decoder;
     use crate::state::{LiveShard, Shards};
     use crate::store::memory::MemoryStore;
-    use crate::store::{Batch, Durability, Store, StoreError, Table, Visitor};
+    use crate::store::{Batch, Durability, Row, Store, StoreError, Table, Visitor};
     use crate::stream::{OwnedRecord, OwnedRecords};
     use crate::telemetry::Metrics;
 
@@ -223,6 +223,15 @@ mod tests {
             visit: &mut Visitor<'_>,
         ) -> Result<(), StoreError> {
             self.0.scan(table, prefix, visit)
+        }
+
+        fn rows_from(
+            &self,
+            table: Table,
+            from: &[u8],
+            most: usize,
+        ) -> Result<Vec<Row>, StoreError> {
+            self.0.rows_from(table, from, most)
         }
 
         fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {

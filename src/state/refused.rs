@@ -11,7 +11,7 @@ use crate::domain::event::{BillingEvent, FieldError};
 use crate::engine::refusal::Refusal;
 use crate::engine::shard::identity_hash;
 use crate::state::{LiveShard, StateError, corrupt};
-use crate::store::{Batch, Store, Table};
+use crate::store::{Batch, Row, Store, Table};
 use crate::stream::{DeadLetter, Partition, Record};
 
 /// A decoder's refusal of a record, on its way to the quarantine.
@@ -117,17 +117,13 @@ impl ShardReader {
         from_offset: i64,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StateError> {
-        let mut letters = Vec::new();
-        self.store.scan(Table::Quarantine, &[], &mut |key, value| {
-            if key < &quarantine_key(from_offset)[..] || letters.len() >= limit {
-                return Ok(());
-            }
-            let letter = decode_dead_letter(self.partition, key, value)
-                .map_err(|error| corrupt("quarantine", key, &error))?;
-            letters.push(letter);
-            Ok(())
-        })?;
-        Ok(letters)
+        let from = quarantine_key(from_offset);
+        let rows = self.store.rows_from(Table::Quarantine, &from, limit)?;
+        let letter = |(key, value): &Row| {
+            let letter = decode_dead_letter(self.partition, key, value);
+            letter.map_err(|error| corrupt("quarantine", key, &error).into())
+        };
+        rows.iter().map(letter).collect()
     }
 }
 

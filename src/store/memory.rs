@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::store::{Batch, Durability, Store, StoreError, Table, Visitor};
+use crate::store::{Batch, Durability, Row, Store, StoreError, Table, Visitor};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -60,6 +60,17 @@ impl Store for MemoryStore {
             .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
             .try_for_each(|(key, value)| visit(key, value))
+    }
+
+    fn rows_from(
+        &self,
+        table: Table,
+        from: &[u8],
+        rows_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let state = self.snapshot();
+        let rows = state.rows(table).range::<[u8], _>((Bound::Included(from), Bound::Unbounded));
+        Ok(rows.take(rows_max).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     fn commit(&self, batch: Batch, _: Durability) -> Result<(), StoreError> {

@@ -216,6 +216,9 @@ pub enum StoreError {
 /// What is called with the key and value of each row of a scan; its error ends the scan.
 pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'a;
 
+/// Key and value of a row.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// A shard's tables.
 pub trait Store: Send + Sync {
     /// The row of a key.
@@ -226,6 +229,10 @@ pub trait Store: Send + Sync {
 
     /// Visits the rows whose keys start with `prefix`, in key order, until `visit` fails.
     fn scan(&self, table: Table, prefix: &[u8], visit: &mut Visitor<'_>) -> Result<(), StoreError>;
+
+    /// At most so many rows from a key on, in key order, each with its key.
+    fn rows_from(&self, table: Table, from: &[u8], rows_max: usize)
+    -> Result<Vec<Row>, StoreError>;
 
     /// Makes all writes of a batch visible, or none; returns once it is as durable as asked.
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;

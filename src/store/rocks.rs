@@ -21,7 +21,7 @@ use rocksdb::{
     WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
-use crate::store::{Batch, Durability, Store, StoreError, Table, Visitor};
+use crate::store::{Batch, Durability, Row, Store, StoreError, Table, Visitor};
 
 pub use options::{RocksSettings, RocksShared};
 
@@ -192,6 +192,25 @@ impl Store for RocksStore {
             rows.next();
         }
         rows.status().map_err(|error| read_error(table, prefix, error))
+    }
+
+    fn rows_from(
+        &self,
+        table: Table,
+        from: &[u8],
+        rows_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        let mut rows = self.db.raw_iterator_cf_opt(self.family(table)?, ReadOptions::default());
+        rows.seek(from);
+        while found.len() < rows_max
+            && let Some((key, value)) = rows.item()
+        {
+            found.push((key.to_vec(), value.to_vec()));
+            rows.next();
+        }
+        rows.status().map_err(|error| read_error(table, from, error))?;
+        Ok(found)
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {

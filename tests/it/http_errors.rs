@@ -205,10 +205,10 @@ async fn what_was_given_up_counts_as_long_as_it_is_worked_on() {
     problem(&service.post("application/json", "{}").await, 503, "timeout");
     problem(&service.get(LTV).await, 429, "overloaded");
     drop(release);
-    while service.get(LTV).await.status == 429 {
+    // Each of these may take too long as well.
+    while service.get(LTV).await.status != 200 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(service.get(LTV).await.status, 200);
 }
 
 #[tokio::test]

@@ -207,6 +207,21 @@ fn a_scan_ends_at_the_first_refusal(subject: impl Subject) {
     assert_eq!(visited, 2);
 }
 
+fn some_rows_begin_at_a_key_that_need_not_be_there(subject: impl Subject) {
+    let store = subject.store();
+    put_all(store, Table::Facts, &[(b"a", b"1"), (b"c", b"2"), (b"d", b""), (b"\xff", b"3")]);
+    put_all(store, Table::Given, &[(b"e", b"another table's")]);
+    let keys = |from: &[u8], most| {
+        let rows = store.rows_from(Table::Facts, from, most).unwrap();
+        rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(b"", usize::MAX), [b"a", b"c", b"d", b"\xff"]);
+    assert_eq!(keys(b"b", 2), [b"c", b"d"]);
+    assert_eq!(keys(b"d", 1), [b"d"]);
+    assert!(keys(b"", 0).is_empty() && keys(b"\xff\xff", 9).is_empty());
+    assert_eq!(store.rows_from(Table::Facts, b"c", 1).unwrap()[0].1, b"2");
+}
+
 fn refusal() -> StoreError {
     StoreError::Failed { action: "visit", message: "refused".into() }
 }
@@ -297,6 +312,7 @@ contract!(
     a_scan_stops_at_the_neighbouring_prefix,
     many_rows_come_in_the_order_asked,
     a_scan_ends_at_the_first_refusal,
+    some_rows_begin_at_a_key_that_need_not_be_there,
     a_scan_sees_none_of_a_later_commit,
     a_reader_during_commits_sees_whole_batches,
     commits_survive_a_restart,

@@ -26,6 +26,11 @@ const SPARSE_UNITS_MAX: usize = PAGE_UNITS * 3 / 4;
 pub struct CellAt(pub u32);
 
 impl CellAt {
+    /// The number of its page.
+    pub fn page(self) -> usize {
+        self.place().0
+    }
+
     fn place(self) -> (usize, usize) {
         let unit = self.0 as usize;
         (unit / PAGE_UNITS, unit % PAGE_UNITS * UNIT_BYTES)
@@ -38,6 +43,8 @@ pub struct Cells {
     pages: Vec<Box<[u8]>>,
     /// Units that are taken of each page.
     taken_of: Vec<usize>,
+    /// Pages of which no cell is taken any more, until they are given up.
+    closed: Vec<bool>,
     /// Numbers of the pages that were given up.
     given_up: Vec<usize>,
     /// The page in which cells are made, and its units that are in cells.
@@ -56,6 +63,7 @@ impl Default for Cells {
         Self {
             pages: Vec::new(),
             taken_of: Vec::new(),
+            closed: Vec::new(),
             given_up: Vec::new(),
             open: 0,
             filled: PAGE_UNITS,
@@ -88,6 +96,7 @@ impl Cells {
             self.open = self.given_up.pop().unwrap_or_else(|| {
                 self.pages.push(Box::default());
                 self.taken_of.push(0);
+                self.closed.push(false);
                 self.pages.len() - 1
             });
             self.pages[self.open] = vec![0; PAGE_UNITS * UNIT_BYTES].into_boxed_slice();
@@ -109,12 +118,14 @@ impl Cells {
         let units = usize::from(cell[0]);
         self.taken_units -= units;
         self.taken_of[at.place().0] -= units;
-        self.free[units].push(at);
+        if !self.closed[at.place().0] {
+            self.free[units].push(at);
+        }
     }
 
     /// Where too many cells are free, closes the pages of which least is taken, at most so many: no cell of
     /// theirs is taken any more. Returns which; those who have cells there are to move
-    /// ([`Cells::taken_in`]), and the pages to be given up then.
+    /// ([`Cells::taken_in`]), and the pages to be given up then. Looks at all cells that are free.
     pub fn close_sparse(&mut self, pages_max: usize) -> Vec<usize> {
         let units = self.units();
         let spare = units.saturating_sub(self.taken_units + self.taken_units / FREE_SHARE);
@@ -124,14 +135,17 @@ impl Cells {
         let is_sparse = |page: &usize| {
             *page != self.open
                 && !self.pages[*page].is_empty()
+                && !self.closed[*page]
                 && self.taken_of[*page] <= SPARSE_UNITS_MAX
         };
         let mut sparse: Vec<usize> = (0..self.pages.len()).filter(is_sparse).collect();
         sparse.sort_unstable_by_key(|page| self.taken_of[*page]);
         sparse.truncate((spare / PAGE_UNITS).min(pages_max));
-        sparse.sort_unstable();
+        for page in &sparse {
+            self.closed[*page] = true;
+        }
         for free in &mut self.free {
-            free.retain(|at| sparse.binary_search(&at.place().0).is_err());
+            free.retain(|at| !self.closed[at.place().0]);
             free.shrink_to(2 * free.len());
         }
         sparse
@@ -147,13 +161,18 @@ impl Cells {
         self.count -= self.cells_of(page).count();
         self.taken_units -= std::mem::take(&mut self.taken_of[page]);
         self.pages[page] = Box::default();
+        self.closed[page] = false;
         self.given_up.push(page);
     }
 
+    /// Where the first cell of a page begins, whatever else is in it.
+    pub fn first_of(page: usize) -> CellAt {
+        CellAt(u32::try_from(page * PAGE_UNITS).unwrap_or(u32::MAX))
+    }
+
     fn cells_of(&self, page: usize) -> impl Iterator<Item = CellAt> {
-        let first = u32::try_from(page * PAGE_UNITS).ok().map(CellAt);
-        let is_cell = |at: &CellAt| !self.cell(*at).is_empty();
-        std::iter::successors(first.filter(is_cell), move |at| self.next_in_page(*at))
+        let first = Some(Self::first_of(page)).filter(|at| !self.cell(*at).is_empty());
+        std::iter::successors(first, move |at| self.next_in_page(*at))
     }
 
     /// The next cell of the same page.

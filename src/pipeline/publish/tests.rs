@@ -188,7 +188,7 @@ fn many_dead_letters_go_out_in_parts_of_which_each_is_out_once() {
     let mut first = Vec::new();
     shards[0].write().take_refused().clone_into(&mut first);
     publisher.letter_bytes_of_a_part = first[0].memory_bytes() + 1;
-    publisher.owe_letters(first);
+    publisher.letters.add(first);
     let part = publisher.gather(&shards).unwrap();
     assert_eq!((letters(&part), publisher.is_begun()), ((vec![0, 1], vec![2]), true));
     publisher.done(&part, Duration::ZERO);
