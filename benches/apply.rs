@@ -76,20 +76,22 @@ fn main() {
     let mut apply = |shard: &mut LiveShard, first: usize, messages: &[(Timestamp, Vec<u8>)]| {
         let mut offsets = first as i64..;
         for messages in messages.chunks(RECORDS_AT_A_TIME) {
-            let arrivals: Vec<_> = (&mut offsets)
+            let mut arrivals: Vec<_> = (&mut offsets)
                 .zip(messages)
-                .map(|(offset, (timestamp, message))| Arrival {
-                    record: Record {
+                .map(|(offset, (timestamp, message))| {
+                    Arrival::vacant(Record {
                         partition: 0,
                         offset,
                         timestamp: *timestamp,
                         key: None,
                         value: Some(message),
                         headers: None,
-                    },
-                    decoded: decoder.decode(Some(message)).expect("no registry"),
+                    })
                 })
                 .collect();
+            for Arrival { record, decoded } in &mut arrivals {
+                decoder.decode_into(record.value, decoded).expect("no registry");
+            }
             shard.apply(&arrivals).expect("store");
         }
     };

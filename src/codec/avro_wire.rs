@@ -4,7 +4,6 @@
 //! hold, so what follows it may allocate what a length says.
 
 use crate::codec::error::DecodeError;
-use crate::engine::numbers::varint_word;
 
 /// Why bytes are not what the schema says. Small, since every primitive that is read returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,14 +239,6 @@ fn zigzag(bits: u64) -> i64 {
 /// Appends a zigzag variable-length integer.
 pub(crate) fn put_long(out: &mut Vec<u8>, value: i64) {
     let mut bits = ((value << 1) ^ (value >> 63)).cast_unsigned();
-    if bits >> 56 == 0 {
-        let (word, length) = varint_word(bits);
-        let end = out.len() + length;
-        // All eight bytes at once, with one look for room.
-        out.extend_from_slice(&word.to_le_bytes());
-        out.truncate(end);
-        return;
-    }
     while bits >= 0x80 {
         out.push(low_byte(bits) | 0x80);
         bits >>= 7;

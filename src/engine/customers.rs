@@ -84,45 +84,23 @@ impl Customers {
     }
 
     /// Reads the rows of these customers, in steps that do not wait for each other: the processor
-    /// then fetches several rows from memory at a time. Places and heads are returned; one may be another
+    /// then fetches several rows from memory at a time. The heads are returned; one may be another
     /// customer's of the same hash.
     pub fn look_ahead<'e>(
         &self,
-        customers: impl Iterator<Item = Option<(AppIx, &'e str)>>,
-    ) -> SmallVec<[Option<(CustomerAt, Head)>; LOOK_AHEAD]> {
+        customers: impl Iterator<Item = (AppIx, &'e str)>,
+    ) -> SmallVec<[Head; LOOK_AHEAD]> {
         /// How far lines of memory lie apart.
         const LINE_BYTES: usize = 64;
-        let hash = |known: Option<(AppIx, &str)>| {
-            known.map_or(0, |(app, id)| self.hash(app, id.as_bytes()))
-        };
-        let hashes: SmallVec<[u64; LOOK_AHEAD]> = customers.map(hash).collect();
+        let hashes: SmallVec<[u64; LOOK_AHEAD]> =
+            customers.map(|(app, id)| self.hash(app, id.as_bytes())).collect();
         let found = self.index.look_ahead(&hashes);
+        let rows = found.into_iter().flatten().map(|at| self.cells.from(CellAt(at)));
+        let rows: SmallVec<[&[u8]; LOOK_AHEAD]> = rows.collect();
         // A row begins anywhere in a line, and most of them end in the next but one.
-        let rows = found.iter().flatten().map(|at| self.cells.from(CellAt(*at)));
-        let lines = rows.flat_map(|row| row.iter().step_by(LINE_BYTES).take(3));
+        let lines = rows.iter().flat_map(|row| row.iter().step_by(LINE_BYTES).take(3));
         std::hint::black_box(lines.fold(0, |read, byte| read ^ byte));
-        let row = |at: Option<u32>| {
-            let at = CellAt(at?);
-            Some((CustomerAt(at), Head::read(self.cells.from(at))?))
-        };
-        found.into_iter().map(row).collect()
-    }
-
-    /// As [`Customers::find`], who may have been seen at a place before.
-    pub fn find_again(
-        &self,
-        seen: Option<CustomerAt>,
-        app: AppIx,
-        id: &str,
-    ) -> Result<CustomerAt, Vacancy> {
-        if let Some(CustomerAt(at)) = seen
-            && self.cells.is_taken(at)
-            && let row = self.cells.from(at)
-            && Head::read(row).is_some_and(|head| head.app == app && head.id(row) == id.as_bytes())
-        {
-            return Ok(CustomerAt(at));
-        }
-        self.find(app, id)
+        rows.iter().filter_map(|row| Head::read(row)).collect()
     }
 
     /// Unpacks a customer into `customer`. It must be put back whatever becomes of it.

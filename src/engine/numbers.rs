@@ -80,20 +80,6 @@ fn unfolded(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
-/// A number below 2^56 with seven bits a byte, the lowest first, all but the last with the highest bit set, and
-/// how many bytes those are: what Avro and postcard write.
-#[inline(always)]
-pub fn varint_word(number: u64) -> (u64, usize) {
-    debug_assert!(number >> 56 == 0, "{number}");
-    // Halves, quarters and eighths move apart.
-    let apart = number & 0x0fff_ffff | (number & 0x00ff_ffff_f000_0000) << 4;
-    let apart = apart & 0x0000_3fff_0000_3fff | (apart & 0x0fff_c000_0fff_c000) << 2;
-    let apart = apart & 0x007f_007f_007f_007f | (apart & 0x3f80_3f80_3f80_3f80) << 1;
-    let length = (70 - (number | 1).leading_zeros()) / 7;
-    let more = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
-    (apart | more, length as usize)
-}
-
 /// Bytes of a number.
 const WORD_BYTES: usize = 8;
 /// Numbers come in groups of so many, before each their lengths, four bits each.

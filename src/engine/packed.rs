@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::num::NonZeroU64;
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -18,7 +19,6 @@ use crate::domain::period::{Period, PeriodUnit};
 use crate::domain::time::Timestamp;
 use crate::engine::blocks::{Blocks, RunAt};
 use crate::engine::ledger::{LedgerCharge, LedgerEvent};
-use crate::engine::numbers::varint_word;
 use crate::engine::row_index::LOOK_AHEAD;
 
 /// Bytes that are no packed event, with what is wrong with them.
@@ -54,114 +54,6 @@ struct PackedEvent<'a> {
 
 /// Appends the event's bytes.
 pub fn pack(event: &LedgerEvent<'_>, into: &mut Vec<u8>) {
-    pack_by(&mut Scratch::default(), event, into);
-}
-
-fn pack_by(scratch: &mut Scratch, event: &LedgerEvent<'_>, into: &mut Vec<u8>) {
-    scratch.at = 0;
-    scratch.signed(event.at.0);
-    scratch.text(&event.event_id);
-    scratch.byte(event.kind as u8);
-    scratch.byte(u8::from(event.is_sandbox));
-    scratch.optional(event.charge.as_ref(), |scratch, charge| {
-        numbers(charge.paid).into_iter().for_each(|number| scratch.signed(number));
-        scratch.text(charge.currency.as_str());
-        scratch.optional(charge.own_rate.map(Rate::parts), |scratch, (mantissa, scale)| {
-            scratch.number(mantissa);
-            scratch.byte(scale);
-        });
-        numbers(charge.reporting).into_iter().for_each(|number| scratch.signed(number));
-    });
-    scratch.optional(event.transaction_id.as_deref(), Scratch::text);
-    scratch.optional(event.chain.as_deref(), Scratch::text);
-    scratch.optional(event.period, |scratch, period| {
-        scratch.number(u64::from(period.count));
-        scratch.byte(period.unit as u8);
-    });
-    scratch.optional(event.expires_at, |scratch, at| scratch.signed(at.0));
-    scratch.optional(event.refers_to.as_deref(), Scratch::text);
-    scratch.optional(event.device_id.as_deref(), Scratch::text);
-    scratch.number(u64::from(event.cancellation_reason));
-    scratch.number(u64::from(event.own_tuple));
-    match scratch.bytes[..SCRATCH_BYTES].get(..scratch.at) {
-        Some(bytes) => into.extend_from_slice(bytes),
-        None => pack_long(event, into),
-    }
-}
-
-/// Room for an event whose texts are as long as those of any event may be (200 bytes).
-const SCRATCH_BYTES: usize = 1536;
-const WORD_BYTES: usize = 8;
-
-/// An event's bytes while they are made, in a place of fixed size, so that no step asks for room: an event
-/// that takes more is told by its end, and was not written.
-#[derive(Debug)]
-struct Scratch {
-    bytes: [u8; SCRATCH_BYTES + WORD_BYTES],
-    at: usize,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self { bytes: [0; _], at: 0 }
-    }
-}
-
-impl Scratch {
-    #[inline(always)]
-    fn byte(&mut self, byte: u8) {
-        self.bytes[self.at % SCRATCH_BYTES] = byte;
-        self.at += 1;
-    }
-
-    /// Seven bits a byte, the lowest first; all but the last with the highest bit set.
-    #[inline(always)]
-    fn number(&mut self, number: u64) {
-        if number >> 56 != 0 {
-            return self.long_number(number);
-        }
-        let (word, length) = varint_word(number);
-        // All eight bytes at once; what comes next is written over those that do not count.
-        let at = self.at % SCRATCH_BYTES;
-        self.bytes[at..at + WORD_BYTES].copy_from_slice(&word.to_le_bytes());
-        self.at += length;
-    }
-
-    #[inline(never)]
-    fn long_number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.byte(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.byte(number as u8);
-    }
-
-    /// A number near zero of either sign (zigzag).
-    #[inline(always)]
-    fn signed(&mut self, number: i64) {
-        self.number((number << 1 ^ number >> 63).cast_unsigned());
-    }
-
-    #[inline(always)]
-    fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
-        if let Some(place) = self.bytes.get_mut(self.at..self.at + text.len()) {
-            place.copy_from_slice(text.as_bytes());
-        }
-        self.at += text.len();
-    }
-
-    #[inline(always)]
-    fn optional<T>(&mut self, value: Option<T>, put: impl FnOnce(&mut Self, T)) {
-        self.byte(u8::from(value.is_some()));
-        if let Some(value) = value {
-            put(self, value);
-        }
-    }
-}
-
-/// Appends the bytes of any event; [`pack`] writes the same.
-fn pack_long(event: &LedgerEvent<'_>, into: &mut Vec<u8>) {
     let packed = PackedEvent {
         at: event.at.0,
         event_id: &event.event_id,
@@ -183,8 +75,29 @@ fn pack_long(event: &LedgerEvent<'_>, into: &mut Vec<u8>) {
         own_tuple: event.own_tuple,
     };
     // Writing plain structs into memory cannot fail; what was cut short would not unpack.
-    if let Ok(bytes) = postcard::to_stdvec(&packed) {
-        into.extend_from_slice(&bytes);
+    let _ = postcard::serialize_with_flavor(&packed, Tail(into));
+}
+
+/// Lets bytes follow those that are there.
+struct Tail<'v>(&'v mut Vec<u8>);
+
+impl Flavor for Tail<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
@@ -268,8 +181,6 @@ pub struct NoteAt {
 #[derive(Debug, Default)]
 pub struct PendingLog {
     entries: Blocks,
-    /// Where the next event is packed.
-    scratch: Box<Scratch>,
 }
 
 /// Bytes before an entry's event: place of the entry before, and length of the event.
@@ -279,12 +190,11 @@ impl PendingLog {
     /// Appends an event of a customer whose newest waiting event is at `before`.
     pub fn push(&mut self, event: &LedgerEvent<'_>, before: PendingAt) -> PendingAt {
         let before = before.0.map_or(0, NonZeroU64::get);
-        let scratch = &mut *self.scratch;
         PendingAt::of(self.entries.append(|bytes| {
             let at = bytes.len();
             bytes.extend_from_slice(&before.to_le_bytes());
             bytes.extend_from_slice(&[0; 4]);
-            pack_by(scratch, event, bytes);
+            pack(event, bytes);
             let length = u32::try_from(bytes.len() - at - HEAD_BYTES).unwrap_or(u32::MAX);
             if let Some(place) = bytes.get_mut(at + 8..at + HEAD_BYTES) {
                 place.copy_from_slice(&length.to_le_bytes());
@@ -360,9 +270,6 @@ impl PendingLog {
 
 #[cfg(test)]
 mod tests {
-    use rand::{Rng as _, RngCore as _, SeedableRng as _};
-    use rand_chacha::ChaCha8Rng;
-
     use super::*;
 
     fn event(id: &str) -> LedgerEvent<'_> {
@@ -399,60 +306,6 @@ mod tests {
         assert_eq!(unpack(rest).unwrap(), (event("e2"), &[][..]));
         for cut in 0..length {
             assert!(unpack(&bytes[..cut]).is_err(), "{cut} bytes");
-        }
-    }
-
-    #[test]
-    fn an_event_is_packed_as_postcard_does_it() {
-        let seed = rand::random();
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        for round in 0..20_000 {
-            let random = &mut random;
-            let number = |random: &mut ChaCha8Rng| {
-                let shift = random.random_range(0..64);
-                random.next_u64().cast_signed() >> shift
-            };
-            let text = |random: &mut ChaCha8Rng| {
-                // Some are longer than those of any event.
-                let most = [0, 1, 40, 127, 128, 200, 2_000][random.random_range(0..7)];
-                let length = random.random_range(0..=most);
-                (0..length).map(|_| ['a', 'ß', '7'][random.random_range(0..3)]).collect::<String>()
-            };
-            let texts: Vec<Option<String>> =
-                (0..5).map(|_| random.random_bool(0.5).then(|| text(random))).collect();
-            let borrowed = |at: usize| texts[at].as_deref().map(Cow::Borrowed);
-            let amounts = |random: &mut ChaCha8Rng| Amounts {
-                gross: number(random),
-                proceeds: number(random),
-                net: number(random),
-            };
-            let charge = LedgerCharge {
-                paid: amounts(random),
-                currency: "JPY".parse().unwrap(),
-                own_rate: random.random_bool(0.5).then(|| "123.456".parse().unwrap()),
-                reporting: amounts(random),
-            };
-            let unit = [PeriodUnit::Day, PeriodUnit::Year][random.random_range(0..2)];
-            let event = LedgerEvent {
-                at: Timestamp(number(random)),
-                event_id: borrowed(0).unwrap_or_default(),
-                kind: EventKind::ALL[random.random_range(0..EventKind::ALL.len())],
-                is_sandbox: random.random_bool(0.5),
-                charge: random.random_bool(0.5).then_some(charge),
-                transaction_id: borrowed(1),
-                chain: borrowed(2),
-                period: random.random_bool(0.5).then(|| Period { count: random.random(), unit }),
-                expires_at: random.random_bool(0.5).then(|| Timestamp(number(random))),
-                refers_to: borrowed(3),
-                device_id: borrowed(4),
-                cancellation_reason: random.next_u32() >> random.random_range(0..32),
-                own_tuple: random.next_u32() >> random.random_range(0..32),
-            };
-            let (mut packed, mut expected) = (vec![7], vec![7]);
-            pack(&event, &mut packed);
-            pack_long(&event, &mut expected);
-            assert_eq!(packed, expected, "seed {seed} round {round}");
-            assert_eq!(unpack(&packed[1..]), Ok((event, &[][..])), "seed {seed} round {round}");
         }
     }
 

@@ -247,12 +247,12 @@ impl Shard {
         &mut self,
         (app, rules): (AppIx, &AppRules),
         event: &BillingEvent<'_>,
-        ReadAhead { own_tuple, seen, history }: ReadAhead<'_>,
+        ReadAhead { own_tuple, history }: ReadAhead<'_>,
     ) -> Offer {
         let customer_id = &*event.customer_id;
         let mut customer = self.customer.take().unwrap_or_default();
         let whose = Whose { app, customer_id, rules };
-        let offer = match (self.customers.find_again(seen, app, customer_id), &history) {
+        let offer = match (self.customers.find(app, customer_id), &history) {
             (Ok(at), _) => {
                 self.customers.take_out(at, &mut customer);
                 let offer = self.take_next(&mut customer, whose, event, (own_tuple, history));

@@ -26,6 +26,7 @@ use crate::domain::event::{BillingEvent, EventKind};
 use crate::domain::rules::Rules;
 use crate::domain::time::Timestamp;
 use crate::engine::customers::HasHistory;
+use crate::engine::dictionary::TupleId;
 use crate::engine::facts::{Facts, PageNumber};
 use crate::engine::ledger::{Ledger, LedgerEvent};
 use crate::engine::shard::{
@@ -153,11 +154,9 @@ impl LiveShard {
     /// Many at a time cost less than each alone: their customers and facts are looked up together.
     pub fn apply(&mut self, arrivals: &[Arrival<'_>]) -> Result<Vec<Outcome>, StateError> {
         let events = arrivals.iter().map(|arrival| arrival.decoded.as_ref().ok());
-        let seen = self.shard.look_ahead(events.clone());
+        let tuples = self.shard.look_ahead(events.clone());
         let mut histories = histories(&*self.store, &self.shard.missing(events))?.into_iter();
-        let read = seen.into_iter().map(|(own_tuple, seen)| {
-            (ReadAhead { own_tuple, seen, history: None }, histories.next().flatten())
-        });
+        let read = tuples.into_iter().map(|own_tuple| (own_tuple, histories.next().flatten()));
         let arrivals_read = arrivals.iter().zip(read);
         let rules = Arc::clone(self.rules());
         let outcomes =
@@ -176,7 +175,7 @@ impl LiveShard {
         &mut self,
         rules: &Rules,
         arrival: &Arrival<'_>,
-        read: (ReadAhead<'_>, Option<ChunkRows>),
+        read: (Option<TupleId>, Option<ChunkRows>),
     ) -> Result<Outcome, StateError> {
         let record = &arrival.record;
         if record.offset < self.position.next_offset {
@@ -212,15 +211,14 @@ impl LiveShard {
         rules: &Rules,
         event: &BillingEvent<'_>,
         recorded_at: Timestamp,
-        (read, chunks): (ReadAhead<'_>, Option<ChunkRows>),
+        (own_tuple, chunks): (Option<TupleId>, Option<ChunkRows>),
     ) -> Result<Outcome, StateError> {
-        let (own_tuple, seen) = (read.own_tuple, read.seen);
         let history_read = chunks.as_ref().map(history).transpose()?;
-        let read = ReadAhead { own_tuple, seen, history: history_read };
+        let read = ReadAhead { own_tuple, history: history_read };
         let mut offer = self.shard.offer(rules, event, recorded_at, read);
         if let Offer::NeedsHistory(customer, has_history) = offer {
             let chunks = self.chunks(&customer, has_history)?;
-            let read = ReadAhead { own_tuple, seen, history: Some(history(&chunks)?) };
+            let read = ReadAhead { own_tuple, history: Some(history(&chunks)?) };
             offer = self.shard.offer(rules, event, recorded_at, read);
         }
         Ok(match offer {

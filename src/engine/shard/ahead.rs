@@ -4,7 +4,6 @@ use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use crate::domain::event::BillingEvent;
-use crate::engine::customers::CustomerAt;
 use crate::engine::dictionary::TupleId;
 use crate::engine::row_index::LOOK_AHEAD;
 use crate::engine::shard::{CustomerKey, History, Shard, customer_key};
@@ -14,8 +13,6 @@ use crate::engine::shard::{CustomerKey, History, Shard, customer_key};
 pub struct ReadAhead<'a> {
     /// The tuple that the event names, if it is known.
     pub own_tuple: Option<TupleId>,
-    /// Where the event's customer was seen.
-    pub seen: Option<CustomerAt>,
     /// What is stored of the event's customer: answers [`Shard::missing`] or an earlier
     /// [`Offer::NeedsHistory`](super::Offer::NeedsHistory).
     pub history: Option<History<'a>>,
@@ -24,23 +21,22 @@ pub struct ReadAhead<'a> {
 impl Shard {
     /// Reads what memory holds of the customers of the next events and of their timelines, so that
     /// it answers for many at a time and not for one after the other. Changes nothing. Returns of
-    /// each the tuple that it names, if it is known, and where its customer is, if it was seen.
+    /// each the tuple that it names, if it is known.
     pub fn look_ahead<'e, 'a: 'e>(
         &self,
         events: impl Iterator<Item = Option<&'e BillingEvent<'a>>> + Clone,
-    ) -> SmallVec<[(Option<TupleId>, Option<CustomerAt>); LOOK_AHEAD]> {
-        let known = events.clone().map(|event| {
-            let event = event?;
-            Some((self.dictionary.find_app(&event.app_id)?, &*event.customer_id))
+    ) -> SmallVec<[Option<TupleId>; LOOK_AHEAD]> {
+        let known = events.clone().flatten().filter_map(|event| {
+            let app = self.dictionary.find_app(&event.app_id)?;
+            Some((app, &*event.customer_id))
         });
-        let customers = self.customers.look_ahead(known);
-        let heads = || customers.iter().flatten().map(|(_, head)| head);
+        let heads = self.customers.look_ahead(known);
         let pending = &self.unstored.pending;
-        std::hint::black_box(heads().fold(0, |read, head| read ^ pending.look_at(head.chunks)));
-        self.dictionary.timelines.look_ahead(heads().map(|head| head.path));
-        let tuples = self.dictionary.find_tuples(events.map(|event| Some(&event?.dimensions)));
-        let seen = customers.iter().map(|customer| customer.as_ref().map(|(at, _)| *at));
-        tuples.into_iter().zip(seen).collect()
+        std::hint::black_box(
+            heads.iter().fold(0, |read, head| read ^ pending.look_at(head.chunks)),
+        );
+        self.dictionary.timelines.look_ahead(heads.iter().map(|head| head.path));
+        self.dictionary.find_tuples(events.map(|event| Some(&event?.dimensions)))
     }
 
     /// Of each event the customer whose history must be read before it is offered: one that is not
