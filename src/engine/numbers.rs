@@ -176,7 +176,8 @@ impl<'b> NumberWriter<'b> {
 }
 
 impl Numbers for NumberWriter<'_> {
-    #[inline(always)]
+    // Written out for each number of a customer it would take more instruction cache than calls take time.
+    #[inline(never)]
     fn pass(&mut self, number: u64) -> u64 {
         if self.left == 0 {
             self.begin_group();
@@ -220,7 +221,7 @@ impl<'b> NumberReader<'b> {
 }
 
 impl Numbers for NumberReader<'_> {
-    #[inline(always)]
+    #[inline(never)]
     fn pass(&mut self, _: u64) -> u64 {
         if self.left == 0 {
             self.begin_group();
