@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Mode};
+use crate::http::native::dead_letters::LIMIT_MAX;
 use crate::service::Stores;
 use crate::stream::{DeadLetter, Partition};
 
@@ -13,9 +15,6 @@ use super::client::{Client, parse_url};
 use super::exit::settings_or_dependency;
 use super::options::partitions;
 use super::{CliError, ConfigArgs, Exit, Globals, load, print, table};
-
-/// Most records that a service tells at once.
-const LETTERS_OF_AN_ANSWER: u32 = 1000;
 
 /// List refused records
 #[derive(Debug, clap::Args)]
@@ -91,30 +90,32 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// What a service answers.
+#[derive(Deserialize, Serialize)]
+struct Letters {
+    dead_letters: Vec<Value>,
+    next_cursor: Option<String>,
+    #[serde(flatten)]
+    as_of: Map<String, Value>,
+}
+
 /// What a service answers, as one answer however many it takes.
 fn from_service(client: &Client, limit: u32) -> Result<Value, CliError> {
-    let mut whole = json!({ "dead_letters": [] });
-    let mut cursor: Option<String> = None;
+    let foreign = |error: serde_json::Error| CliError::Dependency(error.into());
+    let (mut letters, mut left, mut cursor) = (Vec::new(), limit, None);
     loop {
-        let so_far = whole["dead_letters"].as_array().map_or(0, Vec::len);
-        let left = limit.saturating_sub(u32::try_from(so_far).unwrap_or(u32::MAX));
-        let page = left.min(LETTERS_OF_AN_ANSWER);
+        let page = left.min(LIMIT_MAX);
         let mut parameters = vec![("limit".to_owned(), page.to_string())];
         parameters.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor)));
         let answer = client.get("/v1/dead-letters", &parameters)?;
-        let mut answer: Value =
-            serde_json::from_str(&answer).map_err(|error| CliError::Dependency(error.into()))?;
-        cursor = answer["next_cursor"].as_str().map(str::to_owned);
-        if let (Some(known), Some(more)) =
-            (whole["dead_letters"].as_array_mut(), answer["dead_letters"].as_array_mut())
-        {
-            known.append(more);
-            std::mem::swap(known, more);
+        let mut answer: Letters = serde_json::from_str(&answer).map_err(foreign)?;
+        letters.append(&mut answer.dead_letters);
+        left -= page;
+        if answer.next_cursor.is_none() || left == 0 {
+            return serde_json::to_value(Letters { dead_letters: letters, ..answer })
+                .map_err(foreign);
         }
-        whole = answer;
-        if cursor.is_none() || page == left {
-            return Ok(whole);
-        }
+        cursor = answer.next_cursor;
     }
 }
 

@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 
 use apache_avro::Schema;
-use apache_avro::schema::{FixedSchema, InnerDecimalSchema, Name, UuidSchema};
+use apache_avro::schema::{FixedSchema, Name};
 use serde_json::Value;
+
+use crate::codec::avro_plain::Plain;
 
 /// CRC-64-AVRO of no bytes, and its polynomial.
 const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
@@ -31,50 +33,35 @@ pub(crate) fn library_fingerprint(schema: &Schema) -> Option<[u8; 8]> {
 /// Appends the parsing canonical form:
 /// <https://avro.apache.org/docs/1.12.0/specification/#parsing-canonical-form-for-schemas>.
 fn put_form(schema: &Schema, out: &mut String) {
-    match schema {
-        Schema::Null => put_text("null", out),
-        Schema::Boolean => put_text("boolean", out),
-        Schema::Int | Schema::Date | Schema::TimeMillis => put_text("int", out),
-        Schema::Long
-        | Schema::TimeMicros
-        | Schema::TimestampMillis
-        | Schema::TimestampMicros
-        | Schema::TimestampNanos
-        | Schema::LocalTimestampMillis
-        | Schema::LocalTimestampMicros
-        | Schema::LocalTimestampNanos => put_text("long", out),
-        Schema::Float => put_text("float", out),
-        Schema::Double => put_text("double", out),
-        Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => {
-            put_text("bytes", out);
-        }
-        Schema::String | Schema::Uuid(UuidSchema::String) => put_text("string", out),
-        Schema::Decimal(decimal) => match &decimal.inner {
-            InnerDecimalSchema::Bytes => put_text("bytes", out),
-            InnerDecimalSchema::Fixed(fixed) => put_fixed(fixed, out),
-        },
-        Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
-            put_fixed(fixed, out)
-        }
-        Schema::Ref { name } => put_text(&name.fullname(None), out),
-        Schema::Array(array) => {
+    match Plain::of(schema) {
+        Plain::Null => put_text("null", out),
+        Plain::Boolean => put_text("boolean", out),
+        Plain::Int => put_text("int", out),
+        Plain::Long => put_text("long", out),
+        Plain::Float => put_text("float", out),
+        Plain::Double => put_text("double", out),
+        Plain::Bytes => put_text("bytes", out),
+        Plain::Text => put_text("string", out),
+        Plain::Fixed(fixed) => put_fixed(fixed, out),
+        Plain::Ref(name) => put_text(&name.fullname(None), out),
+        Plain::Array(array) => {
             out.push_str("{\"type\":\"array\",\"items\":");
             put_form(&array.items, out);
             out.push('}');
         }
-        Schema::Map(map) => {
+        Plain::Map(map) => {
             out.push_str("{\"type\":\"map\",\"values\":");
             put_form(&map.types, out);
             out.push('}');
         }
-        Schema::Union(union) => put_list(union.variants(), out, put_form),
-        Schema::Enum(symbols) => {
+        Plain::Union(union) => put_list(union.variants(), out, put_form),
+        Plain::Enum(symbols) => {
             put_named(&symbols.name, "enum", out);
             out.push_str(",\"symbols\":");
             put_list(&symbols.symbols, out, |symbol, out| put_text(symbol, out));
             out.push('}');
         }
-        Schema::Record(record) => {
+        Plain::Record(record) => {
             put_named(&record.name, "record", out);
             out.push_str(",\"fields\":");
             put_list(&record.fields, out, |field, out| {
@@ -137,29 +124,34 @@ fn is_told(schema: &Schema) -> bool {
         })
     };
     let fits = |size: usize| i64::try_from(size).is_ok();
-    let is_fixed_told = |fixed: &FixedSchema| fits(fixed.size) && are_told(&fixed.attributes);
-    match schema {
-        Schema::Array(array) => are_told(&array.attributes) && is_told(&array.items),
-        Schema::Map(map) => are_told(&map.attributes) && is_told(&map.types),
-        Schema::Union(union) => union.variants().iter().all(is_told),
-        Schema::Enum(symbols) => are_told(&symbols.attributes),
-        Schema::Record(record) => {
-            let mut fields = record.fields.iter();
-            are_told(&record.attributes)
-                && fields.all(|field| are_told(&field.custom_attributes) && is_told(&field.schema))
-        }
-        Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
-            is_fixed_told(fixed)
-        }
-        Schema::Decimal(decimal) => {
-            let is_inner_told = match &decimal.inner {
-                InnerDecimalSchema::Bytes => true,
-                InnerDecimalSchema::Fixed(fixed) => is_fixed_told(fixed),
-            };
-            is_inner_told && fits(decimal.precision) && fits(decimal.scale)
-        }
+    let is_annotation_told = match schema {
+        Schema::Decimal(decimal) => fits(decimal.precision) && fits(decimal.scale),
         _ => true,
-    }
+    };
+    is_annotation_told
+        && match Plain::of(schema) {
+            Plain::Fixed(fixed) => fits(fixed.size) && are_told(&fixed.attributes),
+            Plain::Enum(symbols) => are_told(&symbols.attributes),
+            Plain::Array(array) => are_told(&array.attributes) && is_told(&array.items),
+            Plain::Map(map) => are_told(&map.attributes) && is_told(&map.types),
+            Plain::Union(union) => union.variants().iter().all(is_told),
+            Plain::Record(record) => {
+                are_told(&record.attributes)
+                    && record
+                        .fields
+                        .iter()
+                        .all(|field| are_told(&field.custom_attributes) && is_told(&field.schema))
+            }
+            Plain::Null
+            | Plain::Boolean
+            | Plain::Int
+            | Plain::Long
+            | Plain::Float
+            | Plain::Double
+            | Plain::Bytes
+            | Plain::Text
+            | Plain::Ref(_) => true,
+        }
 }
 
 fn crc_64_avro(bytes: &[u8]) -> u64 {

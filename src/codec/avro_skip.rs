@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use apache_avro::Schema;
-use apache_avro::schema::{InnerDecimalSchema, NamesRef, UuidSchema};
+use apache_avro::schema::NamesRef;
 
+use crate::codec::avro_plain::Plain;
 use crate::codec::avro_wire::{Cursor, WireError};
 use crate::codec::error::SchemaError;
 
@@ -81,37 +82,24 @@ impl<'s> ShapesBuilder<'s> {
     }
 
     fn shape(&mut self, schema: &Schema) -> Result<Shape, SchemaError> {
-        Ok(match schema {
-            Schema::Null => Shape::Null,
-            Schema::Boolean => Shape::Boolean,
-            Schema::Int | Schema::Date | Schema::TimeMillis => Shape::Int,
-            Schema::Long
-            | Schema::TimeMicros
-            | Schema::TimestampMillis
-            | Schema::TimestampMicros
-            | Schema::TimestampNanos
-            | Schema::LocalTimestampMillis
-            | Schema::LocalTimestampMicros
-            | Schema::LocalTimestampNanos => Shape::Long,
-            Schema::Float => Shape::Fixed(4),
-            Schema::Double => Shape::Fixed(8),
-            Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => Shape::Bytes,
-            Schema::String | Schema::Uuid(UuidSchema::String) => Shape::Text,
-            Schema::Decimal(decimal) => match &decimal.inner {
-                InnerDecimalSchema::Bytes => Shape::Bytes,
-                InnerDecimalSchema::Fixed(fixed) => Shape::Fixed(fixed.size),
-            },
-            Schema::Fixed(fixed)
-            | Schema::Duration(fixed)
-            | Schema::Uuid(UuidSchema::Fixed(fixed)) => Shape::Fixed(fixed.size),
-            Schema::Enum(symbols) => Shape::Enum(symbols.symbols.len()),
-            Schema::Array(array) => Shape::Array(self.add(&array.items)?),
-            Schema::Map(map) => Shape::Map(self.add(&map.types)?),
-            Schema::Union(union) => Shape::Union(self.add_all(union.variants().iter())?),
-            Schema::Record(record) => {
+        Ok(match Plain::of(schema) {
+            Plain::Null => Shape::Null,
+            Plain::Boolean => Shape::Boolean,
+            Plain::Int => Shape::Int,
+            Plain::Long => Shape::Long,
+            Plain::Float => Shape::Fixed(4),
+            Plain::Double => Shape::Fixed(8),
+            Plain::Bytes => Shape::Bytes,
+            Plain::Text => Shape::Text,
+            Plain::Fixed(fixed) => Shape::Fixed(fixed.size),
+            Plain::Enum(symbols) => Shape::Enum(symbols.symbols.len()),
+            Plain::Array(array) => Shape::Array(self.add(&array.items)?),
+            Plain::Map(map) => Shape::Map(self.add(&map.types)?),
+            Plain::Union(union) => Shape::Union(self.add_all(union.variants().iter())?),
+            Plain::Record(record) => {
                 Shape::Record(self.add_all(record.fields.iter().map(|field| &field.schema))?)
             }
-            Schema::Ref { name } => {
+            Plain::Ref(name) => {
                 let unknown = || SchemaError::Invalid(format!("unknown type {}", name.name()));
                 self.shape(self.names.get(name).ok_or_else(unknown)?)?
             }

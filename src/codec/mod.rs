@@ -17,6 +17,7 @@
 
 pub mod avro_event;
 mod avro_fingerprint;
+mod avro_plain;
 mod avro_resolve;
 mod avro_skip;
 mod avro_wire;

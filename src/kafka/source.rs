@@ -96,26 +96,29 @@ impl KafkaSource {
         Some(event)
     }
 
-    /// Finds the partition whose offset the log does not hold; the library tells that there is
-    /// one, not which. Always fails.
-    fn find_out_of_range(&mut self) -> Result<(), SourceError> {
+    /// Why nothing is delivered since the library told that the log does not hold an offset: it does not say
+    /// of which partition.
+    fn suspected(&mut self) -> SourceError {
         for (partition, position) in &mut self.positions.delivering {
             let (Some(wanted), true) = (position.next, position.open) else { continue };
-            let (low, high) = watermarks(&*self.consumer, &self.topic, *partition)?;
+            let (low, high) = match watermarks(&*self.consumer, &self.topic, *partition) {
+                Ok(bounds) => bounds,
+                Err(error) => return error,
+            };
             if !(low..=high).contains(&wanted) {
                 // Not found again when another one stops, until it is started anew. Each that
                 // stops is told by the library, so this answers one suspicion.
                 position.open = false;
                 self.positions.suspicious = false;
-                return Err(SourceError::OutOfRange { partition: *partition, wanted, low, high });
+                return SourceError::OutOfRange { partition: *partition, wanted, low, high };
             }
         }
         // A log that was cut off and has grown since holds all offsets, but other records. Who begins anew
         // compares what it read with what is there.
-        Err(SourceError::Fatal(
+        SourceError::Fatal(
             "an offset was reported missing that the log holds: it may have been truncated and have grown since"
                 .to_owned(),
-        ))
+        )
     }
 
     fn list(&self, partitions: impl IntoIterator<Item = Partition>) -> TopicPartitionList {
@@ -141,7 +144,7 @@ impl Source for KafkaSource {
             return Err(SourceError::Fatal(failure.clone()));
         }
         if self.positions.suspicious {
-            self.find_out_of_range()?;
+            return Err(self.suspected());
         }
         let demand = Demand { timeout, records_max };
         let reader = (&self.consumer, &mut self.positions);

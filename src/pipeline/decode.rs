@@ -74,12 +74,9 @@ impl Decoder {
         registry: &SchemaRegistry,
         id: u32,
     ) -> Result<Option<Result<Arc<str>, SchemaError>>, RegistryError> {
-        // One that no registry gives is not waited for either.
-        if i32::try_from(id).is_err() {
-            return Ok(None);
-        }
         let asked_at = Instant::now();
-        let may_wait = self.in_vain_at.is_none_or(|at| at.elapsed() >= NO_WAIT);
+        let may_wait = SchemaRegistry::may_give(id)
+            && self.in_vain_at.is_none_or(|at| at.elapsed() >= NO_WAIT);
         loop {
             match registry.schema_by_id(id) {
                 Ok(schema) => return Ok(Some(Ok(schema))),

@@ -111,8 +111,7 @@ impl Feed {
     }
 
     fn take_some(&mut self, records: &[Record<'_>]) -> Result<Vec<Outcome>, PipelineError> {
-        let mut arrivals = Vec::with_capacity(records.len());
-        arrivals.extend(records.iter().map(|record| Arrival::vacant(*record)));
+        let mut arrivals: Vec<_> = records.iter().map(|record| Arrival::vacant(*record)).collect();
         for Arrival { record, decoded } in &mut arrivals {
             let asked = self.parts.decoder.decode_into(record.value, decoded);
             asked.map_err(|error| PipelineError::Registry(error.to_string()))?;

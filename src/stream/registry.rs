@@ -124,10 +124,15 @@ impl SchemaRegistry {
         })
     }
 
+    /// Whether a registry may give this id to a schema. All count in signed integers, and take a greater one
+    /// for a wrong address.
+    pub fn may_give(id: u32) -> bool {
+        i32::try_from(id).is_ok()
+    }
+
     /// The Avro schema that `id` means, as JSON.
     pub fn schema_by_id(&self, id: u32) -> Outcome<Arc<str>> {
-        // Registries count in signed integers, and take such an id for a wrong address.
-        if i32::try_from(id).is_err() {
+        if !Self::may_give(id) {
             return Err(RegistryError::UnknownId(id));
         }
         {

@@ -357,12 +357,18 @@ fn an_audit_finds_cohorts_that_are_not_what_the_facts_add_up_to() {
     }
 }
 
-#[test]
-fn changed_rules_are_refused_and_a_rebuild_gives_the_figures_of_a_fresh_start() {
+/// Other zones and another word on zero payments for app `plain`.
+fn changed_for_plain() -> Rules {
     let mut changed = (*rules()).clone();
     let plain = changed.apps.get_mut("plain").unwrap();
     plain.reporting_zones = vec!["Asia/Tokyo".parse().unwrap(), "UTC".parse().unwrap()];
     plain.zero_payments = ZeroPayments::Count;
+    changed
+}
+
+#[test]
+fn changed_rules_are_refused_and_a_rebuild_gives_the_figures_of_a_fresh_start() {
+    let mut changed = changed_for_plain();
     let world = changed.apps.get_mut("world").unwrap();
     world.rates.insert(
         "USD".parse().unwrap(),
@@ -399,10 +405,7 @@ fn changed_rules_are_refused_and_a_rebuild_gives_the_figures_of_a_fresh_start() 
 
 #[test]
 fn a_rebuild_leaves_apps_alone_that_are_not_configured_then() {
-    let mut changed = (*rules()).clone();
-    let plain = changed.apps.get_mut("plain").unwrap();
-    plain.reporting_zones = vec!["Asia/Tokyo".parse().unwrap(), "UTC".parse().unwrap()];
-    plain.zero_payments = ZeroPayments::Count;
+    let changed = changed_for_plain();
     let mut without_world = changed.clone();
     assert!(without_world.apps.remove("world").is_some());
     let changed = Arc::new(changed);

@@ -17,7 +17,8 @@ use crate::stream::{DeadLetter, Partition};
 
 /// Records of a page if the request does not say.
 const LIMIT_USUAL: u64 = 100;
-const LIMIT_MAX: u64 = 1000;
+/// And at most.
+pub const LIMIT_MAX: u32 = 1000;
 
 /// What the path takes.
 pub const PARAMETERS: &[Parameter] = &[
@@ -30,7 +31,7 @@ pub const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "limit",
         is_required: false,
-        shape: Shape::Integer(1, LIMIT_MAX),
+        shape: Shape::Integer(1, LIMIT_MAX as u64),
         about: "The most records of an answer; 100 if absent.",
     },
 ];
