@@ -3,7 +3,8 @@
 //!
 //! The group protocol waits for us: after an assignment until [`crate::kafka::KafkaSource`] is
 //! told where to start, after a revocation until it is told to release. So a partition reaches
-//! its next owner only after its state here is committed.
+//! its next owner only after its state here is committed. A decision about no partition is answered by the
+//! intake, which knows what must come before the answer.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Weak;
@@ -38,7 +39,16 @@ struct State {
     owned: BTreeSet<Partition>,
     /// Partitions were lost, and nothing was assigned since.
     is_lost: bool,
+    /// The group waits for the answer to a decision about no partition.
+    idle_decision: Option<IdleDecision>,
     events: VecDeque<Polled>,
+}
+
+/// A decision about no partition: nobody needs to hear of it, but the group waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IdleDecision {
+    Assign,
+    Revoke,
 }
 
 impl Assignment {
@@ -71,6 +81,14 @@ impl Assignment {
     /// Whether partitions were lost and nothing was assigned since.
     fn is_lost(&self) -> bool {
         self.state.lock().is_lost
+    }
+
+    /// Lets the group go on if it waits for nothing but the answer to a decision about no partition.
+    pub(in crate::kafka) fn answer_idle_decision(&self, consumer: &GroupConsumer) {
+        let decision = self.state.lock().idle_decision.take();
+        if let Some(decision) = decision {
+            log_failure(answer_nothing(consumer, decision == IdleDecision::Assign));
+        }
     }
 
     /// From now on decisions are answered at once.
@@ -124,8 +142,11 @@ impl ConsumerContext for Assignment {
         // A decision about no partitions must be answered all the same, and interests nobody.
         // Unless it says that what was lost is not ours any more.
         let is_nothing = partitions.is_empty() && !(assigned && self.is_lost());
-        if is_nothing || self.closing.load(Ordering::SeqCst) {
+        if self.closing.load(Ordering::SeqCst) {
             log_failure(answer_nothing(consumer, assigned));
+        } else if is_nothing {
+            let decision = if assigned { IdleDecision::Assign } else { IdleDecision::Revoke };
+            self.state.lock().idle_decision = Some(decision);
         } else if assigned {
             self.assigned(partitions);
         } else {

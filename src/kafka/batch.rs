@@ -35,8 +35,11 @@
 //! by its notes, which (5) spoils. So after each decision of the group the reader seeks every
 //! partition to the first record that was not handed out (`intake.rs`), before it takes anything:
 //! what was fetched by the notes is older than the seek, by (3). The library's thread does pause,
-//! seek and resumption in the order asked, and the pause was asked for before we could see the
-//! decision. So the library's notes are never used.
+//! seek and resumption in the order asked: the pause was asked for before we could see the
+//! decision, and the partitions resume when it is answered, which is after the seek, also where it is about no
+//! partition. So nothing is fetched by the library's notes. A fetch one record behind the log's end
+//! would be refused, and that has no version (`rd_kafka_offset_reset`): it could not be told from a log that
+//! was cut off.
 //!
 //! **What was taken but not handed out** when a partition starts anew is of its life before:
 //! [`BatchQueue::forget`] drops it, as (3) does with what was not taken. What comes twice, after a

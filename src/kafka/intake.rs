@@ -85,7 +85,10 @@ impl Intake {
         take_over: &mut TakeOver<'_>,
     ) -> usize {
         match self {
-            Self::Single => deliver_singly((&**consumer, positions), demand, take_over),
+            Self::Single => {
+                consumer.context().answer_idle_decision(consumer);
+                deliver_singly((&**consumer, positions), demand, take_over)
+            }
             Self::Batch { queue, topic } => {
                 let deadline = Instant::now() + demand.timeout;
                 loop {
@@ -96,7 +99,11 @@ impl Intake {
                         .for_each(|(partition, _)| queue.forward(topic, *partition));
                     attend((&**consumer, positions));
                     let may_take = set_positions((&**consumer, positions), topic);
-                    if !may_take || consumer.context().has_event() {
+                    if !may_take {
+                        return 0;
+                    }
+                    consumer.context().answer_idle_decision(consumer);
+                    if consumer.context().has_event() {
                         return 0;
                     }
                     let left = deadline.saturating_duration_since(Instant::now());
