@@ -323,10 +323,8 @@ impl<'a> RawEvent<'a> {
 
     fn check_reporting_rate(&mut self) -> Checked<Option<Rate>> {
         let Some(text) = given(self.reporting_rate.take()) else { return Ok(None) };
-        let expected = "a decimal above 0 with at most 18 digits";
-        let parsed =
-            text.parse().map_err(|_| FieldError::invalid("reporting_rate", expected, &text));
-        parsed.map(Some)
+        let invalid = || FieldError::invalid("reporting_rate", Rate::EXPECTED, &text);
+        text.parse().map(Some).map_err(|_| invalid())
     }
 
     fn check_period(&mut self, kind: EventKind) -> Checked<Option<Period>> {

@@ -94,19 +94,29 @@ impl Amounts {
 
 /// Units of the reporting currency for one unit of another one: an exact decimal above zero.
 ///
-/// `mantissa / 10^scale`, without trailing zeros, so that equal rates are equal values.
+/// `mantissa / 10^scale`, without trailing zeros, so that equal rates are equal values. Digits and decimals are
+/// so few that every amount times a mantissa, and twice every power, fit into an `i128`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     mantissa: u64,
     scale: u8,
 }
 
-/// The text is not a decimal above zero of at most 18 digits.
+/// Significant digits of a rate: more than a double has.
+const RATE_DIGITS_MAX: usize = 18;
+/// Decimals of a rate.
+const RATE_SCALE_MAX: u8 = 36;
+
+/// The text is not a decimal above zero of at most 18 significant digits and 36 decimals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a decimal number above 0 with at most 18 digits")]
+#[error("\"{0}\" is not {expected}", expected = Rate::EXPECTED)]
 pub struct InvalidRate(pub String);
 
 impl Rate {
+    /// What a text must be.
+    pub const EXPECTED: &str =
+        "a decimal above 0 with at most 18 significant digits and 36 decimals";
+
     /// The rate of a currency against itself.
     pub const ONE: Self = Self { mantissa: 1, scale: 0 };
 
@@ -118,7 +128,8 @@ impl Rate {
     /// The inverse of [`Rate::parts`]; `None` for parts that no rate has.
     pub fn from_parts(mantissa: u64, scale: u8) -> Option<Self> {
         let lowest = scale == 0 || !mantissa.is_multiple_of(10);
-        let in_range = mantissa > 0 && mantissa < 10u64.pow(18) && scale <= 18;
+        let in_range =
+            mantissa > 0 && mantissa < 10u64.pow(RATE_DIGITS_MAX as u32) && scale <= RATE_SCALE_MAX;
         (lowest && in_range).then_some(Self { mantissa, scale })
     }
 
@@ -146,12 +157,11 @@ impl FromStr for Rate {
         if whole.is_empty() || dangling || !digits(whole) || !digits(fraction) {
             return Err(invalid());
         }
-        let significant = whole.trim_start_matches('0');
-        if significant.len() + fraction.len() > 18 {
+        let digits = || whole.bytes().chain(fraction.bytes()).skip_while(|digit| *digit == b'0');
+        if digits().count() > RATE_DIGITS_MAX {
             return Err(invalid());
         }
-        let digits = significant.bytes().chain(fraction.bytes());
-        let mantissa = digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+        let mantissa = digits().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
         let scale = u8::try_from(fraction.len()).map_err(|_| invalid())?;
         Self::from_parts(mantissa, scale).ok_or_else(invalid)
     }
@@ -159,10 +169,10 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = 10u64.pow(u32::from(self.scale));
-        write!(f, "{}", self.mantissa / unit)?;
+        let (mantissa, unit) = (u128::from(self.mantissa), 10u128.pow(u32::from(self.scale)));
+        write!(f, "{}", mantissa / unit)?;
         if self.scale > 0 {
-            write!(f, ".{:0width$}", self.mantissa % unit, width = usize::from(self.scale))?;
+            write!(f, ".{:0width$}", mantissa % unit, width = usize::from(self.scale))?;
         }
         Ok(())
     }
@@ -230,15 +240,27 @@ mod tests {
         assert_eq!(converted(5, "0.50"), Some(2));
         assert_eq!(converted(7, "0.5"), Some(4));
         assert_eq!(converted(GROSS_MICROS_MAX, "100000"), None);
+        // One by 1,379 as a double is printed.
+        assert_eq!(converted(1_379_000_000, "0.0007251631617113851"), Some(1_000_000));
+        let smallest = format!("0.{}1", "0".repeat(35));
+        assert_eq!(converted(GROSS_MICROS_MAX, &smallest), Some(0));
+        assert_eq!(converted(-GROSS_MICROS_MAX, "999999999999999.999"), None);
+        assert_eq!(converted(-3, "0.500000000000000001"), Some(-2));
     }
 
     #[test]
     fn a_rate_is_a_positive_decimal_and_prints_as_it_means() {
-        for (text, printed) in [("1", "1"), ("01.50", "1.5"), ("0.0001", "0.0001"), ("120", "120")]
-        {
+        for (text, printed) in [
+            ("1", "1"),
+            ("01.50", "1.5"),
+            ("0.0001", "0.0001"),
+            ("120", "120"),
+            ("0.0007251631617113851", "0.0007251631617113851"),
+        ] {
             assert_eq!(text.parse::<Rate>().map(|rate| rate.to_string()), Ok(printed.to_owned()));
         }
-        for text in ["", "0", "-1", "1.", ".5", "1e3", "abc", "1234567890123456789"] {
+        let too_small = format!("0.{}1", "0".repeat(36));
+        for text in ["", "0", "-1", "1.", ".5", "1e3", "abc", "1234567890123456789", &too_small] {
             assert!(text.parse::<Rate>().is_err(), "{text} must be refused");
         }
     }
