@@ -13,6 +13,7 @@ mod ahead;
 mod memory;
 mod scattered;
 mod storing;
+mod suspending;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -396,11 +397,6 @@ impl Shard {
         is_suspended
     }
 
-    fn set_suspended(&mut self, key: CustomerKey, waiting: SuspendedEvents) {
-        self.changes.suspended.insert(key.clone(), waiting.clone());
-        self.suspended.set(key, waiting);
-    }
-
     /// Lets the delta wait to be settled, each key once, without rows that cancel out.
     fn spend_delta(&mut self) {
         join(&mut self.delta);
@@ -557,11 +553,6 @@ impl Shard {
     /// Customers with a ledger.
     pub fn customer_count(&self) -> u64 {
         self.customer_count
-    }
-
-    /// Customers with suspended events.
-    pub fn suspended(&self) -> &SuspendedByCustomer {
-        &self.suspended
     }
 
     /// Whether the customer was erased by a `forget`.

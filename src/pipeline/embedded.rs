@@ -9,7 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::codec::json_event;
 use crate::domain::time::Timestamp;
+use crate::engine::shard::Shard;
 use crate::pipeline::feed::{Feed, FeedParts, observe};
 use crate::pipeline::{PipelineError, ReadClock};
 use crate::state::{Outcome, SharedShard};
@@ -124,6 +126,21 @@ fn take_group(
     Ok(())
 }
 
+/// An event may have been suspended by one that came before it, and have its effect by one that came after it, or
+/// the other way round: what is told of it is how it is when all are in.
+fn suspend_as_of_now(shard: &Shard, events: &[Vec<u8>], outcomes: &mut [Outcome]) {
+    if !shard.has_changed_suspensions() {
+        return;
+    }
+    for (bytes, outcome) in events.iter().zip(outcomes) {
+        if let (Outcome::Accepted { is_suspended }, Ok(event)) =
+            (outcome, json_event::decode(bytes))
+        {
+            *is_suspended = shard.is_suspended(&event.app_id, &event.customer_id, &event.event_id);
+        }
+    }
+}
+
 fn take_events(
     feed: &mut Feed,
     timestamp: Timestamp,
@@ -138,7 +155,8 @@ fn take_events(
         value: Some(event),
         headers: None,
     });
-    let outcomes = feed.take(&records.collect::<Vec<_>>())?;
+    let mut outcomes = feed.take(&records.collect::<Vec<_>>())?;
+    suspend_as_of_now(&feed.shard().read().shard, events, &mut outcomes);
     let receipts = outcomes.into_iter().map(|outcome| match outcome {
         Outcome::Accepted { is_suspended } => Receipt::Accepted { is_suspended },
         Outcome::Repeated | Outcome::Known => Receipt::Repeated,
