@@ -10,6 +10,7 @@ use ureq::Agent;
 use ureq::Body;
 use ureq::http::Response;
 
+use crate::stream::proxy::proxy_for;
 use crate::stream::{Ingest, IngestError, NextOffset, Receipt, Receipts};
 
 use super::CliError;
@@ -35,6 +36,7 @@ impl Client {
         let config = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
+            .proxy(proxy_for(base_url))
             .build();
         let base_url = base_url.trim_end_matches('/').to_owned();
         let agent = Agent::new_with_config(config);
@@ -103,6 +105,7 @@ fn problem(body: &str) -> String {
 }
 
 impl Ingest for Client {
+    /// Accounts for the first of the events only where the service fails after it took those.
     fn submit(&self, events: Vec<Vec<u8>>) -> Result<Receipts, IngestError> {
         let mut all = Receipts { receipts: Vec::with_capacity(events.len()), as_of: Vec::new() };
         let mut left = &events[..];
@@ -114,15 +117,16 @@ impl Ingest for Client {
                     all.as_of.extend(as_of);
                     left = &left[count..];
                 }
-                Ok(Posted::TooLarge(problem)) if count < 2 => {
-                    return Err(IngestError::Refused(problem));
+                // One event that is too large is refused as one that says the wrong thing.
+                Ok(Posted::TooLarge(message)) if count < 2 => {
+                    let code = "too_large".to_owned();
+                    all.receipts.push(Receipt::Refused { code, field: None, message });
+                    left = &left[count..];
                 }
                 // The service takes less at once than is handed in here.
                 Ok(Posted::TooLarge(_)) => self.events_max.store(count / 2, Ordering::Relaxed),
-                // What was taken must not be handed in again.
-                Err(IngestError::Overloaded) if !all.receipts.is_empty() => {
-                    std::thread::sleep(PAUSE);
-                }
+                // Who handed them in learns why when the others are handed in again.
+                Err(_) if !all.receipts.is_empty() => return Ok(all),
                 Err(error) => return Err(error),
             }
         }

@@ -1,12 +1,15 @@
 //! `ltvstream generate`: a realistic subscription business.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use crate::codec::json_event::encode;
 use crate::config::{Config, Mode};
+use crate::domain::money::Currency;
 use crate::generator::{Generator, GeneratorSettings, Share};
+use crate::kafka::Delivery;
 use crate::service::event_writer;
 
 use super::exit::settings_or_dependency;
@@ -84,10 +87,18 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     }
 }
 
-/// Events of an app that the service does not know would all become dead letters.
+/// Events of an app that the service does not know would all become dead letters, and their rates are those of
+/// one currency.
 fn check_app(app: &str, config: &Config) -> Result<(), CliError> {
-    if config.app(app).is_some() {
-        return Ok(());
+    if let Some(rules) = config.rules.apps.get(app) {
+        let currency = rules.reporting_currency;
+        return if currency == Currency::USD {
+            Ok(())
+        } else {
+            let message =
+                format!("--app must report in USD as what is generated, {app} does in {currency}");
+            Err(CliError::Usage(message))
+        };
     }
     let known: Vec<&str> = config.apps.iter().map(|app| app.id.as_str()).collect();
     let known = known.join(", ");
@@ -107,13 +118,19 @@ fn to_lines(generator: Generator, out: impl Write) -> io::Result<()> {
 }
 
 fn to_kafka(generator: Generator, config: &Config) -> anyhow::Result<u64> {
+    /// Events whose delivery is not waited for yet, at most.
+    const OPEN_MAX: usize = 100_000;
     let writer = event_writer(config)?;
-    let mut count = 0;
+    let (mut open, mut count) = (VecDeque::new(), 0);
     for event in generator {
-        // The flush below tells whether all of them arrived.
-        drop(writer.send(&event)?);
+        if open.len() == OPEN_MAX
+            && let Some(oldest) = open.pop_front()
+        {
+            Delivery::wait(oldest)?;
+        }
+        open.push_back(writer.send(&event)?);
         count += 1;
     }
-    writer.flush()?;
+    open.into_iter().try_for_each(|delivery| delivery.wait().map(|_| ()))?;
     Ok(count)
 }

@@ -15,7 +15,7 @@ use crate::http::native::events::ERRORS_MAX;
 use crate::import::{self, ImportSettings, OpenError};
 use crate::service::{Service, StartOptions, kafka_ingest};
 use crate::state::Refused;
-use crate::stream::{Ingest, IngestError, Receipt};
+use crate::stream::{Ingest, IngestError, Receipt, Receipts};
 
 use super::client::{Client, PAUSE, parse_url};
 use super::exit::settings_or_dependency;
@@ -121,15 +121,29 @@ struct Rejects {
 }
 
 impl Rejects {
-    /// Beside a file, and here for what is no file.
-    fn new(of: &Path) -> Self {
-        let mut name = match of.file_name() {
+    /// Beside a file, and here for what is no file; none of the files that are imported.
+    fn new(of: &Path, files: &[PathBuf]) -> Self {
+        let name = match of.file_name() {
             _ if of == Path::new("-") => "stdin".into(),
             Some(name) if !of.is_file() => name.to_owned(),
             _ => of.as_os_str().to_owned(),
         };
-        name.push(".rejects.ndjson");
-        Self { path: PathBuf::from(name), file: None, failure: None }
+        let path = |number: usize| {
+            let mut name = name.clone();
+            name.push(if number == 1 {
+                ".rejects".to_owned()
+            } else {
+                format!(".rejects.{number}")
+            });
+            name.push(".ndjson");
+            PathBuf::from(name)
+        };
+        let is_imported =
+            |path: &PathBuf| files.iter().any(|file| file == path || is_same_file(file, path));
+        // As many numbers as there are files, and one more, can't all be taken.
+        let mut paths = (1..).map(path);
+        let path = paths.find(|path| !is_imported(path)).unwrap_or_default();
+        Self { path, file: None, failure: None }
     }
 
     /// Writes a refused row down. Where that can't be done, rows that are good are taken all the same, and the
@@ -147,14 +161,14 @@ impl Rejects {
         }
     }
 
-    /// Whether all refused rows of the file, one of these, are written down. What an earlier import refused and this
-    /// one took does not stay, unless it is to be imported itself.
-    fn end(self, of: &Path, files: &[PathBuf]) -> Result<(), CliError> {
+    /// Whether all refused rows of the file are written down. What an earlier import refused and this one took does
+    /// not stay.
+    fn end(self, of: &Path) -> Result<(), CliError> {
         if let Some(error) = self.failure {
             let context = format!("refused rows can't be written to {}", self.path.display());
             return Err(CliError::Dependency(anyhow::Error::new(error).context(context)));
         }
-        if self.file.is_none() && of.is_file() && !files.contains(&self.path) {
+        if self.file.is_none() && of.is_file() {
             // There is none as a rule, and one that stays misleads nobody who looks at its time.
             let _ = std::fs::remove_file(&self.path);
         }
@@ -169,6 +183,11 @@ impl Rejects {
         writeln!(file, "{line}")?;
         file.flush()
     }
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    real(a).is_some_and(|a| real(b) == Some(a))
 }
 
 /// Imports all files and prints how many events were accepted, repeated and refused.
@@ -236,10 +255,10 @@ fn import_file(
 ) -> Result<(), CliError> {
     let mut reader = import::reader(file, settings).map_err(unopened)?;
     let bar = progress_bar(reader.bytes_total(), &file.display().to_string());
-    let mut rejects = Rejects::new(file);
+    let mut rejects = Rejects::new(file, files);
     let mut batch: Vec<(Waiting, Vec<u8>)> = Vec::with_capacity(BATCH_EVENTS);
     let mut damage = None;
-    for item in reader.by_ref() {
+    let handed_in = reader.by_ref().try_for_each(|item| {
         bar.set_position(item.bytes_read);
         match item.event {
             Ok(event) => {
@@ -257,17 +276,19 @@ fn import_file(
             }
         }
         if batch.len() == BATCH_EVENTS {
-            submit(ingest, std::mem::take(&mut batch), summary, &mut rejects)?;
+            return submit(ingest, std::mem::take(&mut batch), summary, &mut rejects);
         }
-    }
-    submit(ingest, batch, summary, &mut rejects)?;
+        Ok(())
+    });
+    let handed_in = handed_in.and_then(|()| submit(ingest, batch, summary, &mut rejects));
     summary.skipped += reader.skipped().iter().map(|(_, count)| count).sum::<u64>();
     bar.finish_and_clear();
     if rejects.file.is_some() {
         print(&format!("refused rows of {}: {}\n", file.display(), rejects.path.display()))?;
     }
+    handed_in?;
     match damage {
-        None => rejects.end(file, files),
+        None => rejects.end(file),
         Some((line, error)) => {
             let place = format!("{}:{line}", file.display());
             Err(CliError::Dependency(anyhow::Error::new(error).context(place)))
@@ -299,24 +320,30 @@ fn submit(
         return Ok(());
     }
     let (rows, events): (Vec<Waiting>, Vec<Vec<u8>>) = batch.into_iter().unzip();
-    let receipts = loop {
-        match ingest.submit(events.clone()) {
-            Ok(receipts) => break receipts,
-            Err(IngestError::Overloaded) => std::thread::sleep(PAUSE),
+    let mut done = 0;
+    while done < events.len() {
+        let receipts = match ingest.submit(events[done..].to_vec()) {
+            Ok(Receipts { receipts, .. }) => receipts,
+            Err(IngestError::Overloaded) => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             Err(error @ IngestError::Refused(_)) => return Err(CliError::Usage(error.to_string())),
             Err(error) => return Err(CliError::Dependency(anyhow::Error::new(error))),
-        }
-    };
-    for (row, receipt) in rows.iter().zip(receipts.receipts) {
-        match receipt {
-            Receipt::Accepted { is_suspended } => {
-                summary.accepted += 1;
-                summary.suspended += u64::from(is_suspended);
-            }
-            Receipt::Repeated => summary.repeated += 1,
-            Receipt::Refused { code, field, message } => {
-                summary.refuse(&code);
-                rejects.write(row, &Refused { code, field, message });
+        };
+        let first = done;
+        done += receipts.len();
+        for (row, receipt) in rows[first..].iter().zip(receipts) {
+            match receipt {
+                Receipt::Accepted { is_suspended } => {
+                    summary.accepted += 1;
+                    summary.suspended += u64::from(is_suspended);
+                }
+                Receipt::Repeated => summary.repeated += 1,
+                Receipt::Refused { code, field, message } => {
+                    summary.refuse(&code);
+                    rejects.write(row, &Refused { code, field, message });
+                }
             }
         }
     }

@@ -11,6 +11,9 @@ use flate2::bufread::MultiGzDecoder;
 const BUFFER_BYTES: usize = 128 * 1024;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// A frame of zstd that holds no data, with which the files of some compressors begin; the first byte is one of
+/// sixteen.
+const ZSTD_SKIPPABLE: [u8; 3] = [0x2a, 0x4d, 0x18];
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Uncompressed bytes.
@@ -36,9 +39,11 @@ pub(super) fn open(path: &Path) -> io::Result<Input> {
     let counted = Counted { file, read: Arc::clone(&read) };
     let mut raw = BufReader::with_capacity(BUFFER_BYTES, counted);
     let start = raw.fill_buf()?;
+    let is_skippable = start.first().is_some_and(|first| first & 0xf0 == 0x50)
+        && start.get(1..4) == Some(&ZSTD_SKIPPABLE);
     let mut text: Text = if start.starts_with(&GZIP) {
         Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(raw)))
-    } else if start.starts_with(&ZSTD) {
+    } else if start.starts_with(&ZSTD) || is_skippable {
         let decoder = zstd::stream::read::Decoder::with_buffer(raw)?;
         Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
     } else {

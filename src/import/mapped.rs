@@ -66,9 +66,10 @@ impl Mapped {
         let shape = section.as_mut().map_or(Ok(usual), |section| shape(section, usual))?;
         let mut table = Table::new(text, &shape);
         let header = if shape.has_header { read_header(path, &mut table)? } else { Vec::new() };
+        let count = if shape.has_header { Some(header.len()) } else { table.width() };
         let mapped = section.is_some();
         let map = match section {
-            Some(section) => rules(section, &Columns { names: header })?,
+            Some(section) => rules(section, &Columns { names: header, count })?,
             None => identity(&header).map_err(|column| {
                 let repeated = header.iter().filter(|name| **name == column).count() > 1;
                 OpenError::WrongColumn { path: path.to_owned(), column, repeated }

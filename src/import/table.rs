@@ -50,6 +50,8 @@ pub(super) struct Table {
     row: u64,
     /// Every row has as many as the first.
     columns: Option<usize>,
+    /// The first row, if it was looked at before it was asked for.
+    first: Option<Result<Cells, (u64, ImportError)>>,
 }
 
 impl Table {
@@ -62,7 +64,7 @@ impl Table {
                 Source::Csv(Box::new(builder.from_reader(LineEnds::new(text))))
             }
         };
-        Self { source, encoding: shape.encoding, line: 0, row: 0, columns: None }
+        Self { source, encoding: shape.encoding, line: 0, row: 0, columns: None, first: None }
     }
 
     /// The header's names; `None` in an empty file.
@@ -72,8 +74,17 @@ impl Table {
         Ok(header.map(|header| header.cells.iter().map(|name| name.trim().to_owned()).collect()))
     }
 
+    /// How many columns the rows of a table without header have; `None` if that can't be told of the first.
+    pub(super) fn width(&mut self) -> Option<usize> {
+        self.first = self.next_cells();
+        self.columns
+    }
+
     /// The next row, or the line that is none and why.
     pub(super) fn next_cells(&mut self) -> Option<Result<Cells, (u64, ImportError)>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         let record = match &mut self.source {
             Source::Csv(reader) => {
                 let mut record = ByteRecord::new();

@@ -3,6 +3,7 @@
 //! Two sources exist: Kafka, and the embedded one behind HTTP ingest and file import. The loop in
 //! `pipeline.rs` knows only these types.
 
+pub mod proxy;
 pub mod registry;
 
 use std::time::Duration;
@@ -374,6 +375,7 @@ pub enum IngestError {
 
 /// Where events from HTTP and files go: the embedded log, or Kafka.
 pub trait Ingest: Send + Sync {
-    /// Hands in events as JSON, one each, and blocks until every accepted one is durable.
+    /// Hands in events as JSON, one each, and blocks until every accepted one is durable. Receipts may be those of
+    /// the first of them only, of one at least; the others may then be handed in again.
     fn submit(&self, events: Vec<Vec<u8>>) -> Result<Receipts, IngestError>;
 }

@@ -16,6 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use serde::Deserialize;
 
+use crate::stream::proxy::proxy_for;
+
 /// How long one request may take, all in all.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unknown id is believed to be unknown.
@@ -113,6 +115,7 @@ impl SchemaRegistry {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
+            .proxy(proxy_for(url))
             .build();
         Ok(Self {
             base_url: format!("{scheme}://{host}{}", path.trim_end_matches('/')),

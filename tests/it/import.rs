@@ -152,15 +152,52 @@ fn a_service_that_takes_less_at_once_is_handed_less() {
     let (code, out, err) = import();
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.starts_with("accepted 300 "), "{out}");
-    // What does not fit alone is refused, with what fits.
+    // What does not fit alone is refused, and what comes after it is taken.
     let attributes: Vec<String> =
         (0..20).map(|n| format!("\"a{n}\":\"{}\"", "x".repeat(150))).collect();
     let large = format!("{{\"attributes\":{{{}}},", attributes.join(","));
-    fs::write(dir.path().join("events.ndjson"), payment(301, "USD").replacen('{', &large, 1))
-        .unwrap();
-    let (code, _, err) = import();
-    let expected = "error: the events are refused: the body, decoded, is longer than 2048 bytes\n";
-    assert_eq!((code, err.as_str()), (Some(2), expected));
+    let lines = [payment(301, "USD").replacen('{', &large, 1), payment(302, "USD")];
+    fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
+    let (code, out, err) = import();
+    assert_eq!((code, err.as_str()), (Some(1), ""));
+    assert!(out.contains("accepted 1 (0 suspended), repeated 0, refused 1,"), "{out}");
+    let rejects = rejects(&dir.path().join("events.ndjson.rejects.ndjson"));
+    let message = Value::from("the body, decoded, is longer than 2048 bytes");
+    assert_eq!((&rejects[0]["code"], &rejects[0]["message"]), (&"too_large".into(), &message));
+}
+
+#[test]
+fn refused_rows_are_not_written_over_a_file_that_is_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = served(dir.path());
+    let [events, repaired, next] =
+        ["events.ndjson", "events.ndjson.rejects.ndjson", "events.ndjson.rejects.2.ndjson"];
+    fs::write(dir.path().join(events), payment(1, "EUR")).unwrap();
+    fs::write(dir.path().join(repaired), payment(2, "USD")).unwrap();
+    let also = format!("./{repaired}");
+    let (code, out, _) = run_in(dir.path(), &["import", "--to", &service.url, events, &also]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("accepted 1 (0 suspended), repeated 0, refused 1,"), "{out}");
+    assert_eq!(fs::read_to_string(dir.path().join(repaired)).unwrap(), payment(2, "USD"));
+    assert_eq!(rejects(&dir.path().join(next))[0]["code"], "missing_rate");
+}
+
+#[test]
+fn an_event_counts_as_suspended_as_it_is_when_all_are_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = served(dir.path());
+    let refund = |n: usize, of: usize| {
+        let linked = format!("\"refund\",\"transaction_id\":\"e{of}\"");
+        let refund = payment(of, "USD").replace("\"purchase\"", &linked);
+        refund.replace(&format!("\"event_id\":\"e{of}\""), &format!("\"event_id\":\"r{n}\""))
+    };
+    // The first has its payment behind it, the second has none.
+    let lines = [refund(1, 1), refund(2, 2), payment(1, "USD")];
+    fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
+    let (_, out, _) = run_in(dir.path(), &["import", "events.ndjson", "--to", &service.url]);
+    assert!(out.starts_with("accepted 3 (1 suspended), "), "{out}");
+    let waiting = service.get("/v1/suspended").unwrap();
+    assert_eq!(waiting["suspended"].as_array().unwrap().len(), 1, "{waiting}");
 }
 
 #[test]

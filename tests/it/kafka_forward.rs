@@ -9,8 +9,9 @@ use ltvstream::stream::NextOffset;
 use serde_json::{Value, json};
 
 use crate::kafka_support::{LIMIT, Ledger, Member, ready, run_until};
-use crate::support::kafka::{ends, write_settings};
-use crate::support::process::Served;
+use crate::support::kafka::{brokers, create_narrow_topic, ends, topics_of, write_settings};
+use crate::support::process::{Served, run_in};
+use crate::support::unique;
 
 #[test]
 fn each_event_reports_where_it_was_written() {
@@ -65,6 +66,25 @@ fn an_event_larger_than_the_topic_allows_is_refused_alone() {
     let refused = forwarder.send(b"k", &large, LIMIT).unwrap();
     assert_eq!(refused.wait(), Err(ForwardError::TooLarge));
     assert!(forwarder.send(b"k", b"small", LIMIT).unwrap().wait().is_ok());
+}
+
+#[test]
+fn generated_events_that_kafka_does_not_take_are_no_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = "event_format = \"json\"\n[[apps]]\nid = \"default\"\n";
+    let generate = |events: &str| {
+        let config = write_settings(dir.path(), &brokers(), &topics_of(events), more);
+        let few = ["--customers", "5", "--days", "30", "--config", &config];
+        run_in(dir.path(), &[&["generate", "--kafka"][..], &few].concat())
+    };
+    let events = unique("narrow");
+    create_narrow_topic(&events);
+    let (code, out, err) = generate(&events);
+    assert_eq!((code, out.as_str()), (Some(3), ""), "{err}");
+    assert!(err.contains("the event is larger than the topic allows"), "{err}");
+    assert_eq!(ends(&events, 1), [0]);
+    let (code, out, err) = generate(&unique("wide"));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
 }
 
 #[test]

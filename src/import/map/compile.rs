@@ -170,7 +170,8 @@ fn text_rule(section: &mut Section, columns: &Columns) -> Result<Text, MapError>
 }
 
 fn translation(section: &mut Section) -> Result<Option<Translation>, MapError> {
-    let unlisted = match section.text("unlisted")?.as_deref() {
+    let given = section.text("unlisted")?;
+    let unlisted = match given.as_deref() {
         None | Some("refuse") => Unlisted::Refuse,
         Some("keep") => Unlisted::Keep,
         Some("drop") => Unlisted::Drop,
@@ -180,10 +181,16 @@ fn translation(section: &mut Section) -> Result<Option<Translation>, MapError> {
         }
     };
     let Some(values) = section.section("values")? else {
-        return Ok(None);
+        return match given {
+            Some(_) => Err(section.error("unlisted", "is of no use without values")),
+            None => Ok(None),
+        };
     };
     let (path, table) = values.entries();
-    let text = |(name, value)| match value {
+    let text = |(name, value): (String, Value)| match value {
+        _ if name.is_empty() => {
+            Err(MapError::new(&path, "an empty text stays empty and is not looked for"))
+        }
         Value::String(text) => Ok((name, text)),
         other => {
             Err(MapError::new(&format!("{path}.{name}"), format!("must be a text, got {other}")))

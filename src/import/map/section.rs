@@ -160,6 +160,8 @@ impl Section {
 pub(in crate::import) struct Columns {
     /// Empty for a table without header.
     pub(in crate::import) names: Vec<String>,
+    /// How many there are; `None` where that is not known.
+    pub(in crate::import) count: Option<usize>,
 }
 
 impl Columns {
@@ -198,7 +200,7 @@ impl Columns {
 
     pub(super) fn at(&self, place: i64, key: &str) -> Result<usize, MapError> {
         let index = usize::try_from(place).ok().and_then(|place| place.checked_sub(1));
-        let count = if self.names.is_empty() { usize::MAX } else { self.names.len() };
+        let count = self.count.unwrap_or(usize::MAX);
         index.filter(|index| *index < count).ok_or_else(|| {
             MapError::new(key, format!("the file has no column {place}; places begin with 1"))
         })

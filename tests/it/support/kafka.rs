@@ -78,6 +78,12 @@ pub fn create_topic(name: &str, partitions: i32, policy: &str) {
     administer(async |admin| admin.create_topics([&topic], &AdminOptions::new()).await);
 }
 
+/// Creates a topic that takes no records of more than a few bytes.
+pub fn create_narrow_topic(name: &str) {
+    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "50");
+    administer(async |admin| admin.create_topics([&topic], &AdminOptions::new()).await);
+}
+
 /// Gives a topic more partitions, so many in all.
 pub fn grow_topic(name: &str, partitions: usize) {
     let grown = NewPartitions::new(name, partitions);
