@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Write};
 
 use crate::config::ConfigError;
 use crate::kafka::SetupError;
+use crate::pipeline::PipelineError;
+use crate::service::OtherLayout;
 use crate::state::{RulesChanged, StateError};
 
 /// A command did its work.
@@ -55,6 +57,8 @@ pub(super) fn settings_or_dependency(error: anyhow::Error) -> CliError {
                         | StateError::Rebuild { .. }
                 )
             )
+            || cause.downcast_ref::<OtherLayout>().is_some()
+            || matches!(cause.downcast_ref(), Some(PipelineError::OtherLog { .. }))
             || matches!(
                 cause.downcast_ref(),
                 Some(SetupError::Client(_) | SetupError::Property { .. })

@@ -70,6 +70,18 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
+/// What stands in place of a table, without its content: secrets may be in it.
+pub(super) fn outlined(value: &Value) -> String {
+    match value {
+        Value::Array(_, values) => format!("an array of {}", values.len()),
+        Value::Dict(..) => described(value),
+        Value::String(..) | Value::Char(..) => format!("a text {HIDDEN}"),
+        Value::Bool(..) => "true or false".to_owned(),
+        Value::Num(..) => "a number".to_owned(),
+        Value::Empty(..) => String::new(),
+    }
+}
+
 /// A value as a message shows it; user and password of an address are left out.
 pub(super) fn described(value: &Value) -> String {
     match value {

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::codec::avro_event::WriterSchema;
 use crate::codec::envelope::EventFormat;
 
 use super::secret::{KafkaProperties, Secret, is_secret_property};
 use super::section::Section;
 
-/// A schema read from a file; whether it is one is the codec's question.
+/// A schema of events read from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFile {
     pub path: PathBuf,
@@ -135,6 +136,14 @@ impl KafkaSettings {
     }
 
     fn check_format(&self, section: &mut Section<'_>) {
+        let bare = self.avro_schema.iter().map(|schema| ("avro_schema_file", schema));
+        let others = self.avro_schemas.iter().map(|schema| ("avro_schema_files", schema));
+        for (name, SchemaFile { path, text }) in bare.chain(others) {
+            if let Err(error) = WriterSchema::parse(text) {
+                let expected = format!("Avro schemas of billing events ({error})");
+                section.refuse(name, expected, path.display());
+            }
+        }
         match self.event_format {
             EventFormat::AvroRegistry if self.schema_registry.is_none() => {
                 let expected = "set while event_format is avro-registry";

@@ -112,6 +112,22 @@ impl Provider for TextValue<'_> {
     }
 }
 
+/// What a file gives, read once: it may be a pipe.
+struct FileValues<'a> {
+    path: &'a Path,
+    values: Dict,
+}
+
+impl Provider for FileValues<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::from("file", self.path)
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Map::from([(Profile::Default, self.values.clone())]))
+    }
+}
+
 /// The merged layers.
 pub(super) struct Layers {
     figment: Figment,
@@ -129,14 +145,14 @@ impl Layers {
         if let Some(path) = &sources.file {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-            Toml::from_str::<Dict>(&text).map_err(|error| {
+            let values = Toml::from_str::<Dict>(&text).map_err(|error| {
                 // Not the error's own text: it quotes the line, which may hold a secret.
                 let before = error.span().and_then(|span| text.get(..span.start));
                 let line = before.map_or(1, |before| before.matches('\n').count() + 1);
                 let message = error.message().replace('\n', ", ");
                 ConfigError::Syntax { path: path.clone(), line, message }
             })?;
-            figment = figment.merge(Toml::file_exact(path));
+            figment = figment.merge(FileValues { path, values });
         }
         // Sorted, so that of a section and a key within it the key comes last and both are seen.
         let mut environment: Vec<_> = sources.environment.iter().collect();

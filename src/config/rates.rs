@@ -11,7 +11,8 @@ use super::section::Section;
 /// Most wrong lines of one file that are reported; the next ones are likely wrong the same way.
 const WRONG_LINES_MAX: usize = 10;
 
-const LINES: &str = "a CSV file of date,currency,rate with lines such as 2024-01-01,EUR,1.0956";
+const LINES: &str =
+    "a CSV file that begins with date,currency,rate, with lines such as 2024-01-01,EUR,1.0956";
 
 /// One rate with the place it was given.
 struct Given {
@@ -64,6 +65,13 @@ fn read_file(section: &mut Section<'_>, path: &Path) -> Vec<Given> {
             return Vec::new();
         }
     };
+    // Without a line of data nobody asks for its columns.
+    let names = reader.headers().cloned().unwrap_or_default();
+    if !["date", "currency", "rate"].iter().all(|name| names.iter().any(|given| given == *name)) {
+        let first: Vec<&str> = names.iter().collect();
+        section.refuse("rates_file", LINES, format!("line 1: {}", first.join(",")));
+        return Vec::new();
+    }
     let (mut all, mut wrong) = (Vec::new(), 0);
     for (row, line) in reader.deserialize::<Line>().enumerate() {
         // The first line holds the names.

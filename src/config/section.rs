@@ -200,12 +200,13 @@ impl Section<'_> {
     }
 
     pub fn boolean(&mut self, name: &str, default: bool) -> bool {
-        self.setting(
-            name,
-            default,
-            "true or false",
-            (Found::boolean, |value: &bool| Shown::from(*value)),
-        )
+        self.boolean_or(name, default, false)
+    }
+
+    /// As [`Section::boolean`], true whatever was given where something else asks for that.
+    pub fn boolean_or(&mut self, name: &str, default: bool, is_asked_for: bool) -> bool {
+        let show = |value: &bool| Shown::from(*value || is_asked_for);
+        self.setting(name, default, "true or false", (Found::boolean, show)) || is_asked_for
     }
 
     /// Whole numbers up to `max`, given in any order, held in ascending order, each once.

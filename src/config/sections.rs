@@ -149,11 +149,10 @@ pub struct StoreSettings {
 impl StoreSettings {
     pub(super) fn read(section: &mut Section<'_>, embedded: bool) -> Self {
         let largest = 1024 * GIB;
-        let sync = section.boolean("sync", false);
         Self {
             block_cache_bytes: section.count("block_cache_bytes", 256 << 20, MIB..=largest),
             write_buffer_bytes: section.count("write_buffer_bytes", 128 << 20, MIB..=largest),
-            sync: sync || embedded,
+            sync: section.boolean_or("sync", false, embedded),
         }
     }
 }

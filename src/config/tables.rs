@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use figment::value::{Dict, Value};
 use toml::Value as Shown;
 
-use super::found::{Found, described, scalar};
+use super::found::{Found, described, outlined, scalar};
 use super::layers::{Origin, parse_tables};
 use super::reader::Setting;
 use super::secret::HIDDEN;
@@ -30,7 +30,7 @@ impl Section<'_> {
             None => (Dict::new(), self.origin.clone()),
             Some(Found { value: Value::Dict(_, dict), origin }) => (dict, origin),
             Some(found) => {
-                self.invalid(name, "a table", described(&found.value), found.origin.clone());
+                self.invalid(name, "a table", outlined(&found.value), found.origin.clone());
                 (Dict::new(), found.origin)
             }
         };
@@ -52,7 +52,7 @@ impl Section<'_> {
         let dicts: Option<Vec<Dict>> =
             tables.and_then(|tables| tables.into_iter().map(Value::into_dict).collect());
         let Some(dicts) = dicts else {
-            self.invalid(name, "an array of tables", described(&found.value), found.origin);
+            self.invalid(name, "an array of tables", outlined(&found.value), found.origin);
             return Vec::new();
         };
         let mut all = Vec::with_capacity(dicts.len());
@@ -76,7 +76,7 @@ impl Section<'_> {
         let path = self.key(name);
         let Some(found) = self.take(name) else { return Vec::new() };
         let Value::Dict(_, dict) = found.value else {
-            self.invalid(name, "a table", described(&found.value), found.origin);
+            self.invalid(name, "a table", outlined(&found.value), found.origin);
             return Vec::new();
         };
         let mut leaves = Vec::new();

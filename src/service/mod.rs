@@ -6,6 +6,7 @@
 mod stores;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -402,6 +403,15 @@ fn event_codec(config: &Config) -> anyhow::Result<EventCodec> {
     Ok(codec)
 }
 
+/// Bare Avro is read by one schema, and that is not the one by which events are written.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "events are written by the schema billing_event.v1, and kafka.avro_schema_file ({path}) would read them as \
+     something else; produce them otherwise, or use a format that names the schema of each record",
+    path = .0.display()
+)]
+pub struct OtherLayout(PathBuf);
+
 /// How events that come by HTTP are written to the events topic.
 pub fn event_encoding(
     config: &Config,
@@ -413,12 +423,7 @@ pub fn event_encoding(
             if let Some(schema) = &config.kafka.avro_schema
                 && !WriterSchema::parse(&schema.text)?.reads_what_is_encoded()
             {
-                anyhow::bail!(
-                    "events are written by the schema billing_event.v1, and kafka.avro_schema_file ({}) would \
-                     read them as something else; produce them otherwise, or use a format that names the \
-                     schema of each record",
-                    schema.path.display()
-                );
+                return Err(OtherLayout(schema.path.clone()).into());
             }
             EventEncoding::Avro(Framing::Bare)
         }

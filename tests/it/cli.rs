@@ -43,6 +43,29 @@ fn events_are_not_generated_for_an_app_that_is_not_configured() {
     let (code, out, err) = run(&["generate", "--kafka", "--config", "c.toml"], file);
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert_eq!(err, "error: --app must be a configured app (acme, beta), got \"default\"\n");
+    let file = "[[apps]]\nid = \"acme\"\nreporting_currency = \"EUR\"\n";
+    let args = ["generate", "--kafka", "--app", "acme", "--config", "c.toml"];
+    let (code, out, err) = run(&args, file);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    let expected = "error: --app must report in USD as what is generated, acme does in EUR\n";
+    assert_eq!(err, expected);
+}
+
+#[test]
+fn settings_may_come_from_a_pipe() {
+    let file = "[engine]\ncommit_interval_ms = 7\n[[apps]]\nid = \"acme\"\n";
+    let mut command = ltvstream();
+    command.args(["config", "show", "--embedded", "--config", "/dev/stdin"]);
+    let output = Command::from_std(command).write_stdin(file).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "engine.commit_interval_ms = 7  # /dev/stdin:engine.commit_interval_ms",
+        "apps[0].id = \"acme\"  # /dev/stdin:apps[0].id",
+        // What is in force, not what would be with Kafka.
+        "store.sync = true  # default",
+    ] {
+        assert!(out.lines().any(|found| found == line), "{line} in\n{out}");
+    }
 }
 
 #[test]

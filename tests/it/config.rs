@@ -46,11 +46,14 @@ fn the_documented_file_equals_the_defaults() {
         // Only without Kafka an app is served that nobody configured.
         let defaults = Config::load(&Sources::default(), Mode::Embedded).unwrap();
         let values = |config: &Config| {
-            let values = config.settings.iter();
+            // What is in force, which is another thing without Kafka.
+            let values = config.settings.iter().filter(|setting| setting.key != "store.sync");
             values.map(|setting| (setting.key.clone(), setting.value.clone())).collect::<Vec<_>>()
         };
         assert_eq!(values(&documented), values(&defaults));
         assert_eq!(documented.rules, defaults.rules);
+        let sync = documented.settings.iter().find(|setting| setting.key == "store.sync");
+        assert_eq!(sync.map(|sync| sync.value.as_bool()), Some(Some(mode == Mode::Embedded)));
     }
 }
 
@@ -281,6 +284,12 @@ fn rates_come_from_tables_and_files() {
         .collect();
     assert_eq!(rates, ["EUR 2024-01-01 1.0956", "EUR 2024-02-01 1.08", "GBP 2024-01-01 1.27"]);
 
+    // Nothing would tell that the rates are missing before the first event needs one.
+    for (text, first) in [("", ""), ("2024-01-01,EUR,1.0956\n", "2024-01-01,EUR,1.0956")] {
+        write("rates.csv", text);
+        let error = Config::load(&sources, Mode::Kafka).unwrap_err().to_string();
+        assert!(error.contains(&format!("got \"line 1: {first}\"")), "{error}");
+    }
     write(
         "rates.csv",
         "date,currency,rate\n2024-01-01,EUR,1.1\n2024-13-01,EUR,1\n2024-01-01,USD,1\n",
@@ -315,6 +324,18 @@ fn a_format_needs_its_schemas() {
     }
     let json = format!("[kafka]\nevent_format = \"json\"\nschema_registry_url = \"\"\n{app}");
     assert!(load(&json).unwrap().kafka.schema_registry.is_none());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.avsc");
+    std::fs::write(&path, r#"{"type": "record", "name": "BillingEvent", "fields": []}"#).unwrap();
+    let path = path.display();
+    for text in [
+        format!("event_format = \"avro-bare\"\navro_schema_file = \"{path}\""),
+        format!("event_format = \"avro-single-object\"\navro_schema_files = [\"{path}\"]"),
+    ] {
+        let found = problems(&format!("[kafka]\n{text}\n{app}"));
+        let expected = "must be Avro schemas of billing events (the schema has no field event_id)";
+        assert!(matches!(&found[..], [one] if one.contains(expected)), "{found:?}");
+    }
 }
 
 #[test]
@@ -328,6 +349,21 @@ fn how_topics_are_made_and_publishers_are_named_reaches_kafka() {
     let named = text.replace("events_p", "transactional_id_prefix = \"p\"\nevents_p");
     let settings = kafka_settings(&load(&named).unwrap());
     assert_eq!((settings.group_id.as_str(), &*settings.transactional_id_prefix), ("g", "p"));
+}
+
+#[test]
+fn what_stands_in_place_of_a_table_is_not_shown() {
+    let secret = "{\"sasl.password\"=\"hunter2\"}";
+    let app = "[[apps]]\nid = \"a\"\n";
+    for (text, environment) in [
+        (app.to_owned(), vec![("LTVSTREAM__KAFKA__PROPERTIES", secret)]),
+        (app.to_owned(), vec![("LTVSTREAM__KAFKA", secret)]),
+        (app.to_owned(), vec![("LTVSTREAM__API_KEYS", secret)]),
+        (format!("api_keys = [\"hunter2\"]\nkafka = \"hunter2\"\n{app}"), vec![]),
+    ] {
+        let error = load_with(&text, &environment, Mode::Kafka).unwrap_err();
+        assert!(error.contains("must be a") && !error.contains("hunter2"), "{error}");
+    }
 }
 
 #[test]
