@@ -156,10 +156,13 @@ impl Metrics {
         })
     }
 
-    /// How far a partition is behind is not told any more: nobody here reads it.
-    pub fn forget_lag(&self, partition: i32) {
-        // There is none of a partition whose lag was never known.
-        let _ = self.lag_records.remove_label_values(&[&partition.to_string()]);
+    /// Where a partition goes on and how far it is behind is not told any more: nobody here reads it.
+    pub fn forget_partition(&self, partition: i32) {
+        let partition = partition.to_string();
+        for gauges in [&self.lag_records, &self.next_offset] {
+            // There is none of a partition of which that was never known.
+            let _ = gauges.remove_label_values(&[&partition]);
+        }
     }
 
     /// All metrics in the text format of Prometheus.

@@ -67,7 +67,8 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let now = service.clock.now();
     print(&format!("generating two years of a business with {} customers …\n", args.customers))?;
     let count = preload(&mut generator, now, &*service.ingest)?;
-    print(&format!("{count} events taken in, durably\n\n"))?;
+    print(&format!("{count} events taken in, durably\n"))?;
+    print(&format!("no keys are configured: whoever reaches {address} may read and write\n\n"))?;
     let ingest = Arc::clone(&service.ingest);
     let clock = service.clock;
     // Both threads end with the process; nothing of the demo outlives it.

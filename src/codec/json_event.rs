@@ -10,9 +10,11 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::error::Category;
 
-use crate::codec::error::{DecodeError, quoted};
+use crate::codec::error::{DecodeError, beginning, quoted};
 use crate::codec::event_fields::{Field, FieldValue, Slot};
-use crate::domain::event::{ATTRIBUTES_MAX, BillingEvent, Environment, FieldError, RawEvent};
+use crate::domain::event::{
+    ATTRIBUTES_MAX, BillingEvent, Environment, FieldError, RawEvent, TEXT_BYTES_MAX,
+};
 use crate::domain::time::Timestamp;
 
 /// Reads one event from all of `json`.
@@ -31,7 +33,7 @@ pub fn decode(json: &[u8]) -> Result<BillingEvent<'_>, DecodeError> {
 
 /// The `event_id` of a refused event, for the answer that refuses it; `None` where none is found.
 pub fn event_id_of(json: &[u8]) -> Option<String> {
-    named_in(json)?.event_id.map(|id| quoted(&id))
+    named_in(json)?.event_id.map(|id| beginning(&id, TEXT_BYTES_MAX))
 }
 
 /// The `app_id` and the `customer_id` of a refused event, as far as both are there.

@@ -26,10 +26,12 @@ pub const AS_OF_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-as-of"
 const NEWEST_EVENT_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-newest-event");
 /// Header with the age of the data in seconds.
 const DATA_AGE_SECONDS_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-data-age-seconds");
+/// Header with the number of records that the log had lost before they were read; only where there are any.
+const MISSING_OFFSETS_HEADER: HeaderName = HeaderName::from_static("x-ltvstream-missing-offsets");
 
 /// What an answer says of its input in headers.
-pub const FRESHNESS_HEADERS: [HeaderName; 3] =
-    [AS_OF_HEADER, NEWEST_EVENT_HEADER, DATA_AGE_SECONDS_HEADER];
+pub const FRESHNESS_HEADERS: [HeaderName; 4] =
+    [AS_OF_HEADER, NEWEST_EVENT_HEADER, DATA_AGE_SECONDS_HEADER, MISSING_OFFSETS_HEADER];
 
 /// How often a waiting question looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -63,14 +65,16 @@ impl Freshness {
         }
     }
 
-    /// The same as headers: `as_of` as `min_as_of` takes it, the newest event and the age of the
-    /// data.
+    /// The same as headers: `as_of` as `min_as_of` takes it, the newest event, the age of the data, and how many
+    /// records are missing, if any are.
     pub fn headers(&self) -> HeaderMap {
+        let missing = self.missing_offsets;
         let offsets = self.as_of.iter().map(|(partition, next)| format!("{partition}:{next}"));
         let texts = [
             (AS_OF_HEADER, Some(offsets.collect::<Vec<_>>().join(","))),
             (NEWEST_EVENT_HEADER, self.newest_event_at.clone()),
             (DATA_AGE_SECONDS_HEADER, self.data_age_seconds.map(|age| age.to_string())),
+            (MISSING_OFFSETS_HEADER, (missing > 0).then(|| missing.to_string())),
         ];
         let shown = |(name, text): (HeaderName, Option<String>)| {
             Some((name, HeaderValue::try_from(text?).ok()?))
@@ -242,6 +246,9 @@ mod tests {
         let freshness = Freshness::new(&as_of, Some(Timestamp(1)), Timestamp(2_000_000));
         assert_eq!(freshness.headers()[AS_OF_HEADER], "0:123,1:5");
         assert_eq!(freshness.headers()[DATA_AGE_SECONDS_HEADER], "1");
+        assert!(!freshness.headers().contains_key(MISSING_OFFSETS_HEADER));
+        let freshness = Freshness { missing_offsets: 7, ..freshness };
+        assert_eq!(freshness.headers()[MISSING_OFFSETS_HEADER], "7");
         for text in ["", "1", "0:x", "0:-1", "-1:0", "0:1,0:2", "0:1,"] {
             assert!(parse_as_of(text).is_none(), "{text}");
         }

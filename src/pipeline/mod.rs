@@ -431,7 +431,7 @@ impl<S: Source> Pipeline<S> {
             self.publisher.forget(*partition);
         }
         self.lost.extend(partitions);
-        self.forget_lag(partitions);
+        self.forget_partitions(partitions);
         self.source.release(partitions)?;
         Ok(())
     }
@@ -443,13 +443,13 @@ impl<S: Source> Pipeline<S> {
             // What is published of it was asked meanwhile, and is not to be forgotten with it.
             self.shards().remove(*partition);
         }
-        self.forget_lag(&lost);
+        self.forget_partitions(&lost);
     }
 
     /// Nobody here reads these partitions any more.
-    fn forget_lag(&self, partitions: &[Partition]) {
+    fn forget_partitions(&self, partitions: &[Partition]) {
         let metrics = &self.workers.parts().metrics;
-        partitions.iter().for_each(|partition| metrics.forget_lag(*partition));
+        partitions.iter().for_each(|partition| metrics.forget_partition(*partition));
         self.progress.forget(partitions, !self.lost.is_empty());
     }
 
@@ -469,7 +469,7 @@ impl<S: Source> Pipeline<S> {
             self.shards().remove(*partition);
             self.publisher.forget(*partition);
         }
-        self.forget_lag(partitions);
+        self.forget_partitions(partitions);
         Ok(())
     }
 

@@ -350,6 +350,14 @@ async fn refusals_have_the_vendors_body() {
         let answer = post(&service, path, &[KEY], &wrong.to_string()).await;
         refused(&answer, 400, "period_unit", "enum");
         assert!(answer.text.contains("permitted: 'day', 'week'"), "{}", answer.text);
+        for (filter, value) in
+            [("duration", "monthly"), ("offer_category", "none"), ("offer_type", "free-trial")]
+        {
+            let mut filters = range("2025-01-01", "2025-01-02");
+            filters[filter] = json!([value]);
+            let wrong = json!({"filters": filters}).to_string();
+            refused(&post(&service, path, &[KEY], &wrong).await, 400, filter, "enum");
+        }
         let get = service.send(Request::get(path).body(Body::empty()).unwrap()).await;
         refused(&get, 405, none, "method_not_allowed");
         assert_eq!(get.header("allow"), "POST");

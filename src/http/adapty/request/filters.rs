@@ -17,9 +17,8 @@ use crate::metrics_api::question::Filter;
 /// The stores that a product may be named with.
 const STORES: [&str; 4] = ["app_store", "play_store", "stripe", "paddle"];
 
-/// Filters whose values are texts, beside `country`, `store_product_id` and those with two
-/// spellings.
-const PLAIN: [(&str, Dimension); 12] = [
+/// Filters whose values are any texts, beside `country` and `store_product_id`.
+const PLAIN: [(&str, Dimension); 11] = [
     ("store", Dimension::Store),
     ("attribution_source", Dimension::AttributionSource),
     ("attribution_channel", Dimension::AttributionChannel),
@@ -27,33 +26,69 @@ const PLAIN: [(&str, Dimension); 12] = [
     ("attribution_adgroup", Dimension::AttributionAdgroup),
     ("attribution_adset", Dimension::AttributionAdset),
     ("attribution_creative", Dimension::AttributionCreative),
-    ("offer_type", Dimension::OfferType),
     ("offer_id", Dimension::OfferId),
     ("paywall_id", Dimension::PaywallId),
     ("placement_id", Dimension::PlacementId),
     ("audience_id", Dimension::AudienceId),
 ];
 
-/// Filters with values that have a second spelling, and the word of each for events that name none.
-const SPELLED: [(&str, Dimension, &str); 2] = [
-    ("attribution_status", Dimension::AttributionStatus, "unknown"),
-    ("offer_category", Dimension::OfferCategory, "no_offer"),
+/// A filter with words of the vendor's.
+struct Worded {
+    name: &'static str,
+    dimension: Dimension,
+    /// All there are; none where any text is taken, as by the first draft of the API.
+    words: &'static [&'static str],
+    /// The value for events that name none.
+    none: Option<&'static str>,
+}
+
+const WORDED: [Worded; 4] = [
+    Worded {
+        name: "duration",
+        dimension: Dimension::Duration,
+        // No duration of ours is called by the one for good.
+        words: &[
+            "Weekly",
+            "Monthly",
+            "2 months",
+            "3 months",
+            "6 months",
+            "Annual",
+            "Lifetime",
+            "Uncategorized",
+        ],
+        none: None,
+    },
+    Worded {
+        name: "attribution_status",
+        dimension: Dimension::AttributionStatus,
+        words: &[],
+        none: Some("unknown"),
+    },
+    Worded {
+        name: "offer_category",
+        dimension: Dimension::OfferCategory,
+        words: &[
+            "no_offer",
+            "introductory",
+            "promotional",
+            "offer_code",
+            "win_back",
+            "retention",
+            "winback",
+        ],
+        none: Some("no_offer"),
+    },
+    Worded {
+        name: "offer_type",
+        dimension: Dimension::OfferType,
+        words: &["free_trial", "pay_as_you_go", "pay_up_front"],
+        none: None,
+    },
 ];
 
 /// Values with a second spelling.
 const SPELLINGS: [(&str, &str); 2] = [("non_organic", "non-organic"), ("win_back", "winback")];
-
-/// The durations there are: the vendor's list. None of ours is called by the one for good.
-const DURATIONS: [&str; 8] = [
-    "Weekly",
-    "Monthly",
-    "2 months",
-    "3 months",
-    "6 months",
-    "Annual",
-    "Lifetime",
-    "Uncategorized",
-];
 
 /// The free dimension behind `ab_test_id`.
 const AB_TEST_ATTRIBUTE: &str = "ab_test_id";
@@ -89,15 +124,13 @@ pub fn read(fields: &mut Fields<'_>) -> Option<MetricsFilters> {
         let values = inner.texts(name);
         filters.extend(values.map(|values| filter(dimension, values.into_iter().map(owned))));
     }
-    let durations = inner.choices("duration", &DURATIONS);
-    let durations = durations.map(|values| values.into_iter().map(owned));
-    filters.extend(durations.map(|values| filter(Dimension::Duration, values)));
-    for (name, dimension, none) in SPELLED {
-        let values = inner.texts(name);
-        let spelled =
-            |value: &str| spellings(value).into_iter().chain((value == none).then(String::new));
-        let all = |values: Vec<&str>| filter(dimension, values.into_iter().flat_map(spelled));
-        filters.extend(values.map(all));
+    for Worded { name, dimension, words, none } in WORDED {
+        let chosen = if words.is_empty() { inner.texts(name) } else { inner.choices(name, words) };
+        let spelled = |value: &str| {
+            spellings(value).into_iter().chain((Some(value) == none).then(String::new))
+        };
+        let all = |chosen: Vec<&str>| filter(dimension, chosen.into_iter().flat_map(spelled));
+        filters.extend(chosen.map(all));
     }
     let countries = inner.texts("country");
     filters
