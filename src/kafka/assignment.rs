@@ -83,6 +83,11 @@ impl Assignment {
         self.state.lock().is_lost
     }
 
+    /// Takes note that the group was answered otherwise.
+    pub(in crate::kafka) fn answered(&self) {
+        self.state.lock().idle_decision = None;
+    }
+
     /// Lets the group go on if it waits for nothing but the answer to a decision about no partition.
     pub(in crate::kafka) fn answer_idle_decision(&self, consumer: &GroupConsumer) {
         let decision = self.state.lock().idle_decision.take();
@@ -99,6 +104,7 @@ impl Assignment {
     fn assigned(&self, partitions: Vec<Partition>) {
         info!(?partitions, "partitions assigned");
         let mut state = self.state.lock();
+        state.idle_decision = None;
         state.owned.extend(&partitions);
         state.is_lost = false;
         state.events.push_back(Polled::Assigned(partitions));
@@ -107,6 +113,7 @@ impl Assignment {
     fn revoked(&self, partitions: Vec<Partition>, lost: bool) {
         info!(?partitions, lost, "partitions revoked");
         let mut state = self.state.lock();
+        state.idle_decision = None;
         state.owned.retain(|owned| !partitions.contains(owned));
         state.is_lost |= lost;
         state.events.push_back(if lost {

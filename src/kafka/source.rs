@@ -184,6 +184,7 @@ impl Source for KafkaSource {
             self.intake.prepare(*partition);
             self.positions.delivering.insert(*partition, Position::starting(*next));
         }
+        self.consumer.context().answered();
         self.consumer.incremental_assign(&list).map_err(fatal)
     }
 
@@ -200,6 +201,7 @@ impl Source for KafkaSource {
             return Ok(());
         }
         let released = std::mem::take(&mut self.released);
+        self.consumer.context().answered();
         self.consumer.incremental_unassign(&self.list(released)).map_err(fatal)
     }
 
