@@ -8,7 +8,7 @@ use crate::codec::json_event::to_json;
 use crate::config::{Mode, Sources};
 use crate::domain::time::Timestamp;
 use crate::generator::{Generator, GeneratorSettings, Share};
-use crate::http::Clock;
+use crate::http::{Clock, Lobby};
 use crate::service::{Service, StartOptions};
 use crate::stream::Ingest;
 
@@ -62,6 +62,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     };
     let mut generator = Generator::new(&settings.ending_before(today))
         .map_err(|error| CliError::Usage(error.to_string()))?;
+    let lobby = Lobby::open(&listener).map_err(|error| failed(error.into()))?;
     let service =
         Service::start_embedded(config, StartOptions::default()).map_err(CliError::Dependency)?;
     let now = service.clock.now();
@@ -71,6 +72,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     print(&format!("no keys are configured: whoever reaches {address} may read and write\n\n"))?;
     let ingest = Arc::clone(&service.ingest);
     let clock = service.clock;
+    lobby.close();
     // Both threads end with the process; nothing of the demo outlives it.
     std::thread::spawn(move || live(generator, &*ingest, &clock));
     std::thread::spawn(move || show(address));

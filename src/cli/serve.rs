@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::config::{Config, Mode};
 use crate::domain::time::Timestamp;
+use crate::http::Lobby;
 use crate::service::{Service, StartOptions};
 
 use super::exit::settings_or_dependency;
@@ -71,12 +72,14 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     if config.api_keys.is_empty() {
         warn!(%address, "no [[api_keys]]: whoever reaches this address may read and write");
     }
+    let lobby = Lobby::open(&listener).map_err(dependency)?;
     let service = if args.embedded {
         Service::start_embedded(config, options)
     } else {
         Service::start_kafka(config, options)
     };
     let service = service.map_err(settings_or_dependency)?;
+    lobby.close();
     print(&format!("serving on http://{address}\n"))?;
     service.run(listener).map_err(settings_or_dependency)?;
     Ok(Exit::Done)

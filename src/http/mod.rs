@@ -26,6 +26,7 @@ mod csv;
 mod freshness;
 mod json;
 mod layers;
+mod lobby;
 pub mod money;
 pub mod native;
 mod openapi;
@@ -66,6 +67,7 @@ use native::revenue::get_revenue;
 use native::suspended::get_suspended;
 
 pub use clock::Clock;
+pub use lobby::Lobby;
 pub use state::{HttpParts, HttpState, Lag, Limits, Readiness};
 
 type Route = (&'static str, MethodRouter<HttpState>);

@@ -1,7 +1,9 @@
 //! Starts that must be refused, before anything is written or anybody is disturbed.
 
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use ltvstream::kafka::KafkaSettings;
 
@@ -46,6 +48,41 @@ fn a_second_process_on_a_data_directory_is_refused_and_the_first_goes_on() {
     assert!(words(&second).contains("in use by another process"), "{}", words(&second));
     assert!(first.get("/v1/apps/default/ltv").is_some());
     assert_eq!(first.terminate(), Some(0));
+}
+
+#[test]
+fn while_brokers_are_waited_for_the_process_says_that_it_lives_and_is_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    // Takes connections and answers nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let brokers = silent.local_addr().unwrap().to_string();
+    let more = "event_format = \"json\"\n[[apps]]\nid = \"default\"\n";
+    let config = write_settings(dir.path(), &brokers, &topics_of("start"), more);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let serve = ["serve", "--config", &config, "--listen", &free.to_string()];
+    let mut child =
+        ltvstream().args(serve).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
+    let agent = ureq::Agent::new_with_config(config);
+    let ask = |path: &str| {
+        let mut answer = agent.get(format!("http://{free}{path}")).call().ok()?;
+        Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
+    };
+    let begun = Instant::now();
+    let lives = loop {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody answers");
+        match ask("/healthz") {
+            Some(answer) => break answer,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let ready = ask("/readyz");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lives, (200, "ok\n".to_owned()));
+    let (status, body) = ready.unwrap();
+    assert_eq!(status, 503);
+    assert!(body.contains("\"reason\":\"the service is starting\""), "{body}");
 }
 
 #[test]
