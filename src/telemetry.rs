@@ -298,4 +298,16 @@ mod tests {
         }
         assert!(text.contains("\nprocess_resident_memory_bytes "));
     }
+
+    #[test]
+    fn nothing_is_told_of_a_partition_that_is_read_elsewhere() {
+        let metrics = metrics();
+        metrics.next_offset.with_label_values(&["1"]).set(5);
+        metrics.forget_partition(0);
+        // One of which nothing was known.
+        metrics.forget_partition(7);
+        let text = metrics.encode().unwrap();
+        assert!(!text.contains("partition=\"0\""), "{text}");
+        assert!(text.contains("ltvstream_next_offset{partition=\"1\"} 5"), "{text}");
+    }
 }

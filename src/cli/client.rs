@@ -28,6 +28,8 @@ pub struct Client {
     api_key: Option<String>,
     /// The most events that are handed in at once.
     events_max: AtomicUsize,
+    /// The most that were taken at once; 0 before the first.
+    taken_max: AtomicUsize,
 }
 
 impl Client {
@@ -40,7 +42,8 @@ impl Client {
             .build();
         let base_url = base_url.trim_end_matches('/').to_owned();
         let agent = Agent::new_with_config(config);
-        Self { agent, base_url, api_key, events_max: AtomicUsize::new(usize::MAX) }
+        let (events_max, taken_max) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
+        Self { agent, base_url, api_key, events_max, taken_max }
     }
 
     /// The body of an answer. A refused question is [`CliError::Usage`] with the service's words.
@@ -105,7 +108,6 @@ fn problem(body: &str) -> String {
 }
 
 impl Ingest for Client {
-    /// Accounts for the first of the events only where the service fails after it took those.
     fn submit(&self, events: Vec<Vec<u8>>) -> Result<Receipts, IngestError> {
         let mut all = Receipts { receipts: Vec::with_capacity(events.len()), as_of: Vec::new() };
         let mut left = &events[..];
@@ -113,6 +115,7 @@ impl Ingest for Client {
             let count = left.len().min(self.events_max.load(Ordering::Relaxed));
             match self.post(&left[..count]) {
                 Ok(Posted::Answered(Receipts { receipts, as_of })) => {
+                    self.taken_max.fetch_max(count, Ordering::Relaxed);
                     all.receipts.extend(receipts);
                     all.as_of.extend(as_of);
                     left = &left[count..];
@@ -122,12 +125,20 @@ impl Ingest for Client {
                     let code = "too_large".to_owned();
                     all.receipts.push(Receipt::Refused { code, field: None, message });
                     left = &left[count..];
+                    // The others are as large as those before it.
+                    let events_max = match self.taken_max.load(Ordering::Relaxed) {
+                        0 => usize::MAX,
+                        taken => taken,
+                    };
+                    self.events_max.store(events_max, Ordering::Relaxed);
                 }
                 // The service takes less at once than is handed in here.
                 Ok(Posted::TooLarge(_)) => self.events_max.store(count / 2, Ordering::Relaxed),
-                // Who handed them in learns why when the others are handed in again.
-                Err(_) if !all.receipts.is_empty() => return Ok(all),
-                Err(error) => return Err(error),
+                Err(error) if all.receipts.is_empty() => return Err(error),
+                Err(error) => {
+                    let (first, reason) = (all.receipts, Box::new(error));
+                    return Err(IngestError::After { first, reason });
+                }
             }
         }
         Ok(all)
@@ -218,6 +229,10 @@ fn parse_receipts(text: &str, count: usize) -> Option<Receipts> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
     use super::*;
 
     #[test]
@@ -237,6 +252,76 @@ mod tests {
         assert!(
             matches!(&receipts.receipts[1], Receipt::Refused { code, .. } if code == "missing_currency")
         );
+    }
+
+    /// Answers requests with these, in order: the events of each, and the address.
+    fn service(answers: Vec<(u16, &'static str)>) -> (JoinHandle<Vec<usize>>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            let answer = |(status, body): (u16, &str)| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                let length = loop {
+                    let mut piece = [0; 1024];
+                    let read = stream.read(&mut piece).unwrap();
+                    request.extend_from_slice(&piece[..read]);
+                    let text = String::from_utf8_lossy(&request).to_lowercase();
+                    let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };
+                    let length =
+                        head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                    break length.unwrap().parse::<usize>().unwrap();
+                };
+                // Told before the body is sent, as a service does of one that is too large.
+                if status < 400 {
+                    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+                    let mut read = vec![0; length];
+                    stream.read_exact(&mut read).unwrap();
+                    request = read;
+                }
+                let length = body.len();
+                let head =
+                    format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close");
+                stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+                if status < 400 { request.iter().filter(|byte| **byte == b'\n').count() } else { 0 }
+            };
+            answers.into_iter().map(answer).collect()
+        });
+        (serving, url)
+    }
+
+    #[test]
+    fn what_was_taken_before_a_failure_is_told_with_it() {
+        const ONE: &str =
+            r#"{"accepted":1,"suspended":0,"repeated":0,"refused":0,"errors":[],"as_of":{}}"#;
+        const TWO: &str =
+            r#"{"accepted":2,"suspended":0,"repeated":0,"refused":0,"errors":[],"as_of":{}}"#;
+        // Four are too many, one of the second half is too large, then the service stops.
+        let answers = vec![
+            (413, ""),
+            (202, TWO),
+            (413, ""),
+            (413, "large"),
+            (202, ONE),
+            (202, TWO),
+            (503, ""),
+        ];
+        let (serving, url) = service(answers);
+        let client = Client::new(&url, None);
+        let receipts = client.submit(vec![b"{}".to_vec(); 4]).unwrap().receipts;
+        let accepted = Receipt::Accepted { is_suspended: false };
+        let refused = Receipt::Refused {
+            code: "too_large".to_owned(),
+            field: None,
+            message: "large".to_owned(),
+        };
+        assert_eq!(receipts, [&accepted, &accepted, &refused, &accepted].map(Clone::clone));
+        let error = client.submit(vec![b"{}".to_vec(); 4]).unwrap_err();
+        let IngestError::After { first, reason } = error else { panic!("{error}") };
+        assert_eq!(first, [&accepted, &accepted].map(Clone::clone));
+        assert!(matches!(*reason, IngestError::Unavailable(_)), "{reason}");
+        // As many at a time as were taken before the one that is too large.
+        assert_eq!(serving.join().unwrap(), [0, 2, 0, 0, 1, 2, 0]);
     }
 
     #[test]

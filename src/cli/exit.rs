@@ -120,4 +120,12 @@ mod tests {
         assert_eq!(CliError::Config(ConfigError::Invalid(Vec::new())).code(), 2);
         assert_eq!(CliError::Dependency(anyhow::anyhow!("no broker")).code(), 3);
     }
+
+    #[test]
+    fn what_no_restart_helps_is_a_matter_of_settings() {
+        let code = |error: anyhow::Error| settings_or_dependency(error.context("beside")).code();
+        assert_eq!(code(OtherLayout("other.avsc".into()).into()), 2);
+        assert_eq!(code(PipelineError::OtherLog { partition: 0, offset: 7 }.into()), 2);
+        assert_eq!(code(std::io::Error::other("no disk").into()), 3);
+    }
 }

@@ -1,6 +1,5 @@
 //! `ltvstream generate`: a realistic subscription business.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -9,7 +8,6 @@ use crate::codec::json_event::encode;
 use crate::config::{Config, Mode};
 use crate::domain::money::Currency;
 use crate::generator::{Generator, GeneratorSettings, Share};
-use crate::kafka::Delivery;
 use crate::service::event_writer;
 
 use super::exit::settings_or_dependency;
@@ -66,7 +64,9 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     if args.kafka {
         let config = args.config.load(Mode::Kafka)?;
         check_app(&args.app, &config)?;
-        let count = to_kafka(generator, &config).map_err(settings_or_dependency)?;
+        let writer = event_writer(&config).map_err(settings_or_dependency)?;
+        let count =
+            writer.send_all(generator).map_err(|error| CliError::Dependency(error.into()))?;
         print(&format!("{count} events written to {}\n", config.kafka.events_topic))?;
         return Ok(Exit::Done);
     }
@@ -115,22 +115,4 @@ fn to_lines(generator: Generator, out: impl Write) -> io::Result<()> {
         out.write_all(&line)?;
     }
     out.flush()
-}
-
-fn to_kafka(generator: Generator, config: &Config) -> anyhow::Result<u64> {
-    /// Events whose delivery is not waited for yet, at most.
-    const OPEN_MAX: usize = 100_000;
-    let writer = event_writer(config)?;
-    let (mut open, mut count) = (VecDeque::new(), 0);
-    for event in generator {
-        if open.len() == OPEN_MAX
-            && let Some(oldest) = open.pop_front()
-        {
-            Delivery::wait(oldest)?;
-        }
-        open.push_back(writer.send(&event)?);
-        count += 1;
-    }
-    open.into_iter().try_for_each(|delivery| delivery.wait().map(|_| ()))?;
-    Ok(count)
 }

@@ -323,7 +323,9 @@ fn submit(
     let mut done = 0;
     while done < events.len() {
         let receipts = match ingest.submit(events[done..].to_vec()) {
-            Ok(Receipts { receipts, .. }) => receipts,
+            Ok(Receipts { receipts, .. }) | Err(IngestError::After { first: receipts, .. }) => {
+                receipts
+            }
             Err(IngestError::Overloaded) => {
                 std::thread::sleep(PAUSE);
                 continue;

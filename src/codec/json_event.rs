@@ -365,6 +365,12 @@ mod tests {
         let error = decode(misspelt.as_bytes()).unwrap_err();
         assert_eq!(error.field(), Some("curency"));
         assert_eq!(event_id_of(misspelt.as_bytes()).as_deref(), Some("e1"));
+        // Whole, that who sent it finds it again, unless it is longer than any may be.
+        let long = |length: usize| "x".repeat(length);
+        let id_of =
+            |id: &str| event_id_of(misspelt.replace("\"e1\"", &format!("\"{id}\"")).as_bytes());
+        assert_eq!(id_of(&long(200)), Some(long(200)));
+        assert_eq!(id_of(&long(201)), Some(long(200) + "…"));
         let whose = (|json: &str| customer_of(json.as_bytes())) as fn(&str) -> _;
         let customer = Some(("a".to_owned(), "c".to_owned()));
         assert_eq!(whose(r#"{"customer_id":"c","kind":7,"app_id":"a","pe"#), customer);

@@ -14,6 +14,9 @@ const WRONG_LINES_MAX: usize = 10;
 const LINES: &str =
     "a CSV file that begins with date,currency,rate, with lines such as 2024-01-01,EUR,1.0956";
 
+/// The columns of a file.
+const NAMES: [&str; 3] = ["date", "currency", "rate"];
+
 /// One rate with the place it was given.
 struct Given {
     rate: Option<(Currency, Day, Rate)>,
@@ -50,8 +53,8 @@ fn read_table(section: &mut Section<'_>) -> Given {
         section.required("date", "a date in quotes such as \"2024-01-01\"", |d| d.parse().ok());
     let currency =
         section.required("currency", "an ISO 4217 code in upper case", |code| code.parse().ok());
-    let expected = "a decimal above 0 in quotes such as \"1.0956\"";
-    let rate = section.required("rate", expected, |rate| rate.parse().ok());
+    let expected = format!("{} in quotes, such as \"1.0956\"", Rate::EXPECTED);
+    let rate = section.required("rate", &expected, |rate| rate.parse().ok());
     let rate = currency.zip(day).zip(rate).map(|((currency, day), rate)| (currency, day, rate));
     Given { rate, place }
 }
@@ -66,10 +69,13 @@ fn read_file(section: &mut Section<'_>, path: &Path) -> Vec<Given> {
         }
     };
     // Without a line of data nobody asks for its columns.
-    let names = reader.headers().cloned().unwrap_or_default();
-    if !["date", "currency", "rate"].iter().all(|name| names.iter().any(|given| given == *name)) {
-        let first: Vec<&str> = names.iter().collect();
-        section.refuse("rates_file", LINES, format!("line 1: {}", first.join(",")));
+    let first = match reader.headers() {
+        Ok(names) if NAMES.iter().all(|name| names.iter().any(|given| given == *name)) => None,
+        Ok(names) => Some(names.iter().collect::<Vec<_>>().join(",")),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(first) = first {
+        section.refuse("rates_file", LINES, format!("line 1: {first}"));
         return Vec::new();
     }
     let (mut all, mut wrong) = (Vec::new(), 0);

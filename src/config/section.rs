@@ -67,7 +67,20 @@ impl Section<'_> {
         how: (impl FnOnce(&Found) -> Option<T>, impl FnOnce(&T) -> Shown),
     ) -> T {
         let (parse, show) = how;
-        let (value, origin) = match self.take(name) {
+        let (value, origin) = self.given(name, default, expected, parse);
+        self.list(name, show(&value), origin);
+        value
+    }
+
+    /// What was given of a setting, or its default, and by whom.
+    fn given<T>(
+        &mut self,
+        name: &str,
+        default: T,
+        expected: &str,
+        parse: impl FnOnce(&Found) -> Option<T>,
+    ) -> (T, Origin) {
+        match self.take(name) {
             None => (default, Origin::Default),
             Some(found) => match parse(&found) {
                 Some(value) => (value, found.origin),
@@ -76,9 +89,7 @@ impl Section<'_> {
                     (default, found.origin)
                 }
             },
-        };
-        self.list(name, show(&value), origin);
-        value
+        }
     }
 
     /// A text; empty stands for "none" where the setting allows it.
@@ -200,13 +211,15 @@ impl Section<'_> {
     }
 
     pub fn boolean(&mut self, name: &str, default: bool) -> bool {
-        self.boolean_or(name, default, false)
+        let show = |value: &bool| Shown::from(*value);
+        self.setting(name, default, "true or false", (Found::boolean, show))
     }
 
-    /// As [`Section::boolean`], true whatever was given where something else asks for that.
-    pub fn boolean_or(&mut self, name: &str, default: bool, is_asked_for: bool) -> bool {
-        let show = |value: &bool| Shown::from(*value || is_asked_for);
-        self.setting(name, default, "true or false", (Found::boolean, show)) || is_asked_for
+    /// As [`Section::boolean`], where true is in force whatever is given.
+    pub fn always_true(&mut self, name: &str) -> bool {
+        self.given(name, true, "true or false", Found::boolean);
+        self.list(name, Shown::from(true), Origin::Default);
+        true
     }
 
     /// Whole numbers up to `max`, given in any order, held in ascending order, each once.

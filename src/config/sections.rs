@@ -152,7 +152,11 @@ impl StoreSettings {
         Self {
             block_cache_bytes: section.count("block_cache_bytes", 256 << 20, MIB..=largest),
             write_buffer_bytes: section.count("write_buffer_bytes", 128 << 20, MIB..=largest),
-            sync: section.boolean_or("sync", false, embedded),
+            sync: if embedded {
+                section.always_true("sync")
+            } else {
+                section.boolean("sync", false)
+            },
         }
     }
 }

@@ -156,7 +156,9 @@ fn json_lines_are_read_plain_and_compressed_by_what_they_are() {
     gzip.write_all(text.as_bytes()).unwrap();
     let gzip = gzip.finish().unwrap();
     let zstd = zstd::encode_all(text.as_bytes(), 1).unwrap();
-    for content in [text.as_bytes(), &gzip, &zstd] {
+    // Several compressors begin with a frame without data, of its kind and a length.
+    let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 7, 7, 7][..], &zstd].concat();
+    for content in [text.as_bytes(), &gzip, &zstd, &skippable] {
         let items = read_as("events.ndjson", content, &ImportSettings::default());
         assert_eq!(items.unwrap(), expected);
     }
@@ -359,6 +361,12 @@ fn a_wrong_map_names_its_key() {
         ),
         ("\"who\"", "5", "fields.customer_id.column: the file has no column 5"),
         ("\"who\"", "\"who\", constant = \"x\"", "fields.customer_id: exactly one of"),
+        ("\"who\"", "\"who\", unlisted = \"drop\"", "fields.customer_id.unlisted: is of no use"),
+        (
+            "\"who\"",
+            "\"who\", values = { \"\" = \"x\" }",
+            "fields.customer_id.values: an empty text",
+        ),
         ("{2}", "{2", "fields.event_id.template: has a {"),
         ("{2}", "{9}", "fields.event_id.template: the file has no column 9"),
         ("then = \"purchase\"", "", "fields.kind.cases[1].then: is required"),
@@ -375,6 +383,17 @@ fn a_wrong_map_names_its_key() {
         let expected = format!("the map is wrong: {key}");
         assert!(message.starts_with(&expected), "{from} -> {to}: {message}");
     }
+    // Without a header the first row says how many columns there are, and is read all the same.
+    let placed = |place: usize| {
+        let map = format!(
+            "[source]\nhas_header = false\n[fields]\nevent_id = {{ column = {place} }}\n\
+             customer_id = {{ column = 2 }}\nkind = \"install\"\noccurred_at = {{ column = 3 }}\n"
+        );
+        read_as("installs.csv", b"e1,c1,2024-01-01T00:00:00Z\n", &mapped(&map))
+    };
+    assert_eq!(placed(1).unwrap(), ["1 e1"]);
+    let message = placed(4).unwrap_err();
+    assert!(message.contains("fields.event_id.column: the file has no column 4"), "{message}");
     let other_format = ImportSettings { format: Some(Format::Avro), ..mapped(MAP) };
     assert!(read_as("x", b"", &other_format).unwrap_err().starts_with("a map is for tables"));
 }

