@@ -20,7 +20,7 @@ use crate::state::{LiveShard, StateError};
 use crate::store::{Batch, Durability, Store, Table};
 use crate::stream::{DeadLetter, NextOffset};
 
-/// So many older anchors are kept, each about four times as many commits old as the one before.
+/// So many anchors are kept, each about four times as many commits old as the one before.
 const ANCHORS_MAX: u32 = 8;
 
 /// Changes taken out of memory that the store does not have yet.
@@ -83,7 +83,7 @@ impl LiveShard {
     }
 }
 
-/// Keeps the newest anchor first and thins the older ones: place `n` is renewed every 4^n commits.
+/// Keeps the newest anchor first and thins the older ones: place `n` is renewed every 4^(n-1) commits.
 fn keep_anchor(anchors: &mut Vec<Anchor>, newest: Anchor, commit_count: u64) {
     for place in (1..ANCHORS_MAX).rev() {
         let place_at = place as usize;

@@ -1,30 +1,38 @@
 //! The stored ledgers of a shard, one after the other.
 
-use crate::codec::stored::{chunk_customer, decode_chunk};
+use crate::codec::stored::{chunk_customer, chunk_key, decode_chunk};
 use crate::engine::ledger::LedgerEvent;
-use crate::state::{StateError, corrupt};
+use crate::engine::shard::CustomerKey;
+use crate::state::{StateError, corrupt, missing_chunk};
 use crate::store::{Store, Table};
 
 /// The chunks of a customer, in order, each under its key.
 pub(super) type Chunks = Vec<(Vec<u8>, Vec<LedgerEvent<'static>>)>;
 
-/// Hands every customer's key and chunks to `visit`, in order of the keys, until it fails.
+/// Hands every customer's key and chunks to `visit`, in order of the keys, until it fails. A customer of whom a
+/// chunk is missing is an error that names the row.
 pub(super) fn each_ledger(
     store: &dyn Store,
     mut visit: impl FnMut(&[u8], Chunks) -> Result<(), StateError>,
 ) -> Result<(), StateError> {
-    let (mut customer, mut chunks) = (Vec::new(), Chunks::new());
+    let (mut customer, mut chunks) = (CustomerKey::default(), Chunks::new());
     let mut outcome = Ok(());
     store.scan(Table::History, &[], &mut |key, value| {
-        let events = decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
-        let events = events.into_iter().map(LedgerEvent::into_owned).collect();
         if outcome.is_err() {
             return Ok(());
         }
-        if chunk_customer(key) != customer && !chunks.is_empty() {
-            outcome = visit(&customer, std::mem::take(&mut chunks));
+        if chunk_customer(key) != &customer[..] {
+            if !chunks.is_empty() {
+                outcome = visit(&customer, std::mem::take(&mut chunks));
+            }
+            customer = chunk_customer(key).into();
         }
-        customer = chunk_customer(key).to_vec();
+        let next = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        if key != chunk_key(&customer, next) {
+            return Err(missing_chunk(key));
+        }
+        let events = decode_chunk(key, value).map_err(|error| corrupt("history", key, &error))?;
+        let events = events.into_iter().map(LedgerEvent::into_owned).collect();
         chunks.push((key.to_vec(), events));
         Ok(())
     })?;

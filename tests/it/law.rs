@@ -456,6 +456,11 @@ fn a_history_that_lacks_a_commit_is_refused_when_it_is_read() {
         batch.delete(Table::History, &keys[lost]);
         run.store.commit(batch, Durability::Process).unwrap();
         assert_eq!(run.crash(), COMMITS);
+        let refused = run.live.audit().unwrap_err().to_string();
+        assert!(refused.contains("chunk missing"), "without commit {lost}: {refused}");
+        let refused =
+            ltvstream::state::rebuild(&*run.store, run.live.rules()).unwrap_err().to_string();
+        assert!(refused.contains("chunk missing"), "without commit {lost}: {refused}");
         let refused = run.try_take(COMMITS..COMMITS + 1).unwrap_err().to_string();
         assert!(refused.contains("chunk missing"), "without commit {lost}: {refused}");
     }
