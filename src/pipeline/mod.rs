@@ -39,7 +39,7 @@ pub use self::progress::{Progress, SharedProgress};
 
 /// How often the loop turns when there is nothing to read.
 const POLL_TIMEOUT: Duration = Duration::from_millis(20);
-/// Records handed over by one poll; bounds how long a commit can be late.
+/// Records handed over by one poll; bounds how late a decision of the group is noticed.
 const POLL_RECORDS_MAX: usize = 10_000;
 /// While reading a backlog, commits are so much rarer: the more events one holds, the fewer rows it writes for each.
 pub(crate) const BACKLOG_STRETCH: u32 = 10;

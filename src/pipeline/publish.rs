@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLockReadGuard;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::codec::envelope::Framing;
 use crate::codec::snapshot::{self as wire, SnapshotVersion};
@@ -44,6 +44,9 @@ const KEYS_OF_A_PART: usize = 10_000;
 const LETTER_BYTES_OF_A_PART: usize = 8 << 20;
 /// Changed cohorts that are called by their names before a shard may go on.
 const CHANGES_AT_A_TIME: usize = 1024;
+
+/// How long others may have a part of the partitions, as they do for a while when instances come and go.
+const IN_PART_MAX: Duration = Duration::from_secs(60);
 
 /// What a shard held when a publication was begun.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +82,8 @@ pub struct Publisher {
     keys_of_a_part: usize,
     letter_bytes_of_a_part: usize,
     letters: Letters,
+    /// Since when some partitions are here and others are not, and whether that was told.
+    in_part: Option<(Instant, bool)>,
 }
 
 impl Publisher {
@@ -102,6 +107,7 @@ impl Publisher {
             keys_of_a_part: KEYS_OF_A_PART,
             letter_bytes_of_a_part: LETTER_BYTES_OF_A_PART,
             letters: Letters::default(),
+            in_part: None,
         }
     }
 
@@ -234,8 +240,10 @@ impl Publisher {
     fn begin(&mut self, shards: &[SharedShard]) -> Option<Begun> {
         let held = self.note_changes(shards);
         if shards.len() < self.partitions {
+            self.note_part(shards.len());
             return None;
         }
+        self.in_part = None;
         if self.is_behind(&held) {
             let next_offsets = self.letters.next_offsets();
             let keys = BTreeSet::new();
@@ -248,6 +256,24 @@ impl Publisher {
         }
         let next_offsets = held.iter().map(|held| (held.partition, held.next_offset)).collect();
         Some(Begun { keys: std::mem::take(&mut self.owed), next_offsets })
+    }
+
+    /// Says, once it has lasted, that others have a part of the partitions.
+    fn note_part(&mut self, here: usize) {
+        if here == 0 {
+            self.in_part = None;
+            return;
+        }
+        let (since, is_told) = self.in_part.get_or_insert_with(|| (Instant::now(), false));
+        if !*is_told && since.elapsed() >= IN_PART_MAX {
+            *is_told = true;
+            let of = self.partitions;
+            warn!(
+                here,
+                of,
+                "nothing is published while other instances of the group have partitions: run one instance"
+            );
+        }
     }
 
     /// Takes note of what changed since the last time, all shards at one moment; returns which.
