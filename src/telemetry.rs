@@ -101,7 +101,7 @@ impl Metrics {
                 &["partition"],
             )?,
             commit_duration: r.histogram("commit_duration_seconds", "Time to write one commit.")?,
-            commit_events: r.counter("commit_events_total", "Events written by commits.")?,
+            commit_events: r.counter("commit_events_total", "Records whose effects commits have taken.")?,
             publish_duration: r.histogram(
                 "publish_duration_seconds",
                 "Time to publish the changed snapshots of one tick.",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::domain::cohort::Field;
-use crate::domain::event::{APP_ID_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::domain::event::{TEXT_BYTES_MAX, is_app_id};
 use crate::domain::money::Currency;
 use crate::domain::rules::{AppRules, ZeroPayments};
 use crate::domain::time::{Width, Zone};
@@ -101,11 +101,6 @@ fn read_rules(section: &mut Section<'_>, folder: &Path, id: String) -> AppRules 
     let zero_payments = section.choice("zero_payments", ZeroPayments::Ignore, &zero);
     let rates = rates::read(section, folder, reporting_currency);
     AppRules { id, reporting_currency, reporting_zones, zero_payments, rates }
-}
-
-fn is_app_id(id: &str) -> bool {
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
-    (1..=APP_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(legal)
 }
 
 /// Refuses two apps of one id, and ids that would name two apps on a vendor's path.

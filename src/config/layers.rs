@@ -12,14 +12,13 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
 
+use crate::domain::event::DEFAULT_APP;
+
 use super::{ConfigError, Mode};
 
 /// What names of environment variables start with: `LTVSTREAM__KAFKA__GROUP_ID` is
 /// `kafka.group_id`.
 pub const ENVIRONMENT_PREFIX: &str = "LTVSTREAM__";
-
-/// The id of the one app that is served where none is configured and no topic is read.
-pub const DEFAULT_APP: &str = "default";
 
 /// The giver of values that nobody gave.
 const PROGRAM: &str = "default";

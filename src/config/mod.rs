@@ -33,7 +33,7 @@ pub use apps::{AppSettings, LtvChurnWindow, MrrRefunds};
 pub use kafka::{
     Consumption, KafkaSettings, RESERVED_PROPERTIES, SchemaFile, SchemaRegistry, TopicSettings,
 };
-pub use layers::{DEFAULT_APP, ENVIRONMENT_PREFIX, Origin, Sources};
+pub use layers::{ENVIRONMENT_PREFIX, Origin, Sources};
 pub use problem::Problem;
 pub use reader::Setting;
 pub use secret::{HIDDEN, KafkaProperties, Secret};

@@ -41,7 +41,7 @@ pub struct ServiceSettings {
     pub requests_in_flight_max: usize,
     /// Longest wait of a query for its `min_as_of`.
     pub min_as_of_wait: Duration,
-    /// How long SIGTERM waits for requests and the last commit.
+    /// How long SIGTERM waits for requests; the last commit it waits for in any case.
     pub shutdown_timeout: Duration,
 }
 

@@ -1,5 +1,7 @@
 //! Country codes of ISO 3166-1, alpha-2.
 
+use std::borrow::Cow;
+
 /// Of each first letter the second letters it makes a code with, a bit each: the codes that are
 /// assigned, and those that the standard leaves to its users (XK is in wide use for Kosovo).
 const CODES: [u32; 26] = {
@@ -20,6 +22,21 @@ const CODES: [u32; 26] = {
 /// The bits of these letters and all between them.
 const fn letters(first: u8, last: u8) -> u32 {
     (u32::MAX >> (31 - (last - first))) << (first - b'A')
+}
+
+/// The code as events hold it, where it is written otherwise: in upper case, and as `GB` for `UK`, which is no code
+/// but widely used for one.
+pub fn other_spelling(text: &str) -> Option<Cow<'static, str>> {
+    if text.eq_ignore_ascii_case("UK") {
+        return Some(Cow::Borrowed("GB"));
+    }
+    let is_lower = text.bytes().any(|byte| byte.is_ascii_lowercase());
+    is_lower.then(|| Cow::Owned(text.to_ascii_uppercase()))
+}
+
+/// The text as events hold a code.
+pub fn spelled(text: &str) -> String {
+    other_spelling(text).map_or_else(|| text.to_owned(), Cow::into_owned)
 }
 
 /// Whether the text is a code, in whatever case.

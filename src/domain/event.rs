@@ -19,6 +19,8 @@ use super::time::{TIMESTAMP_MAX, Timestamp};
 pub const TEXT_BYTES_MAX: usize = 200;
 /// Longest app id in bytes.
 pub const APP_ID_BYTES_MAX: usize = 100;
+/// The app of those who name none.
+pub const DEFAULT_APP: &str = "default";
 /// Most entries of `attributes`.
 pub const ATTRIBUTES_MAX: usize = 32;
 
@@ -463,10 +465,15 @@ fn is_plain(text: &str) -> bool {
     }
 }
 
+/// Whether an app may be called so.
+pub fn is_app_id(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    (1..=APP_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(allowed)
+}
+
 fn check_app_id(value: Option<Cow<'_, str>>) -> Checked<Cow<'_, str>> {
     let value = required("app_id", value, APP_ID_BYTES_MAX)?;
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    if !value.bytes().all(allowed) {
+    if !is_app_id(&value) {
         return Err(FieldError::invalid("app_id", "made of A-Z a-z 0-9 . _ : -", &value));
     }
     Ok(value)
@@ -503,14 +510,13 @@ fn check_instant(field: &'static str, at: Timestamp) -> Checked<()> {
     Err(FieldError::invalid(field, "an instant from 1970-01-01 to 9999-12-31", at.to_rfc3339()))
 }
 
-/// A code in upper case; `UK` is read as `GB`.
 fn check_country(value: &mut Cow<'_, str>) -> Checked<()> {
-    if value.eq_ignore_ascii_case("UK") {
-        *value = Cow::Borrowed("GB");
-    } else if !country::is_code(value) {
+    let other = country::other_spelling(value);
+    if !country::is_code(other.as_deref().unwrap_or(value)) {
         return Err(FieldError::invalid("country", "an ISO 3166-1 alpha-2 code", value));
-    } else if value.bytes().any(|byte| byte.is_ascii_lowercase()) {
-        *value = Cow::Owned(value.to_ascii_uppercase());
+    }
+    if let Some(other) = other {
+        *value = other;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::domain::event::APP_ID_BYTES_MAX;
+use crate::domain::event::{APP_ID_BYTES_MAX, is_app_id};
 use crate::domain::time::Day;
 
 /// Longest business that can be asked for, in days: 100 years.
@@ -118,11 +118,7 @@ impl GeneratorSettings {
 
     /// Whether a business can be made of these settings.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-        if self.app_id.is_empty()
-            || self.app_id.len() > APP_ID_BYTES_MAX
-            || !self.app_id.bytes().all(allowed)
-        {
+        if !is_app_id(&self.app_id) {
             return Err(SettingsError::AppId(self.app_id.clone()));
         }
         if !(1..=DAYS_MAX).contains(&self.days) {

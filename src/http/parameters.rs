@@ -10,6 +10,7 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, Required};
 
 use crate::domain::cohort::Field;
+use crate::domain::country;
 use crate::domain::dimensions::Dimension;
 use crate::domain::time::Day;
 use crate::http::problem::{Kind, Problem};
@@ -216,13 +217,7 @@ fn split_values(text: &str) -> Option<BTreeSet<String>> {
 
 /// The value as events are stored with it.
 fn normal(field: &Field, value: String) -> String {
-    if *field != Field::Dimension(Dimension::Country) {
-        return value;
-    }
-    match value.to_ascii_uppercase() {
-        code if code == "UK" => "GB".to_owned(),
-        code => code,
-    }
+    if *field == Field::Dimension(Dimension::Country) { country::spelled(&value) } else { value }
 }
 
 /// Makes a type by which the OpenAPI document shows a list of parameters, with `filter.*` beside

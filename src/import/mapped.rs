@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::codec::event_fields::{Field, Slot};
-use crate::domain::event::{BillingEvent, FieldError, RawEvent};
+use crate::domain::event::{BillingEvent, DEFAULT_APP, FieldError, RawEvent};
 use crate::domain::time::Timestamp;
 
 use super::decimal::Decimal;
@@ -17,9 +17,6 @@ use super::map::{
 };
 use super::table::{Cells, Table};
 use super::{ImportError, ImportSettings, OpenError, Row, ending};
-
-/// The app of events for which neither the map nor the caller names one.
-const DEFAULT_APP: &str = "default";
 
 pub(super) struct Mapped {
     table: Table,

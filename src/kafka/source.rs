@@ -7,7 +7,7 @@
 //!
 //! Headers are read only of records that are refused (`batch/headers.rs`).
 //!
-//! Not here: what the offsets are (`pipeline.rs`), and committing them to the group, which is
+//! Not here: what the offsets are (`pipeline/mod.rs`), and committing them to the group, which is
 //! the sink's, in its transactions.
 
 use std::cell::Cell;

@@ -132,7 +132,6 @@ pub struct SnapshotAge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     pub key: SnapshotKey,
-    pub cohort_end: Day,
     pub heads: Heads,
     /// Everything, whatever the age.
     pub to_date: Flows,
@@ -167,7 +166,6 @@ pub fn snapshot(
     let mut to_date = Flows::default();
     partial.days.iter().for_each(|flows| to_date += *flows);
     Snapshot {
-        cohort_end: key.width.end(key.cohort_start),
         heads: partial.heads,
         to_date,
         ages_days: curve(AgeBasis::Days, &ages.days, &partial.days),

@@ -1,7 +1,7 @@
 //! What a log is, without Kafka: partitions, offsets, records, and where they come from and go to.
 //!
-//! Two sources exist: Kafka, and the embedded one behind HTTP ingest and file import. The loop in
-//! `pipeline.rs` knows only these types.
+//! The loop in `pipeline/mod.rs` reads a [`Source`], which Kafka is, and knows only these types. The embedded log
+//! behind HTTP ingest and file import has a loop of its own (`pipeline/embedded.rs`).
 
 pub mod proxy;
 pub mod registry;

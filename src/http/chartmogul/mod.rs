@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::config::{LtvChurnWindow, MrrRefunds};
+use crate::domain::country;
 use crate::domain::time::{Day, Zone};
 use crate::http::asking;
 use crate::http::compat::{
@@ -262,7 +263,7 @@ fn question(
         to,
         today: zone.day(state.parts.clock.now()),
         plans: list(given, "plans", plan_texts),
-        countries: list(given, "geo", |code| vec![country(code)]),
+        countries: list(given, "geo", |code| vec![country::spelled(code)]),
         without_refunded: app.settings.mrr_refunds == Some(MrrRefunds::Remove),
         minor_digits: app.rules.reporting_currency.minor_digits(),
         churn_window: match app.settings.ltv_churn_window {
@@ -311,12 +312,4 @@ fn list(
 fn plan_texts(plan: &str) -> Vec<String> {
     let bare = plan.strip_prefix("pl_").filter(|id| !id.is_empty()).map(str::to_owned);
     [plan.to_owned(), format!("pl_{plan}")].into_iter().chain(bare).collect()
-}
-
-/// The vendor's own example says UK, which is no ISO code.
-fn country(code: &str) -> String {
-    match code.to_ascii_uppercase().as_str() {
-        "UK" => "GB".to_owned(),
-        code => code.to_owned(),
-    }
 }

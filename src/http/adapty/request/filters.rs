@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::domain::cohort::Field;
+use crate::domain::country;
 use crate::domain::dimensions::Dimension;
 use crate::domain::time::Day;
 use crate::http::adapty::request::fault::Fault;
@@ -132,9 +133,11 @@ pub fn read(fields: &mut Fields<'_>) -> Option<MetricsFilters> {
         let all = |chosen: Vec<&str>| filter(dimension, chosen.into_iter().flat_map(spelled));
         filters.extend(chosen.map(all));
     }
+    // The empty code is the unknown country.
     let countries = inner.texts("country");
-    filters
-        .extend(countries.map(|codes| filter(Dimension::Country, codes.into_iter().map(country))));
+    filters.extend(
+        countries.map(|codes| filter(Dimension::Country, codes.into_iter().map(country::spelled))),
+    );
     filters.extend(inner.texts(AB_TEST_ATTRIBUTE).map(|values| Filter {
         field: Field::Attribute(AB_TEST_ATTRIBUTE.to_owned()),
         values: values.into_iter().map(owned).collect(),
@@ -162,14 +165,6 @@ fn spellings(value: &str) -> Vec<String> {
     match pair {
         Some((one, other)) => vec![owned(one), owned(other)],
         None => vec![owned(value)],
-    }
-}
-
-/// Codes are compared without case; the empty code is the unknown country.
-fn country(code: &str) -> String {
-    match code.to_ascii_uppercase().as_str() {
-        "UK" => "GB".to_owned(),
-        code => code.to_owned(),
     }
 }
 
