@@ -96,7 +96,7 @@ impl Summary {
     fn text(&self) -> String {
         let Self { accepted, suspended, repeated, refused, skipped, .. } = self;
         let mut text = format!(
-            "accepted {accepted} ({suspended} suspended), repeated {repeated}, refused {refused}, \
+            "accepted {accepted} ({suspended} suspended at first), repeated {repeated}, refused {refused}, \
              left out by the map {skipped}\n"
         );
         for (code, count) in &self.reasons {

@@ -30,7 +30,7 @@ fn every_refusal_of_a_service_is_counted_and_written_however_many_there_are() {
     fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
     let (code, out, err) = run_in(dir.path(), &["import", "events.ndjson", "--to", &service.url]);
     let expected = "refused rows of events.ndjson: events.ndjson.rejects.ndjson\n\
-        accepted 10 (0 suspended), repeated 0, refused 2490, left out by the map 0\n  \
+        accepted 10 (0 suspended at first), repeated 0, refused 2490, left out by the map 0\n  \
         refused as missing_rate: 2490\n";
     assert_eq!((code, out.as_str(), err.as_str()), (Some(1), expected, ""));
     let rejects = rejects(&dir.path().join("events.ndjson.rejects.ndjson"));
@@ -89,7 +89,10 @@ fn a_damaged_file_ends_with_3_and_what_was_read_before_counts() {
     fs::write(dir.path().join("events"), &avro).unwrap();
     let (code, out, err) = run_in(dir.path(), &whole);
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.starts_with("accepted 1000 (0 suspended), repeated 0, refused 0,"), "{out}");
+    assert!(
+        out.starts_with("accepted 1000 (0 suspended at first), repeated 0, refused 0,"),
+        "{out}"
+    );
 
     let mut no_sync = avro.clone();
     *no_sync.last_mut().unwrap() = 8;
@@ -160,7 +163,7 @@ fn a_service_that_takes_less_at_once_is_handed_less() {
     fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
     let (code, out, err) = import();
     assert_eq!((code, err.as_str()), (Some(1), ""));
-    assert!(out.contains("accepted 1 (0 suspended), repeated 0, refused 1,"), "{out}");
+    assert!(out.contains("accepted 1 (0 suspended at first), repeated 0, refused 1,"), "{out}");
     let rejects = rejects(&dir.path().join("events.ndjson.rejects.ndjson"));
     let message = Value::from("the body, decoded, is longer than 2048 bytes");
     assert_eq!((&rejects[0]["code"], &rejects[0]["message"]), (&"too_large".into(), &message));
@@ -177,7 +180,7 @@ fn refused_rows_are_not_written_over_a_file_that_is_imported() {
     let also = format!("./{repaired}");
     let (code, out, _) = run_in(dir.path(), &["import", "--to", &service.url, events, &also]);
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("accepted 1 (0 suspended), repeated 0, refused 1,"), "{out}");
+    assert!(out.contains("accepted 1 (0 suspended at first), repeated 0, refused 1,"), "{out}");
     assert_eq!(fs::read_to_string(dir.path().join(repaired)).unwrap(), payment(2, "USD"));
     assert_eq!(rejects(&dir.path().join(next))[0]["code"], "missing_rate");
 }
@@ -195,7 +198,7 @@ fn an_event_counts_as_suspended_as_it_is_when_all_are_in() {
     let lines = [refund(1, 1), refund(2, 2), payment(1, "USD")];
     fs::write(dir.path().join("events.ndjson"), lines.join("\n")).unwrap();
     let (_, out, _) = run_in(dir.path(), &["import", "events.ndjson", "--to", &service.url]);
-    assert!(out.starts_with("accepted 3 (1 suspended), "), "{out}");
+    assert!(out.starts_with("accepted 3 (1 suspended at first), "), "{out}");
     let waiting = service.get("/v1/suspended").unwrap();
     assert_eq!(waiting["suspended"].as_array().unwrap().len(), 1, "{waiting}");
 }
@@ -243,7 +246,7 @@ fn refused_rows_are_written_with_their_reason_and_taken_once_they_are_repaired()
         |more: &[&str]| run_in(dir.path(), &[&["import", "--to", &service.url], more].concat());
     let (code, out, err) = import(&["events.ndjson"]);
     assert_eq!((code, err.as_str()), (Some(1), ""));
-    assert!(out.contains("accepted 1 (0 suspended), repeated 0, refused 3,"), "{out}");
+    assert!(out.contains("accepted 1 (0 suspended at first), repeated 0, refused 3,"), "{out}");
     let mut rows = rejects(&dir.path().join("events.ndjson.rejects.ndjson"));
     rows.sort_by_key(|row| row["line"].as_u64());
     let cells = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
@@ -263,12 +266,12 @@ fn refused_rows_are_written_with_their_reason_and_taken_once_they_are_repaired()
     fs::write(dir.path().join("repaired.ndjson"), repaired.join("\n")).unwrap();
     let (code, out, _) = import(&["repaired.ndjson"]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.starts_with("accepted 2 (0 suspended), repeated 0, refused 0,"), "{out}");
+    assert!(out.starts_with("accepted 2 (0 suspended at first), repeated 0, refused 0,"), "{out}");
     assert!(!dir.path().join("repaired.ndjson.rejects.ndjson").exists());
 
     let (code, out, _) = import(&["events.ndjson", "--allow-refused"]);
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("accepted 0 (0 suspended), repeated 1, refused 3,"), "{out}");
+    assert!(out.contains("accepted 0 (0 suspended at first), repeated 1, refused 3,"), "{out}");
     let revenue = service.get("/v1/apps/default/revenue?width=year").unwrap();
     assert_eq!(revenue["total"]["revenue"], "3.00");
 }
