@@ -68,6 +68,12 @@ pub struct AppRules {
 }
 
 impl AppRules {
+    /// A zone that is kept, by its name, and its place among them; without a name the first.
+    pub fn zone(&self, name: Option<&str>) -> Option<(u8, Zone)> {
+        let mut zones = (0..).zip(self.reporting_zones.iter().copied());
+        zones.find(|(_, zone)| name.is_none_or(|name| zone.name() == name))
+    }
+
     fn canonical(&self, future_limit_micros: i64) -> String {
         let zones: Vec<&str> = self.reporting_zones.iter().map(Zone::name).collect();
         let mut text = format!(

@@ -10,21 +10,18 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use subtle::ConstantTimeEq as _;
 
 use crate::config::{ApiKey, Scope, hash_of};
+use crate::http::credentials;
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
 
 /// Requests a second of a key that has no limit of its own.
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
-
-/// The header that carries a key; it wins over `Authorization: Bearer`.
-const X_API_KEY: &str = "x-api-key";
 
 /// The configured keys.
 pub struct Keyring {
@@ -48,7 +45,8 @@ impl Keyring {
             return Ok(Access { apps: None });
         }
         let how = "send Authorization: Bearer KEY or X-API-Key: KEY";
-        let secret = secret(headers).ok_or_else(|| Problem::new(Kind::Unauthorized, how))?;
+        let secret =
+            credentials::api_key(headers).ok_or_else(|| Problem::new(Kind::Unauthorized, how))?;
         let (key, limiter) = self
             .find(secret)
             .ok_or_else(|| Problem::new(Kind::Unauthorized, "the API key is not known"))?;
@@ -89,14 +87,6 @@ impl Keyring {
         }
         found
     }
-}
-
-fn secret(headers: &HeaderMap) -> Option<&str> {
-    if let Some(key) = headers.get(X_API_KEY) {
-        return key.to_str().ok();
-    }
-    let (scheme, secret) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
 fn whole_seconds(wait: Duration) -> u64 {

@@ -22,6 +22,7 @@ mod clock;
 pub mod codat;
 pub mod compat;
 mod connections;
+mod credentials;
 mod csv;
 mod freshness;
 mod json;

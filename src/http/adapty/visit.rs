@@ -12,7 +12,8 @@ use crate::domain::rules::AppRules;
 use crate::domain::time::{Day, Zone};
 use crate::http::adapty::request::{Asked, Fault};
 use crate::http::adapty::words::Refusal;
-use crate::http::compat::{Allowance, CompatError, Given, Visitor, answer_headers, credentials};
+use crate::http::compat::{Allowance, CompatError, Given, Visitor, answer_headers};
+use crate::http::credentials;
 use crate::http::freshness::Freshness;
 use crate::http::state::HttpState;
 
@@ -74,16 +75,10 @@ fn enter(state: &HttpState, headers: &HeaderMap) -> Result<Place, Refusal> {
 }
 
 fn zone(headers: &HeaderMap, app: &AppRules) -> Result<(u8, Zone), Refusal> {
-    let kept = &app.reporting_zones;
     let wanted = headers.get(ZONE_HEADER).map(|name| String::from_utf8_lossy(name.as_bytes()));
     let wanted = wanted.as_deref().map(str::trim);
-    let place = match wanted {
-        None => Some(0),
-        Some(name) => kept.iter().position(|zone| zone.name() == name),
-    };
-    let found = place.and_then(|place| Some((u8::try_from(place).ok()?, *kept.get(place)?)));
-    found.ok_or_else(|| {
-        let names: Vec<&str> = kept.iter().map(Zone::name).collect();
+    app.zone(wanted).ok_or_else(|| {
+        let names: Vec<&str> = app.reporting_zones.iter().map(Zone::name).collect();
         let refused: String = wanted.unwrap_or_default().chars().take(100).collect();
         let message =
             format!("the zone \"{refused}\" is not kept; those kept are {}", names.join(", "));

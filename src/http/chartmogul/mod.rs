@@ -24,8 +24,9 @@ use crate::domain::time::{Day, Zone};
 use crate::http::asking;
 use crate::http::compat::{
     self, Allowance, BadParameter, CompatApp, CompatError, Given, Vendor, Visitor, answer_headers,
-    credentials, ignored_header, pairs,
+    ignored_header, pairs,
 };
+use crate::http::credentials;
 use crate::http::freshness::blocking;
 use crate::http::parameters::{Parameter, Shape, documented_parameters};
 use crate::http::state::HttpState;

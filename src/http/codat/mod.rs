@@ -22,9 +22,9 @@ use axum::routing::get;
 use crate::domain::time::{Width, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    self, Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers,
-    credentials, pairs,
+    self, Allowance, CompatApp, CompatError, Given, Grant, Vendor, Visitor, answer_headers, pairs,
 };
+use crate::http::credentials;
 use crate::http::freshness::blocking;
 use crate::http::state::HttpState;
 use crate::metrics_api::commerce::{CommercePartial, CommerceQuestion};

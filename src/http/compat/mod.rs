@@ -1,7 +1,7 @@
 //! What the APIs of other vendors have in common, so that each of them only adds its own wording.
 //!
 //! A vendor is a [`Vendor`]: its routes and how it words an error. A handler
-//! 1. takes the secret out of the headers its vendor's way ([`credentials`]) and lets the
+//! 1. takes the secret out of the headers its vendor's way ([`credentials`](crate::http::credentials)) and lets the
 //!    [`Visitor`] in, which may be refused;
 //! 2. charges the request against the vendor's [`Allowance`] or the key's own limit;
 //! 3. reads [`Given`] parameters, setting aside by name those that are not used;
@@ -16,7 +16,6 @@
 //!
 //! Not here: figures, and any form that only one vendor has.
 
-pub mod credentials;
 mod cross_origin;
 mod error;
 mod given;

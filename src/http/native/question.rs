@@ -79,15 +79,10 @@ pub const MIN_AS_OF_PARAMETER: Parameter = Parameter {
 
 /// The zone of a question with its place among those kept.
 pub fn zone(parameters: &Parameters, app: &AppRules) -> Result<(u8, Zone), Problem> {
-    let kept = &app.reporting_zones;
-    let place = match parameters.text("zone") {
-        None => Some(0),
-        Some(name) => kept.iter().position(|zone| zone.name() == name),
-    };
-    let found = place.and_then(|place| Some((u8::try_from(place).ok()?, *kept.get(place)?)));
-    found.ok_or_else(|| {
-        let names: Vec<&str> = kept.iter().map(Zone::name).collect();
-        let got = parameters.text("zone").unwrap_or_default();
+    let named = parameters.text("zone");
+    app.zone(named).ok_or_else(|| {
+        let names: Vec<&str> = app.reporting_zones.iter().map(Zone::name).collect();
+        let got = named.unwrap_or_default();
         let detail = format!("zone must be one of those kept: {}; got \"{got}\"", names.join(", "));
         Problem::new(Kind::InvalidParameter, detail)
             .with("parameter", "zone")

@@ -23,9 +23,9 @@ use crate::domain::rules::AppRules;
 use crate::domain::time::{DAY_MICROS, Timestamp, Width, Zone};
 use crate::http::asking;
 use crate::http::compat::{
-    Allowance, BadParameter, CompatError, Given, Vendor, Visitor, answer_headers, credentials,
-    is_uuid, pairs,
+    Allowance, BadParameter, CompatError, Given, Vendor, Visitor, answer_headers, is_uuid, pairs,
 };
+use crate::http::credentials;
 use crate::http::freshness::blocking;
 use crate::http::parameters::{Parameter, Shape, documented_parameters};
 use crate::http::state::HttpState;
@@ -121,8 +121,7 @@ pub async fn get_zenovay_ltv(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let secret = credentials::own_header(&headers, "x-api-key")
-        .or_else(|| credentials::of_scheme(&headers, "bearer"));
+    let secret = credentials::api_key(&headers);
     let admitted = Visitor::admit(&state, secret)
         .and_then(|visitor| Ok((visitor, visitor.charge(&ALLOWANCE, None)?)));
     let (visitor, grant) = match admitted {

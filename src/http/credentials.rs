@@ -12,9 +12,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The text of a header of its own, such as `X-API-Key`.
-pub fn own_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
+/// The text of `X-API-Key`, or what follows `Bearer`.
+pub fn api_key(headers: &HeaderMap) -> Option<&str> {
+    let own = headers.get("x-api-key").and_then(|key| key.to_str().ok()).map(str::trim);
+    own.or_else(|| of_scheme(headers, "bearer"))
 }
 
 /// What follows the scheme in `Authorization`; the scheme in any case.
