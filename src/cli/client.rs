@@ -1,7 +1,7 @@
 //! The HTTP client of the commands: questions to a running service, and events to it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,6 +10,7 @@ use ureq::Agent;
 use ureq::Body;
 use ureq::http::Response;
 
+use crate::http::STARTING;
 use crate::stream::proxy::proxy_for;
 use crate::stream::{Ingest, IngestError, NextOffset, Receipt, Receipts};
 
@@ -49,16 +50,26 @@ impl Client {
     /// The body of an answer. A refused question is [`CliError::Usage`] with the service's words.
     pub fn get(&self, path: &str, parameters: &[(String, String)]) -> Result<String, CliError> {
         let url = format!("{}{path}", self.base_url);
-        let mut request = self.agent.get(&url);
-        for (name, value) in parameters {
-            request = request.query(name, value);
-        }
-        if let Some(key) = &self.api_key {
-            request = request.header("X-API-Key", key);
-        }
-        let mut response = request.call().map_err(|error| unreachable(&url, error))?;
-        let body = read_body(&mut response)?;
-        match response.status().as_u16() {
+        let ask = || {
+            let mut request = self.agent.get(&url);
+            for (name, value) in parameters {
+                request = request.query(name, value);
+            }
+            if let Some(key) = &self.api_key {
+                request = request.header("X-API-Key", key);
+            }
+            let mut response = request.call().map_err(|error| unreachable(&url, error))?;
+            Ok::<_, CliError>((response.status().as_u16(), read_body(&mut response)?))
+        };
+        let begun = Instant::now();
+        let (status, body) = loop {
+            let (status, body) = ask()?;
+            if !is_starting(status, &body) || begun.elapsed() > TIMEOUT {
+                break (status, body);
+            }
+            std::thread::sleep(PAUSE);
+        };
+        match status {
             200..=299 => Ok(body),
             // Too many requests, which passes.
             429 => Err(CliError::Dependency(anyhow::anyhow!("{url}: {}", problem(&body)))),
@@ -98,6 +109,11 @@ fn read_body(response: &mut Response<Body>) -> Result<String, CliError> {
 fn unreachable(url: &str, error: ureq::Error) -> CliError {
     let context = format!("can't reach {url}: is the service running?");
     CliError::Dependency(anyhow::Error::new(error).context(context))
+}
+
+/// Whether the service will answer in a while.
+fn is_starting(status: u16, body: &str) -> bool {
+    status == 503 && problem(body) == STARTING
 }
 
 /// The words of a problem document, or the body if it is none.
@@ -178,6 +194,7 @@ impl Client {
             }),
             413 => Ok(Posted::TooLarge(problem(&text))),
             429 => Err(IngestError::Overloaded),
+            _ if is_starting(status, &text) => Err(IngestError::Overloaded),
             400..=499 => Err(IngestError::Refused(problem(&text))),
             status => Err(failed(format!("{url} answered {status}: {}", problem(&text)))),
         }
@@ -322,6 +339,19 @@ mod tests {
         assert!(matches!(*reason, IngestError::Unavailable(_)), "{reason}");
         // As many at a time as were taken before the one that is too large.
         assert_eq!(serving.join().unwrap(), [0, 2, 0, 0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn who_asks_while_the_service_starts_waits_for_it() {
+        let starting = r#"{"status":503,"detail":"the service is starting"}"#;
+        let (serving, url) = service(vec![(503, starting), (503, "")]);
+        let client = Client::new(&url, None);
+        let error = client.submit(vec![b"{}".to_vec()]).unwrap_err();
+        assert!(matches!(error, IngestError::Overloaded), "{error}");
+        let error = client.submit(vec![b"{}".to_vec()]).unwrap_err();
+        assert!(matches!(error, IngestError::Unavailable(_)), "{error}");
+        serving.join().unwrap();
+        assert!(is_starting(503, starting) && !is_starting(500, starting));
     }
 
     #[test]

@@ -217,8 +217,8 @@ impl Section<'_> {
 
     /// As [`Section::boolean`], where true is in force whatever is given.
     pub fn always_true(&mut self, name: &str) -> bool {
-        self.given(name, true, "true or false", Found::boolean);
-        self.list(name, Shown::from(true), Origin::Default);
+        let (given, origin) = self.given(name, false, "true or false", Found::boolean);
+        self.list(name, Shown::from(true), if given { origin } else { Origin::Default });
         true
     }
 

@@ -14,8 +14,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The text of `X-API-Key`, or what follows `Bearer`.
 pub fn api_key(headers: &HeaderMap) -> Option<&str> {
-    let own = headers.get("x-api-key").and_then(|key| key.to_str().ok()).map(str::trim);
-    own.or_else(|| of_scheme(headers, "bearer"))
+    match headers.get("x-api-key") {
+        Some(key) => key.to_str().ok().map(str::trim),
+        None => of_scheme(headers, "bearer"),
+    }
 }
 
 /// What follows the scheme in `Authorization`; the scheme in any case.

@@ -5,31 +5,36 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use axum::{Json, Router};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::http::connections::Connections;
 use crate::http::ops::{ReadyBody, get_healthz};
 use crate::http::problem::{Kind, Problem};
-use crate::http::serve;
 
-const REASON: &str = "the service is starting";
-/// How long a request may take to be answered when the lobby closes.
-const CLOSING_MAX: Duration = Duration::from_millis(500);
+/// What is said of everything but life.
+pub const STARTING: &str = "the service is starting";
+/// How long those who are taken in may take to ask when the lobby closes.
+const ASKING_MAX: Duration = Duration::from_millis(100);
+/// And to take their answer.
+const TAKING_MAX: Duration = Duration::from_millis(500);
 
 /// Says at an address that the process lives, and nothing else yet, until it is closed.
 pub struct Lobby {
     /// Dropped to close it.
-    open: oneshot::Sender<()>,
-    answering: JoinHandle<()>,
+    open: watch::Sender<()>,
+    /// Broken off once nobody is taken in any more.
+    taking_in: Receiver<()>,
 }
 
 impl Lobby {
@@ -41,34 +46,65 @@ impl Lobby {
         let listener = listener.try_clone()?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (open, closed) = oneshot::channel::<()>();
+        let (open, closing) = watch::channel(());
+        let (takes_in, taking_in) = channel::<()>();
         let answer = async move {
-            let (closing, ended) = oneshot::channel::<()>();
             let Ok(listener) = TcpListener::from_std(listener) else { return };
-            let serving = serve(listener, (router(), Duration::ZERO), async move {
-                // Either is the end.
-                let _ = closed.await;
-                drop(closing);
-            });
-            let too_late = async move {
-                let _ = ended.await;
-                tokio::time::sleep(CLOSING_MAX).await;
-            };
+            let connections = Connections::new(listener, Duration::ZERO);
+            let listener =
+                UntilClosing { connections, closing: closing.clone(), takes_in: Some(takes_in) };
+            let asked = after(closing.clone(), ASKING_MAX);
+            let serving = axum::serve(listener, router()).with_graceful_shutdown(asked);
             tokio::select! {
                 _ = serving => {}
-                () = too_late => {}
+                () = after(closing, ASKING_MAX + TAKING_MAX) => {}
             }
         };
         let thread = std::thread::Builder::new().name("lobby".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(answer))?;
-        Ok(Self { open, answering: thread })
+        thread.spawn(move || runtime.block_on(answer))?;
+        Ok(Self { open, taking_in })
     }
 
-    /// Answers nobody any more.
+    /// Takes nobody in any more; who is in still gets an answer.
     pub fn close(self) {
         drop(self.open);
-        // A thread that has panicked does not answer either.
-        let _ = self.answering.join();
+        // Nothing is ever sent: an error says that it is done.
+        let _ = self.taking_in.recv();
+    }
+}
+
+/// Ends some time after the lobby begins to close.
+async fn after(mut closing: watch::Receiver<()>, wait: Duration) {
+    // An error says that nothing will be sent, which is the sign.
+    let _ = closing.changed().await;
+    tokio::time::sleep(wait).await;
+}
+
+/// Takes nobody in once the lobby closes: who comes then waits for the service.
+struct UntilClosing {
+    connections: Connections,
+    closing: watch::Receiver<()>,
+    /// `None` once nobody is taken in.
+    takes_in: Option<Sender<()>>,
+}
+
+impl Listener for UntilClosing {
+    type Io = <Connections as Listener>::Io;
+    type Addr = <Connections as Listener>::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        tokio::select! {
+            biased;
+            _ = self.closing.changed() => {
+                drop(self.takes_in.take());
+                std::future::pending().await
+            }
+            taken = self.connections.accept() => taken,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.connections.local_addr()
     }
 }
 
@@ -84,16 +120,18 @@ fn router() -> Router {
 
 async fn get_readyz() -> Response {
     let (as_of, lag_records) = (BTreeMap::new(), BTreeMap::new());
-    let body = ReadyBody { ready: false, reason: Some(REASON.to_owned()), as_of, lag_records };
+    let body = ReadyBody { ready: false, reason: Some(STARTING.to_owned()), as_of, lag_records };
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
 async fn get_nothing() -> Problem {
-    Problem::new(Kind::Unavailable, REASON).retry_after_seconds(1)
+    Problem::new(Kind::Unavailable, STARTING).retry_after_seconds(1)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use serde_json::Value;
 
     use super::*;
@@ -124,12 +162,18 @@ mod tests {
         assert_eq!(ask(address, "/healthz"), (200, None, "ok\n".to_owned()));
         let (status, _, body) = ask(address, "/readyz");
         let body: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!((status, &body["ready"], &body["reason"]), (503, &false.into(), &REASON.into()));
+        assert_eq!(
+            (status, &body["ready"], &body["reason"]),
+            (503, &false.into(), &STARTING.into())
+        );
         let (status, retry_after, body) = ask(address, "/v1/apps");
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, retry_after.as_deref()), (503, Some("1")));
-        assert_eq!(body["detail"], REASON);
+        assert_eq!(body["detail"], STARTING);
+        let closed_at = Instant::now();
         lobby.close();
+        // A client may take longer than that to ask.
+        assert!(closed_at.elapsed() < Duration::from_secs(30));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let router = Router::new().route("/v1/apps", get(async || "itself"));
         runtime.spawn(async move {

@@ -68,7 +68,7 @@ use native::revenue::get_revenue;
 use native::suspended::get_suspended;
 
 pub use clock::Clock;
-pub use lobby::Lobby;
+pub use lobby::{Lobby, STARTING};
 pub use state::{HttpParts, HttpState, Lag, Limits, Readiness};
 
 type Route = (&'static str, MethodRouter<HttpState>);

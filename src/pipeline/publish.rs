@@ -147,6 +147,7 @@ impl Publisher {
     pub fn forget(&mut self, partition: Partition) {
         self.published.remove(&partition);
         self.letters.retain(|of, _| of != partition);
+        self.in_part = None;
         self.give_up();
     }
 

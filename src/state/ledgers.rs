@@ -10,7 +10,7 @@ use crate::store::{Store, Table};
 pub(super) type Chunks = Vec<(Vec<u8>, Vec<LedgerEvent<'static>>)>;
 
 /// Hands every customer's key and chunks to `visit`, in order of the keys, until it fails. A customer of whom a
-/// chunk is missing is an error that names the row.
+/// chunk before others is missing is an error that names the row after it.
 pub(super) fn each_ledger(
     store: &dyn Store,
     mut visit: impl FnMut(&[u8], Chunks) -> Result<(), StateError>,

@@ -371,8 +371,8 @@ pub enum IngestError {
     /// Nothing of the submission may be handed in; submitting it again changes nothing.
     #[error("the events are refused: {0}")]
     Refused(String),
-    /// The first of them have an answer each. The others were not handed in, for this reason, which who hands
-    /// them in again learns from their own error.
+    /// The first of them have an answer each, and the others none, for this reason, which who hands them in again
+    /// learns from their own error.
     #[error("{reason}")]
     After { first: Vec<Receipt>, reason: Box<IngestError> },
 }
