@@ -95,6 +95,10 @@ fn a_topic_that_gets_more_partitions_ends_the_service_and_refuses_the_next_start
     let text = std::fs::read_to_string(&config).unwrap().replacen("[[apps]]", soon, 1);
     std::fs::write(&config, text).unwrap();
     let log = dir.path().join("log");
+    // The next start refuses what is stored, which it is when the first has ended in order.
+    let first = Served::start(&["--config", &config], &log);
+    first.wait_for("/readyz", |answer| answer["ready"] == true);
+    assert_eq!(first.terminate(), Some(0));
     let running = Served::start(&["--config", &config], &log);
     running.wait_for("/readyz", |answer| answer["ready"] == true);
     grow_topic(&topic, 2);
