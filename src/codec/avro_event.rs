@@ -55,6 +55,15 @@ struct Step {
     nulls: u64,
     /// Of how many steps, this one included; each takes a byte then.
     null_steps: u8,
+    /// Whether it reads a text, in a union or not.
+    text: Option<TextHead>,
+}
+
+/// What stands before the length of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct TextHead {
+    /// The byte of its branch, if it is in a union.
+    branch: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +85,8 @@ fn steps_of(actions: Vec<Action>) -> Vec<Step> {
             *byte = null;
             null_steps += 1;
         }
-        Step { action, nulls: u64::from_le_bytes(word), null_steps }
+        let (nulls, text) = (u64::from_le_bytes(word), text_head(&action));
+        Step { action, nulls, null_steps, text }
     };
     actions.into_iter().enumerate().map(step).collect()
 }
@@ -84,7 +94,24 @@ fn steps_of(actions: Vec<Action>) -> Vec<Step> {
 /// The one byte by which the writer says that a field is null, if it can.
 fn null_byte(action: &Action) -> Option<u8> {
     let Action::Read(_, Source::Union(branches)) = action else { return None };
-    let branch = branches.iter().position(|branch| matches!(branch, Source::Null))?;
+    branch_byte(branches, |branch| matches!(branch, Source::Null))
+}
+
+/// What the writer puts before the length of a text, if the field may be one.
+fn text_head(action: &Action) -> Option<TextHead> {
+    match action {
+        Action::Read(_, Source::Text) => Some(TextHead { branch: None }),
+        Action::Read(_, Source::Union(branches)) => {
+            let byte = branch_byte(branches, |branch| matches!(branch, Source::Text))?;
+            Some(TextHead { branch: Some(byte) })
+        }
+        _ => None,
+    }
+}
+
+/// The one byte that names the first of these branches that `is_it`.
+fn branch_byte(branches: &[Source], is_it: impl Fn(&Source) -> bool) -> Option<u8> {
+    let branch = branches.iter().position(is_it)?;
     // The zigzag of numbers below 64 is one byte.
     u8::try_from(branch).ok().filter(|branch| *branch < 64).map(|branch| branch * 2)
 }
@@ -194,7 +221,7 @@ impl WriterSchema {
         let mut cursor = Cursor::new(datum);
         let mut raw = RawEvent::default();
         let mut next = 0;
-        while let Some(Step { action, nulls, null_steps }) = self.steps.get(next) {
+        while let Some(Step { action, nulls, null_steps, text }) = self.steps.get(next) {
             // Most fields of most events.
             let passed = cursor.pass_equal(*nulls, *null_steps);
             if passed > 0 {
@@ -202,7 +229,14 @@ impl WriterSchema {
                 continue;
             }
             match action {
-                Action::Read(field, source) => read(*field, source, &mut cursor, &mut raw)?,
+                Action::Read(field, source) => {
+                    // Most of those that are there.
+                    let short = text.and_then(|TextHead { branch }| cursor.short_text(branch));
+                    match (short, field.slot(&mut raw)) {
+                        (Some(text), Slot::Text(slot)) => slot.set(Some(Cow::Borrowed(text))),
+                        (_, slot) => read(*field, source, &mut cursor, slot)?,
+                    }
+                }
                 Action::Skip(shape) => self.shapes.skip(*shape, &mut cursor)?,
             }
             next += 1;
@@ -217,13 +251,13 @@ fn read<'a>(
     field: Field,
     source: &Source,
     cursor: &mut Cursor<'a>,
-    raw: &mut RawEvent<'a>,
+    slot: Slot<'_, 'a>,
 ) -> Result<(), DecodeError> {
     let source = branch(source, cursor)?;
     if matches!(source, Source::Null) {
         return Ok(());
     }
-    match (field.slot(raw), source) {
+    match (slot, source) {
         (Slot::Text(slot), Source::Text) => slot.set(Some(Cow::Borrowed(cursor.text()?))),
         (Slot::Text(slot), Source::Enum(symbols)) => {
             slot.set(Some(match &symbols[cursor.choice(symbols.len())?] {

@@ -38,6 +38,9 @@ impl From<WireError> for DecodeError {
     }
 }
 
+/// A one in each byte.
+const ONES: u64 = u64::MAX / 0xff;
+
 /// Bytes after a text that are looked at with it: most messages are shorter.
 const CHECKED_AHEAD_BYTES: usize = 512;
 
@@ -48,8 +51,8 @@ pub(crate) struct Cursor<'a> {
     /// The last bytes found to be UTF-8. Texts in a row are found so at once, since lengths below 64 are
     /// ASCII, too.
     checked: &'a str,
-    /// How many bytes of the message follow them.
-    left_after_checked: usize,
+    /// How many bytes of the message were left where they begin.
+    left_at_checked: usize,
 }
 
 /// The head of a block of array items or map entries.
@@ -64,7 +67,7 @@ type Read<T> = Result<T, WireError>;
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, checked: "", left_after_checked: bytes.len() }
+        Self { rest: bytes, checked: "", left_at_checked: bytes.len() }
     }
 
     /// How many bytes are left.
@@ -123,6 +126,22 @@ impl<'a> Cursor<'a> {
 
     #[inline(never)]
     fn long_of_many_bytes(&mut self) -> Read<i64> {
+        // All but the last byte have the highest bit.
+        let next = self.rest.first_chunk::<8>().map(|next| u64::from_le_bytes(*next));
+        let last = next.map_or(0, |next| !next & (ONES * 0x80));
+        let (Some(next), 1..) = (next, last) else { return self.long_by_bytes() };
+        let bits = last.trailing_zeros() + 1;
+        self.rest = &self.rest[bits as usize / 8..];
+        // Seven of each eight bits are brought together, then fourteen of sixteen, then 28 of 32.
+        let bytes = next & (u64::MAX >> (u64::BITS - bits));
+        let sevens = bytes & (ONES * 0x7f);
+        let pairs = sevens & 0x007f_007f_007f_007f | (sevens & 0x7f00_7f00_7f00_7f00) >> 1;
+        let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+        Ok(zigzag(fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4))
+    }
+
+    #[cold]
+    fn long_by_bytes(&mut self) -> Read<i64> {
         let mut bits = 0u64;
         for shift in (0..70).step_by(7) {
             let byte = self.byte()?;
@@ -183,27 +202,56 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(crate) fn text(&mut self) -> Read<&'a str> {
         let length = self.length()?;
-        let left_after = self.left() - length;
-        if left_after < self.left_after_checked {
-            self.check_text(length);
-        }
-        // No text, if what is checked ends within it or one of its ends is within a character.
-        let beyond = left_after.checked_sub(self.left_after_checked);
-        let end = beyond.and_then(|beyond| self.checked.len().checked_sub(beyond));
-        let text = end.and_then(|end| self.checked.get(end.checked_sub(length)?..end));
+        let text = self.text_at(0, length).ok_or(WireError::NotUtf8)?;
         self.rest = &self.rest[length..];
-        text.ok_or(WireError::NotUtf8)
+        Ok(text)
     }
 
-    /// Finds how far from here on the bytes are UTF-8, in the next text and not much further: who reads one
+    /// The next text if it is as nearly all are, shorter than 64 bytes and, where it is in a union, behind this
+    /// byte for its branch. Else nothing is read.
+    #[inline]
+    pub(crate) fn short_text(&mut self, branch: Option<u8>) -> Option<&'a str> {
+        let (doubled, head) = match (branch, self.rest) {
+            (Some(branch), [first, second, ..]) if *first == branch => (*second, 2),
+            (None, [first, ..]) => (*first, 1),
+            _ => return None,
+        };
+        // The length is one byte, and not below zero.
+        if doubled & 0x81 != 0 {
+            return None;
+        }
+        let length = usize::from(doubled / 2);
+        let text = self.text_at(head, length)?;
+        self.rest = self.rest.get(head + length..)?;
+        Some(text)
+    }
+
+    /// The text of so many bytes that begins so far from here, if that is UTF-8.
+    #[inline]
+    fn text_at(&mut self, from: usize, length: usize) -> Option<&'a str> {
+        // Beyond every text if what is checked begins later.
+        let start = self.left_at_checked.wrapping_sub(self.rest.len()).wrapping_add(from);
+        // None, too, if one of its ends is within a character.
+        match self.checked.get(start..start.wrapping_add(length)) {
+            Some(text) => Some(text),
+            None => self.check_text(from, length),
+        }
+    }
+
+    /// Finds how far the bytes are UTF-8, in the text that begins there and not much further: who reads one
     /// message after the other from the same bytes begins anew with each.
     #[inline(never)]
-    fn check_text(&mut self, length: usize) {
-        let ahead = &self.rest[..self.rest.len().min(length + CHECKED_AHEAD_BYTES)];
-        let valid = std::str::from_utf8(ahead)
-            .or_else(|error| std::str::from_utf8(&ahead[..error.valid_up_to()]));
+    fn check_text(&mut self, from: usize, length: usize) -> Option<&'a str> {
+        let rest = self.rest.get(from..)?;
+        let ahead = &rest[..rest.len().min(length + CHECKED_AHEAD_BYTES)];
+        // Most texts are ASCII, and what follows them ends with the first number of several bytes.
+        let ascii = ascii_length(ahead);
+        let checked = if ascii < length { ahead } else { &ahead[..ascii] };
+        let valid = std::str::from_utf8(checked)
+            .or_else(|error| std::str::from_utf8(&checked[..error.valid_up_to()]));
         self.checked = valid.unwrap_or_default();
-        self.left_after_checked = self.left() - self.checked.len();
+        self.left_at_checked = rest.len();
+        self.checked.get(..length)
     }
 
     /// The next block of an array or map; `None` at its end.
@@ -227,6 +275,16 @@ impl<'a> Cursor<'a> {
             Some(left) if left != self.left() => Err(WireError::BlockLength),
             _ => Ok(()),
         }
+    }
+}
+
+/// How many bytes are ASCII before the first that is not; the last few are taken for it unseen.
+fn ascii_length(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let tops = |word: &[u8; 8]| u64::from_le_bytes(*word) & (ONES * 0x80);
+    match words.iter().position(|word| tops(word) != 0) {
+        Some(place) => place * 8 + tops(&words[place]).trailing_zeros() as usize / 8,
+        None => bytes.len(),
     }
 }
 
@@ -287,6 +345,25 @@ mod tests {
     }
 
     #[test]
+    fn integers_of_every_length_are_read_whatever_follows() {
+        let values = (0..63).flat_map(|bits| [-1, 0, 1].map(|near| (1i64 << bits) + near));
+        for value in values.flat_map(|value| [value, -value]).chain([i64::MIN, i64::MAX]) {
+            for follows in [0x00, 0x7f, 0x80, 0xff] {
+                for count in 0..9 {
+                    let mut bytes = Vec::new();
+                    put_long(&mut bytes, value);
+                    bytes.resize(bytes.len() + count, follows);
+                    let mut cursor = Cursor::new(&bytes);
+                    assert_eq!(cursor.long(), Ok(value));
+                    assert_eq!(cursor.left(), count, "{value} before {follows}");
+                }
+            }
+        }
+        // Longer than it need be.
+        assert_eq!(Cursor::new(&[0x82, 0x80, 0x80, 0x00, 9, 9, 9, 9]).long(), Ok(1));
+    }
+
+    #[test]
     fn texts_in_a_row_are_each_a_text_of_their_own() {
         let text_of = |text: &[u8]| {
             let mut bytes = Vec::new();
@@ -322,6 +399,17 @@ mod tests {
         assert_eq!(begins_late.text().map(str::len), Ok(64));
         let mut cursor = Cursor::new(&begun);
         assert_eq!(cursor.text(), Err(WireError::NotUtf8));
+        // In a union, a text stands behind the byte of its branch; what is not that is left.
+        let in_union = [vec![2], text_of("é".as_bytes()), vec![0], text_of(b"a")].concat();
+        let mut cursor = Cursor::new(&in_union);
+        assert_eq!(cursor.short_text(Some(4)), None);
+        assert_eq!(cursor.short_text(Some(2)), Some("é"));
+        assert_eq!((cursor.short_text(Some(2)), cursor.long()), (None, Ok(0)));
+        assert_eq!((cursor.short_text(None), cursor.end()), (Some("a"), Ok(())));
+        for not_short in [&[0x01][..], &[0x80, 0x01], &[0x04, b'a'], &[0x02, 0xff], &[]] {
+            let mut cursor = Cursor::new(not_short);
+            assert_eq!((cursor.short_text(None), cursor.left()), (None, not_short.len()));
+        }
         // What follows a text may be anything.
         let followed = [text_of("é".as_bytes()), vec![0xff, 0xff]].concat();
         assert_eq!(Cursor::new(&followed).text(), Ok("é"));

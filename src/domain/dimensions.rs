@@ -84,6 +84,11 @@ impl Dimension {
     pub fn index(self) -> usize {
         self as usize
     }
+
+    /// Position among the values that an event names. The duration is worked out when the others are read.
+    fn rank(self) -> usize {
+        if self == Self::Duration { Self::COUNT } else { self.index() }
+    }
 }
 
 impl FromStr for Dimension {
@@ -102,7 +107,7 @@ const VALUES_INLINE: usize = 8;
 /// Most events name few of them, so only these are kept. The empty string is never a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dimensions<'a> {
-    /// By rising dimension, each once.
+    /// By rising [`Dimension::rank`], each once.
     values: SmallVec<[(Dimension, Cow<'a, str>); VALUES_INLINE]>,
     /// Free dimensions, sorted by name, each name once.
     pub attributes: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -114,7 +119,7 @@ impl<'a> Dimensions<'a> {
         self.values().find(|(known, _)| *known == dimension).map(|(_, value)| value)
     }
 
-    /// The values that the event names, by rising dimension.
+    /// The values that the event names, by rising dimension but for the duration, which comes last.
     pub fn values(&self) -> impl Iterator<Item = (Dimension, &str)> {
         self.values.iter().map(|(dimension, value)| (*dimension, &**value))
     }
@@ -125,15 +130,21 @@ impl<'a> Dimensions<'a> {
     }
 
     /// Sets or removes the event's own value; an empty text counts as absent.
+    #[inline]
     pub fn set(&mut self, dimension: Dimension, value: Option<Cow<'a, str>>) {
         let value = value.filter(|value| !value.is_empty());
         // Events name them in this order, or nearly so.
-        if self.values.last().is_none_or(|(last, _)| *last < dimension) {
-            self.values.extend(value.map(|value| (dimension, value)));
-            return;
+        if self.values.last().is_some_and(|(last, _)| last.rank() >= dimension.rank()) {
+            self.set_among(dimension, value);
+        } else if let Some(value) = value {
+            self.values.push((dimension, value));
         }
-        let later = self.values.iter().rev().take_while(|(known, _)| *known >= dimension).count();
-        let place = self.values.len() - later;
+    }
+
+    #[inline(never)]
+    fn set_among(&mut self, dimension: Dimension, value: Option<Cow<'a, str>>) {
+        let is_before = |(known, _): &(Dimension, Cow<'a, str>)| known.rank() < dimension.rank();
+        let place = self.values.partition_point(is_before);
         let is_known = self.values.get(place).is_some_and(|(known, _)| *known == dimension);
         match (value, is_known) {
             (Some(value), true) => self.values[place].1 = value,
@@ -164,6 +175,7 @@ mod tests {
         let mut dimensions = Dimensions::default();
         for (dimension, value) in [
             (Dimension::Country, "DE"),
+            (Dimension::Duration, "monthly"),
             (Dimension::AudienceId, "a"),
             (Dimension::ProductId, "p"),
             (Dimension::Country, "FR"),
@@ -174,8 +186,12 @@ mod tests {
         }
         dimensions.set(Dimension::OfferId, None);
         let values: Vec<_> = dimensions.values().collect();
-        let expected =
-            [(Dimension::ProductId, "p"), (Dimension::Country, "FR"), (Dimension::AudienceId, "a")];
+        let expected = [
+            (Dimension::ProductId, "p"),
+            (Dimension::Country, "FR"),
+            (Dimension::AudienceId, "a"),
+            (Dimension::Duration, "monthly"),
+        ];
         assert_eq!(values, expected);
         assert_eq!(dimensions.get(Dimension::Country), Some("FR"));
         assert_eq!(dimensions.get(Dimension::OfferId), None);

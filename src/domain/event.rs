@@ -268,7 +268,7 @@ impl<'a> RawEvent<'a> {
         (event.transaction_id, event.original_transaction_id) =
             self.check_chain(kind, &event.event_id)?;
         self.check_dimensions(kind, event.period)?;
-        std::mem::swap(&mut event.dimensions, &mut self.dimensions);
+        event.dimensions = std::mem::take(&mut self.dimensions);
         Ok(())
     }
 
@@ -403,17 +403,27 @@ fn duration<'a>(kind: EventKind, period: Option<Period>) -> Option<Cow<'a, str>>
     }
 }
 
+#[inline]
 fn required<'a>(
     field: &'static str,
     value: Option<Cow<'a, str>>,
     bytes_max: usize,
 ) -> Checked<Cow<'a, str>> {
-    let value = value.ok_or_else(|| FieldError::missing(field, "for all kinds"))?;
-    if value.is_empty() || value.len() > bytes_max {
-        return Err(FieldError::invalid(field, &format!("1 to {bytes_max} bytes"), &value));
+    match value {
+        Some(value) if (1..=bytes_max).contains(&value.len()) && is_plain(&value) => Ok(value),
+        value => Err(unfit_required(field, value, bytes_max)),
     }
-    check_text(field, &value, bytes_max)?;
-    Ok(value)
+}
+
+#[cold]
+fn unfit_required(field: &'static str, value: OptionalText<'_>, bytes_max: usize) -> FieldError {
+    match value {
+        None => FieldError::missing(field, "for all kinds"),
+        Some(value) if (1..=bytes_max).contains(&value.len()) => {
+            unfit_text(field, &value, bytes_max)
+        }
+        Some(value) => FieldError::invalid(field, &format!("1 to {bytes_max} bytes"), &value),
+    }
 }
 
 /// Absent and empty are the same: stores send empty strings for what they do not know.
@@ -421,27 +431,32 @@ fn given(value: OptionalText<'_>) -> OptionalText<'_> {
     value.filter(|value| !value.is_empty())
 }
 
+#[inline]
 fn optional<'a>(
     field: &'static str,
     value: Option<Cow<'a, str>>,
     bytes_max: usize,
 ) -> Checked<Option<Cow<'a, str>>> {
-    let value = given(value);
-    if let Some(value) = &value {
-        check_text(field, value, bytes_max)?;
+    match given(value) {
+        Some(value) => check_text(field, &value, bytes_max).map(|()| Some(value)),
+        None => Ok(None),
     }
-    Ok(value)
 }
 
+#[inline]
 fn check_text(field: &'static str, value: &str, bytes_max: usize) -> Checked<()> {
+    if value.len() <= bytes_max && is_plain(value) {
+        return Ok(());
+    }
+    Err(unfit_text(field, value, bytes_max))
+}
+
+#[cold]
+fn unfit_text(field: &'static str, value: &str, bytes_max: usize) -> FieldError {
     if value.len() > bytes_max {
-        return Err(FieldError::invalid(field, &format!("at most {bytes_max} bytes"), value));
+        return FieldError::invalid(field, &format!("at most {bytes_max} bytes"), value);
     }
-    if !is_plain(value) {
-        let expected = "text without control characters";
-        return Err(FieldError::invalid(field, expected, value.escape_debug()));
-    }
-    Ok(())
+    FieldError::invalid(field, "text without control characters", value.escape_debug())
 }
 
 /// Whether there is no control character of ASCII in it.
