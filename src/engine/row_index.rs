@@ -83,25 +83,12 @@ impl RowIndex {
     /// brought together first and then added, which takes a fraction of adding all as they come: the
     /// places in use fit into the processor's cache.
     pub fn of(rows: impl Iterator<Item = (u64, u32)> + Clone) -> Self {
-        let entries = || rows.clone().map(|(hash, row)| Entry::new(hash, row));
-        let neighbourhood = |entry: Entry| entry.piece(NEIGHBOURHOODS).0;
-        let mut ends = vec![0; NEIGHBOURHOODS];
-        entries().for_each(|entry| ends[neighbourhood(entry)] += 1);
-        let mut len = 0;
-        for end in &mut ends {
-            len += std::mem::replace(end, len);
-        }
-        let mut gathered = vec![Entry::FREE; len];
-        for entry in entries() {
-            let end = &mut ends[neighbourhood(entry)];
-            gathered[*end] = entry;
-            *end += 1;
-        }
-        let parts = if len > WHOLE_MAX { PARTS } else { 1 };
-        Self::of_parts(&gathered, parts)
+        let entries = gathered(rows.map(|(hash, row)| Entry::new(hash, row)));
+        let parts = if entries.len() > WHOLE_MAX { PARTS } else { 1 };
+        Self::of_parts(&entries, parts)
     }
 
-    /// An index of so many parts, of entries in the order of these.
+    /// An index of so many parts, of entries that lie part by part.
     fn of_parts(entries: &[Entry], parts: usize) -> Self {
         let mut index = Self { parts: Vec::with_capacity(parts), len: entries.len() };
         let mut rest = entries;
@@ -154,8 +141,7 @@ impl RowIndex {
     /// Cuts the only part into many.
     fn cut(&mut self) {
         let places = self.parts.iter().flat_map(|part| &part.places);
-        let mut entries: Vec<Entry> = places.copied().filter(|entry| !entry.is_free()).collect();
-        entries.sort_unstable_by_key(|entry| entry.hash);
+        let entries = gathered(places.copied().filter(|entry| !entry.is_free()));
         *self = Self::of_parts(&entries, PARTS);
     }
 
@@ -194,6 +180,24 @@ impl RowIndex {
         let places: usize = self.parts.iter().map(|part| part.places.capacity()).sum();
         places * size_of::<Entry>() + self.parts.capacity() * size_of::<Part>()
     }
+}
+
+/// The same entries, neighbourhood by neighbourhood.
+fn gathered(entries: impl Iterator<Item = Entry> + Clone) -> Vec<Entry> {
+    let neighbourhood = |entry: Entry| entry.piece(NEIGHBOURHOODS).0;
+    let mut ends = vec![0; NEIGHBOURHOODS];
+    entries.clone().for_each(|entry| ends[neighbourhood(entry)] += 1);
+    let mut len = 0;
+    for end in &mut ends {
+        len += std::mem::replace(end, len);
+    }
+    let mut gathered = vec![Entry::FREE; len];
+    for entry in entries {
+        let end = &mut ends[neighbourhood(entry)];
+        gathered[*end] = entry;
+        *end += 1;
+    }
+    gathered
 }
 
 impl Part {
