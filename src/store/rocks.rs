@@ -64,15 +64,29 @@ pub struct RocksStore {
 }
 
 impl RocksStore {
-    /// Opens the store in `dir`, creating it when there is none.
+    /// Opens the store in `dir`, creating it when there is nothing of one.
     ///
     /// Fails with [`StoreError::InUse`] when a process, this one included, has it open, and with
-    /// [`StoreError::Failed`] when the directory can't be used or what is in it is damaged.
+    /// [`StoreError::Failed`] when the directory can't be used or what is in it is damaged or a part only.
     pub fn open(dir: &Path, settings: &RocksSettings) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(|error| StoreError::Failed {
             action: "create its directory",
             message: format!("{}: {error}", dir.display()),
         })?;
+        let beginning = Beginning::of(dir).map_err(|error| StoreError::Failed {
+            action: "look into its directory",
+            message: format!("{}: {error}", dir.display()),
+        })?;
+        if beginning == Beginning::Lost {
+            return Err(StoreError::Failed {
+                action: "open",
+                message: format!(
+                    "{}: there are files of a store but none named {CURRENT}, as after a copy that was broken off; \
+                     nothing was changed",
+                    dir.display()
+                ),
+            });
+        }
         // Strict first, so that a damaged log is never recovered from without a word.
         let strict = open_database(dir, settings, DBRecoveryMode::AbsoluteConsistency);
         let (db, opened) = match strict {
@@ -229,6 +243,35 @@ fn open_database(
 ) -> Result<DB, Error> {
     let families = options::column_families(&settings.shared);
     DB::open_cf_descriptors(&options::database(settings, recovery), dir, families)
+}
+
+/// The file that a store begins with: it names all others.
+const CURRENT: &str = "CURRENT";
+
+/// How a store begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    Known,
+    /// Nothing was ever stored there.
+    None,
+    /// Something was stored, and RocksDB would take it for nothing and remove it.
+    Lost,
+}
+
+impl Beginning {
+    fn of(dir: &Path) -> std::io::Result<Self> {
+        if dir.join(CURRENT).try_exists()? {
+            return Ok(Self::Known);
+        }
+        for file in std::fs::read_dir(dir)? {
+            let path = file?.path();
+            // Tables and logs, which come after a store has begun.
+            if path.extension().is_some_and(|ending| ending == "sst" || ending == "log") {
+                return Ok(Self::Lost);
+            }
+        }
+        Ok(Self::None)
+    }
 }
 
 /// Reads the rows that start with `prefix`, and no block beyond them.

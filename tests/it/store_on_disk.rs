@@ -194,6 +194,24 @@ fn a_missing_table_file_is_reported() {
 }
 
 #[test]
+fn files_of_a_store_without_its_beginning_are_neither_nothing_nor_removed() {
+    for flushed in [true, false] {
+        let dir = written(flushed);
+        let current = dir.path().join("CURRENT");
+        let beginning = fs::read(&current).unwrap();
+        fs::remove_file(&current).unwrap();
+        for durability in [Durability::Process, Durability::Machine] {
+            let error = open(dir.path(), durability).err().unwrap();
+            assert!(error.to_string().contains("none named CURRENT"), "{error}");
+            assert!(error.to_string().contains(dir.path().to_str().unwrap()), "{error}");
+        }
+        fs::write(&current, beginning).unwrap();
+        let store = open(dir.path(), Durability::Process).unwrap();
+        assert_eq!((store.opened(), commits_in(&store).unwrap()), (&Opened::Whole, COMMITS));
+    }
+}
+
+#[test]
 fn a_damaged_log_is_an_error_when_commits_were_promised_to_survive_the_machine() {
     let dir = written(false);
     let [log] = &files(dir.path(), "log")[..] else { panic!("one log") };
