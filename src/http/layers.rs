@@ -130,9 +130,6 @@ fn detail(status: StatusCode) -> String {
             "this path does not take this method; the header Allow names those that it takes"
                 .to_owned()
         }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            "the body must not be encoded, or with gzip or zstd".to_owned()
-        }
         status => status.canonical_reason().unwrap_or("the request failed").to_lowercase(),
     }
 }

@@ -24,6 +24,7 @@ pub mod compat;
 mod connections;
 mod credentials;
 mod csv;
+mod encoding;
 mod freshness;
 mod json;
 mod layers;
@@ -54,7 +55,6 @@ use tokio::net::TcpListener;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use compat::Vendor;
@@ -82,7 +82,7 @@ fn limited_routes() -> Vec<Route> {
         ("/v1/apps/{app}/customers/{id}", get(get_customer)),
         ("/v1/suspended", get(get_suspended)),
         ("/v1/dead-letters", get(get_dead_letters)),
-        ("/v1/events", post(post_events).layer(RequestDecompressionLayer::new())),
+        ("/v1/events", post(post_events)),
     ]
 }
 

@@ -155,6 +155,28 @@ async fn gzip_and_zstd_bodies_are_read() {
 }
 
 #[tokio::test]
+async fn bodies_encoded_piece_by_piece_are_read_whole() {
+    let service = Service::new(Setup::default());
+    let text = zenovay();
+    let zstd = |body: &[u8]| zstd::encode_all(body, 3).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let gzips = [b"", lines[0].as_bytes(), lines[1].as_bytes()].map(gzip).concat();
+    let answer = encoded(&service, "gzip", gzips).await;
+    assert_eq!(counts(&answer)[0], 2, "{}", answer.text);
+    let (first, rest) = (gzip(lines[2].as_bytes()), gzip(lines[3..].concat().as_bytes()));
+    let answer = encoded(&service, "X-GZip", [first, rest].concat()).await;
+    assert_eq!(counts(&answer)[0], 5);
+    let zstds = lines.iter().flat_map(|line| zstd(line.as_bytes())).collect();
+    assert_eq!(counts(&encoded(&service, "ZSTD", zstds).await)[2], 7);
+    // What follows is not passed over.
+    for (encoding, mut body) in [("gzip", gzip(text.as_bytes())), ("zstd", zstd(text.as_bytes()))] {
+        body.extend(b"and more");
+        assert_eq!(encoded(&service, encoding, body).await.status, 400);
+    }
+    assert_eq!(encoded(&service, "gzip, gzip", gzip(&gzip(text.as_bytes()))).await.status, 415);
+}
+
+#[tokio::test]
 async fn the_limit_counts_what_is_decoded() {
     let limits = Limits { max_body_bytes: 10_000, ..Limits::default() };
     let service = Service::new(Setup { limits, ..Setup::default() });

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -20,6 +19,7 @@ use utoipa::ToSchema;
 
 use crate::codec::json_event;
 use crate::http::auth::{Access, Caller, Ingesting};
+use crate::http::encoding::{Encoding, NotDecoded};
 use crate::http::freshness::{AsOf, blocking, by_name};
 use crate::http::parameters::Parameters;
 use crate::http::problem::{Kind, Problem};
@@ -155,8 +155,14 @@ pub async fn post_events(
     // It has none: what a sender hopes for is not passed over in silence.
     Parameters::read(pairs, &[], false)?;
     let form = Form::of(&headers)?;
+    let encoding = Encoding::of(&headers)?;
     let EventsBody(body) = body?;
     blocking(move || {
+        let bytes_max = state.parts.limits.max_body_bytes;
+        let body = encoding.decode(body, bytes_max).map_err(|why| match why {
+            NotDecoded::TooLong => too_large(bytes_max),
+            NotDecoded::Malformed => unread(),
+        })?;
         let events = match form {
             Form::Json => json_events(&body)?,
             Form::Ndjson => ndjson_events(&body)?,
@@ -169,7 +175,7 @@ pub async fn post_events(
     .await
 }
 
-/// A body of no more bytes than are taken at once.
+/// A body as it came, of no more bytes than are taken at once.
 pub struct EventsBody(Bytes);
 
 impl FromRequest<HttpState> for EventsBody {
@@ -184,7 +190,10 @@ impl FromRequest<HttpState> for EventsBody {
             return Err(too_large(bytes_max));
         }
         let body = Bytes::from_request(request, state).await;
-        body.map(Self).map_err(|error| unread(&error, bytes_max))
+        body.map(Self).map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(bytes_max),
+            _ => unread(),
+        })
     }
 }
 
@@ -193,10 +202,7 @@ fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Kind::BodyTooLarge, detail).with("max_bytes", bytes_max)
 }
 
-fn unread(error: &BytesRejection, bytes_max: usize) -> Problem {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return too_large(bytes_max);
-    }
+fn unread() -> Problem {
     let detail = "the body broke off, or is not encoded as Content-Encoding says";
     Problem::new(Kind::Unparseable, detail)
 }
