@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
             error.report();
-            ExitCode::from(error.code())
+            // Not through the usual end: threads that are still opening a store need what it would take away.
+            signal_hook::low_level::exit(error.code().into())
         }
     }
 }

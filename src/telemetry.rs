@@ -5,6 +5,7 @@
 //! [`PLAIN_COUNTS`]); metrics of the process have the names every exporter gives them.
 
 use std::io;
+use std::sync::OnceLock;
 
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
@@ -156,6 +157,11 @@ impl Metrics {
         })
     }
 
+    /// Where a partition goes on as of what is stored.
+    pub fn set_next_offset(&self, partition: i32, next_offset: i64) {
+        self.next_offset.with_label_values(&[&partition.to_string()]).set(next_offset);
+    }
+
     /// Where a partition goes on and how far it is behind is not told any more: nobody here reads it.
     pub fn forget_partition(&self, partition: i32) {
         let partition = partition.to_string();
@@ -231,6 +237,14 @@ pub enum LoggingError {
     Started,
 }
 
+/// How logs are written; none before [`start_logging`].
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// How logs are written since they are.
+pub fn log_format() -> Option<LogFormat> {
+    FORMAT.get().copied()
+}
+
 /// Sends logs to standard error from here on.
 ///
 /// # Errors
@@ -239,11 +253,14 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), LoggingError
     let wrong = |source| LoggingError::Filter { filter: filter.to_owned(), source };
     let directives = EnvFilter::try_new(filter).map_err(wrong)?;
     let logs = tracing_subscriber::fmt().with_env_filter(directives).with_writer(io::stderr);
+    // Else a line that can't be written is told on standard error, in vain again, which ends the thread.
+    let logs = logs.log_internal_errors(false);
     let started = match format {
         LogFormat::Text => logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
-    started.map_err(|_| LoggingError::Started)
+    started.map_err(|_| LoggingError::Started)?;
+    FORMAT.set(format).map_err(|_| LoggingError::Started)
 }
 
 #[cfg(test)]

@@ -33,11 +33,11 @@ const PRINTED_MAX: usize = 100;
 /// [`CliError::Dependency`] when the state cannot be read, as when a service has it open;
 /// [`CliError::Usage`] when there is none, or one of other settings.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
-    globals.start_logging(None)?;
     let mode = if args.embedded { Mode::Embedded } else { Mode::Kafka };
     let dir = args.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
     let config = load(&sources, mode)?;
+    globals.start_logging_warnings(&config.service)?;
     let stores = Stores::to_look_at(&config);
     let partitions = partitions(&stores, &config)?;
     let _lock = stores.lock().map_err(settings_or_dependency)?;

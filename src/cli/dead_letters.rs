@@ -65,11 +65,11 @@ pub enum Format {
 /// [`CliError::Dependency`] when the service or the state cannot be read; [`CliError::Usage`] when there
 /// is no state, or one of other settings.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
-    globals.start_logging(None)?;
     let Command::List(args) = &args.command;
     let answer = match &args.data_dir {
-        Some(dir) => from_state(dir, args)?,
+        Some(dir) => from_state(dir, args, globals)?,
         None => {
+            globals.start_logging(None)?;
             let url = args.url.as_deref().unwrap_or("http://127.0.0.1:8080");
             let client = Client::new(url, args.api_key.clone());
             from_service(&client, args.limit)?
@@ -119,10 +119,11 @@ fn from_service(client: &Client, limit: u32) -> Result<Value, CliError> {
     }
 }
 
-fn from_state(dir: &Path, args: &ListArgs) -> Result<Value, CliError> {
+fn from_state(dir: &Path, args: &ListArgs, globals: &Globals) -> Result<Value, CliError> {
     let dir = Some(dir.to_string_lossy().into_owned());
     let sources = args.config.sources().flag("--data-dir", "service.data_dir", dir);
     let config = load(&sources, Mode::Embedded)?;
+    globals.start_logging_warnings(&config.service)?;
     let stores = Stores::to_look_at(&config);
     let partitions = partitions(&stores, &config)?;
     let _lock = stores.lock().map_err(settings_or_dependency)?;

@@ -9,7 +9,7 @@ use crate::config::{Mode, Sources};
 use crate::domain::time::Timestamp;
 use crate::generator::{Generator, GeneratorSettings, Share};
 use crate::http::{Clock, Lobby};
-use crate::service::{Service, StartOptions};
+use crate::service::{Service, Signals, StartOptions};
 use crate::stream::Ingest;
 
 use super::client::Client;
@@ -43,6 +43,7 @@ const LIVE_PAUSE: Duration = Duration::from_millis(200);
 /// [`CliError::Dependency`] when the store or the address cannot be used.
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
+    let signals = Signals::take().map_err(|error| failed(error.into()))?;
     let dir = tempfile::tempdir().map_err(|error| failed(error.into()))?;
     let listener = bind(args.listen)?;
     let address = listener.local_addr().map_err(|error| failed(error.into()))?;
@@ -76,7 +77,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     // Both threads end with the process; nothing of the demo outlives it.
     std::thread::spawn(move || live(generator, &*ingest, &clock));
     std::thread::spawn(move || show(address));
-    service.run(listener).map_err(CliError::Dependency)?;
+    service.run(listener, &signals).map_err(CliError::Dependency)?;
     Ok(Exit::Done)
 }
 

@@ -2,11 +2,14 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use crate::config::ConfigError;
+use tracing::{Level, enabled, error};
+
+use crate::config::{ConfigError, LogFormat};
 use crate::kafka::SetupError;
 use crate::pipeline::PipelineError;
 use crate::service::OtherLayout;
 use crate::state::{RulesChanged, StateError};
+use crate::telemetry;
 
 /// A command did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,19 +79,24 @@ impl CliError {
         }
     }
 
-    /// Writes the error and its causes to standard error, a line each.
+    /// Writes the error and its causes to standard error, a line each; all in one of the log where that is JSON.
     pub fn report(&self) {
+        if telemetry::log_format() == Some(LogFormat::Json) && enabled!(Level::ERROR) {
+            let mut text = self.to_string();
+            self.causes().for_each(|cause| text.push_str(&format!(": {cause}")));
+            return error!("{text}");
+        }
         let mut text = String::new();
         for line in self.to_string().lines() {
             text.push_str(&format!("error: {line}\n"));
         }
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(&format!("  caused by: {error}\n"));
-            cause = error.source();
-        }
+        self.causes().for_each(|cause| text.push_str(&format!("  caused by: {cause}\n")));
         // Nobody is left to tell that standard error is closed.
         let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(std::error::Error::source(self), |cause| cause.source())
     }
 }
 

@@ -12,6 +12,9 @@ use crate::telemetry;
 
 use super::exit::CliError;
 
+/// What is logged by commands that answer by what they print.
+const WARNINGS: &str = "warn";
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum LogFormatArg {
@@ -38,17 +41,30 @@ impl Globals {
     /// # Errors
     /// [`CliError::Usage`] when logging was started before or the filter is wrong.
     pub fn start_logging(&self, service: Option<&ServiceSettings>) -> Result<(), CliError> {
+        let format = service.map_or(LogFormat::Text, |service| service.log_format);
+        self.log(format, service.map_or(WARNINGS, |service| &service.log_filter))
+    }
+
+    /// As [`Globals::start_logging`], of warnings in the form that the settings of the service give.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_logging_warnings(&self, service: &ServiceSettings) -> Result<(), CliError> {
+        self.log(service.log_format, WARNINGS)
+    }
+
+    /// Flags win.
+    fn log(&self, format: LogFormat, filter: &str) -> Result<(), CliError> {
         let format = match self.log_format {
             Some(LogFormatArg::Text) => LogFormat::Text,
             Some(LogFormatArg::Json) => LogFormat::Json,
-            None => service.map_or(LogFormat::Text, |service| service.log_format),
+            None => format,
         };
-        let filter = match (self.verbose, service) {
-            (0, Some(service)) => service.log_filter.as_str(),
-            (0, None) => "warn",
+        let filter = match self.verbose {
+            0 => filter,
             // Libraries at trace drown everything else.
-            (1, _) => "info,ltvstream=debug",
-            (_, _) => "debug,ltvstream=trace",
+            1 => "info,ltvstream=debug",
+            _ => "debug,ltvstream=trace",
         };
         telemetry::start_logging(format, filter).map_err(|error| CliError::Usage(error.to_string()))
     }

@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::config::{Config, Mode};
 use crate::domain::time::Timestamp;
 use crate::http::Lobby;
-use crate::service::{Service, StartOptions};
+use crate::service::{Service, Signals, StartOptions};
 
 use super::exit::settings_or_dependency;
 use super::{CliError, ConfigArgs, Exit, Globals, load, parse_instant, print};
@@ -67,6 +67,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         accept_retention_gap: args.accept_retention_gap,
         rebuild: args.rebuild,
     };
+    let signals = Signals::take().map_err(dependency)?;
     let listener = bind(config.service.listen)?;
     let address = listener.local_addr().map_err(dependency)?;
     if config.api_keys.is_empty() {
@@ -81,7 +82,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     let service = service.map_err(settings_or_dependency)?;
     lobby.close();
     print(&format!("serving on http://{address}\n"))?;
-    service.run(listener).map_err(settings_or_dependency)?;
+    service.run(listener, &signals).map_err(settings_or_dependency)?;
     Ok(Exit::Done)
 }
 

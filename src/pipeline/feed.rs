@@ -74,7 +74,11 @@ impl Feed {
     pub fn new(parts: FeedParts, shard: SharedShard) -> Self {
         let budget = i64::try_from(parts.memory_budget_bytes).unwrap_or(i64::MAX);
         parts.metrics.memory_budget.set(budget);
-        let partition = shard.read().partition;
+        let (partition, next_offset) = {
+            let shard = shard.read();
+            (shard.partition, shard.next_offset())
+        };
+        parts.metrics.set_next_offset(partition, next_offset.0);
         let write = |(commit, durability): (PreparedCommit, Durability)| commit.write(durability);
         Self {
             parts,
@@ -243,8 +247,7 @@ impl Feed {
         if let Some(begun_at) = begun_at {
             metrics.commit_duration.observe(begun_at.elapsed().as_secs_f64());
         }
-        let next_offset = metrics.next_offset.with_label_values(&[&self.partition.to_string()]);
-        next_offset.set(written.next_offset.0);
+        metrics.set_next_offset(self.partition, written.next_offset.0);
         // Asks all shards how many they are: not with one of them in hand (`Shards`).
         let budget_bytes = self.memory_budget_bytes();
         let mut shard = self.shard.write();

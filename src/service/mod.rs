@@ -3,6 +3,7 @@
 //! The only module that knows all of them, and the only one that reads the clock: it hands out a
 //! [`Clock`] to those that need one. Nothing is decided here that changes a figure.
 
+mod signals;
 mod stores;
 
 use std::net::SocketAddr;
@@ -34,11 +35,14 @@ use crate::stream::registry::SchemaRegistry;
 use crate::stream::{Ingest, Partition};
 use crate::telemetry::Metrics;
 
+pub use signals::Signals;
 pub use stores::Stores;
 use stores::durability;
 
 /// How long requests that were given up may still hold up the end.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);
+/// How often it is looked whether the service is to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often gauges of the store are read.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -212,8 +216,9 @@ impl Service {
         })
     }
 
-    /// Answers over HTTP until SIGTERM, SIGINT or the end of the loop; then drains and commits.
-    pub fn run(self, listener: std::net::TcpListener) -> anyhow::Result<()> {
+    /// Answers over HTTP until one of the signals or the end of the loop; then drains and commits.
+    pub fn run(self, listener: std::net::TcpListener, signals: &Signals) -> anyhow::Result<()> {
+        signals.wait_for_them();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let state = self.http_state();
         let address: SocketAddr = listener.local_addr()?;
@@ -231,7 +236,7 @@ impl Service {
             let mut served = tokio::spawn(served);
             tokio::select! {
                 ended = &mut served => return ended.map_err(std::io::Error::other)?,
-                () = self.until_stopped() => stopped.notify_one(),
+                () = self.until_stopped(signals) => stopped.notify_one(),
             }
             // A client that never finishes must not hold up the drain.
             let patience = self.config.service.shutdown_timeout;
@@ -250,14 +255,13 @@ impl Service {
     }
 
     /// Returns when a signal comes or the loop has ended; keeps gauges fresh meanwhile.
-    async fn until_stopped(&self) {
+    async fn until_stopped(&self, signals: &Signals) {
         let mut observed_at = tokio::time::Instant::now() - OBSERVE_EVERY;
-        let signal = signalled();
-        tokio::pin!(signal);
         loop {
-            tokio::select! {
-                () = &mut signal => return,
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            tokio::time::sleep(LOOK_EVERY).await;
+            if signals.have_come() {
+                info!("stopping: draining and committing");
+                return;
             }
             if self.worker.is_finished() {
                 error!("the pipeline has ended, stopping");
@@ -299,22 +303,6 @@ impl Service {
             Err(_) => anyhow::bail!("the pipeline panicked"),
         }
     }
-}
-
-async fn signalled() {
-    let interrupted = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminated) => tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
-        },
-        Err(error) => {
-            warn!(%error, "can't listen for SIGTERM");
-            // Nothing is left to do if this fails as well.
-            let _ = interrupted.await;
-        }
-    }
-    info!("stopping: draining and committing");
 }
 
 /// Writes events to the events topic, as the settings say.

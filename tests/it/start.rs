@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ltvstream::kafka::KafkaSettings;
@@ -51,7 +51,7 @@ fn a_second_process_on_a_data_directory_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn while_brokers_are_waited_for_the_process_says_that_it_lives_and_is_not_ready() {
+fn while_brokers_are_waited_for_the_process_says_that_it_lives_and_ends_when_it_is_told_to() {
     let dir = tempfile::tempdir().unwrap();
     // Takes connections and answers nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -77,8 +77,11 @@ fn while_brokers_are_waited_for_the_process_says_that_it_lives_and_is_not_ready(
         }
     };
     let ready = ask("/readyz");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    // By itself, not by what the system does with a signal that nobody asked for: it does nothing to the
+    // first process of a container.
+    assert_eq!(child.wait().unwrap().code(), Some(143));
     assert_eq!(lives, (200, "ok\n".to_owned()));
     let (status, body) = ready.unwrap();
     assert_eq!(status, 503);
@@ -172,4 +175,30 @@ fn a_state_of_another_log_and_other_rules_are_refused_as_configuration() {
     let answer = rebuilt.get("/v1/apps/default/ltv?zone=Asia/Tokyo&width=day").unwrap();
     assert_eq!(answer["cohorts"][0]["start"], "2024-01-01");
     assert_eq!(answer["total"]["to_date"]["revenue"], "1.00");
+}
+
+#[test]
+fn a_service_that_can_not_write_its_log_serves_and_ends_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data").to_string_lossy().into_owned();
+    let arguments = ["--embedded", "--data-dir", &data, "--listen", "127.0.0.1:0"];
+    let service = Served::start(&arguments, Path::new("/dev/full"));
+    service.wait_for("/readyz", |answer| answer["ready"] == true);
+    assert_eq!(service.terminate(), Some(0));
+}
+
+#[test]
+fn the_reason_of_a_failed_start_is_in_the_log_s_own_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data").to_string_lossy().into_owned();
+    let arguments = ["--embedded", "--data-dir", &data, "--listen", "127.0.0.1:0"];
+    let first = Served::start(&arguments, &dir.path().join("log"));
+    let second = serve(&[&arguments[..], &["--log-format", "json"]].concat());
+    assert_eq!(second.status.code(), Some(3));
+    let read = |line: &str| serde_json::from_str(line).unwrap();
+    let lines: Vec<serde_json::Value> = words(&second).lines().map(read).collect();
+    let (level, message) = lines.last().map(|line| (&line["level"], &line["message"])).unwrap();
+    assert_eq!(level, "ERROR");
+    assert!(message.to_string().contains("in use by another process"), "{message}");
+    assert_eq!(first.terminate(), Some(0));
 }
