@@ -6,6 +6,7 @@ use std::io::BufRead;
 use clap::Subcommand;
 
 use crate::config::{Config, Mode, Origin, hash_of};
+use crate::service::kafka_settings;
 
 use super::{CliError, ConfigArgs, Exit, Globals, print};
 
@@ -19,8 +20,8 @@ pub struct Args {
 /// What to do with settings.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Report all that is wrong; exit code 2 if anything is. What `[kafka.properties]` must be is asked of the
-    /// client library once the rest is right
+    /// Report all that is wrong; exit code 2 if anything is. What `[kafka.properties]` must be, and the files that
+    /// they name, is asked of the client library once the rest is right
     Check(Where),
     /// Print every setting with its value and who gave it; secrets stay hidden
     Show(Where),
@@ -57,6 +58,10 @@ pub fn run(args: &Args, _: &Globals) -> Result<Exit, CliError> {
     let text = match &args.command {
         Command::Check(place) => {
             let config = place.load()?;
+            if config.mode == Mode::Kafka {
+                let taken = kafka_settings(&config).check();
+                taken.map_err(|error| CliError::Usage(error.to_string()))?;
+            }
             let (apps, keys) = (config.apps.len(), config.api_keys.len());
             format!("ok: {apps} apps, {keys} API keys\n")
         }

@@ -82,6 +82,11 @@ pub(super) fn outlined(value: &Value) -> String {
     }
 }
 
+/// Whether a text is like an address with a password in it, `user:password@host`, whole or in part.
+fn names_password(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
+}
+
 /// A value as a message shows it; user and password of an address are left out.
 pub(super) fn described(value: &Value) -> String {
     match value {
@@ -95,7 +100,7 @@ pub(super) fn described(value: &Value) -> String {
         Value::Empty(_, Empty::None | Empty::Unit) => String::new(),
         Value::Char(_, letter) => letter.to_string(),
         other => match scalar(other).unwrap_or_default() {
-            text if text.contains("://") && text.contains('@') => HIDDEN.to_owned(),
+            text if names_password(&text) => HIDDEN.to_owned(),
             text => text,
         },
     }

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, DefaultConsumerContext};
 use rdkafka::error::KafkaError;
 
 use crate::config::{Consumption, RESERVED_PROPERTIES};
+use crate::kafka::client::create;
 use crate::kafka::topics::Topics;
 
 /// Why the Kafka side can't be set up.
@@ -211,6 +213,15 @@ impl KafkaSettings {
         self.reads(&mut config);
         config.set("partition.assignment.strategy", "cooperative-sticky");
         Ok(config)
+    }
+
+    /// Whether the client library takes all properties together, with the files that they name: a client is made and
+    /// let go of. It waits for no broker.
+    ///
+    /// # Errors
+    /// [`SetupError::Property`] and [`SetupError::Client`] with what the library says.
+    pub fn check(&self) -> Result<(), SetupError> {
+        create::<_, BaseConsumer>(&self.client()?, DefaultConsumerContext).map(|_| ())
     }
 
     /// For a consumer of a whole topic that belongs to nobody's group.

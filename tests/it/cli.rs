@@ -117,9 +117,15 @@ fn properties_that_the_kafka_client_does_not_take_are_wrong_configuration() {
         "\
                                security.protocol = \"ssl\"\nssl.ca.location = \"absent.pem\"",
     );
-    let (code, _, err) = run(&["serve", "--config", "c.toml"], &absent);
-    assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("ssl.ca.location"), "{err}");
+    for args in [&["config", "check", "--config", "c.toml"][..], &["serve", "--config", "c.toml"]] {
+        let (code, _, err) = run(args, &absent);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains("ssl.ca.location"), "{err}");
+    }
+    // A password is not shown where what it stands in is wrong.
+    let registry = "[kafka]\nschema_registry_url = \"u:hunter2@h:1\"\n[[apps]]\nid = \"a\"\n";
+    let (_, _, err) = run(&["config", "check", "--config", "c.toml"], registry);
+    assert!(err.contains("got \"(hidden)\"") && !err.contains("hunter2"), "{err}");
 }
 
 #[test]
