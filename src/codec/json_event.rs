@@ -86,7 +86,13 @@ impl<'a> Found<'a> {
                 slot.set(Some(text));
                 Ok(())
             }
-            (Slot::Text(_), other) => Err(FieldError::invalid(name, "a string", other)),
+            (Slot::Text(slot), other) => {
+                // Refused, and whose it is still known.
+                if let (Field::AppId | Field::CustomerId, Json::Integer(id)) = (field, &other) {
+                    slot.set(Some(Cow::Owned(id.to_string())));
+                }
+                Err(FieldError::invalid(name, "a string", other))
+            }
             (Slot::Integer(slot), Json::Integer(value)) => {
                 *slot = Some(value);
                 Ok(())
@@ -375,5 +381,9 @@ mod tests {
         let customer = Some(("a".to_owned(), "c".to_owned()));
         assert_eq!(whose(r#"{"customer_id":"c","kind":7,"app_id":"a","pe"#), customer);
         assert_eq!(whose(r#"{"customer_id":"c","kind":"install"}"#), None);
+        // A number is no id, but tells whose the event would be.
+        let number = Some(("a".to_owned(), "778899".to_owned()));
+        assert_eq!(whose(r#"{"app_id":"a","customer_id":778899}"#), number);
+        assert_eq!(with("\"c1\"", "778899"), "invalid_customer_id");
     }
 }
