@@ -14,7 +14,7 @@ use crate::engine::facts::{FactKey, FactKind, Sums};
 use crate::engine::fold::Scribe;
 use crate::engine::moment::Moment;
 use crate::engine::numbers::Numbers;
-use crate::engine::timelines::{Element, PathId, TermsId, Timeline};
+use crate::engine::timelines::{Element, PathId, TRIAL, TermsId, Timeline};
 
 /// A stretch of time in which a chain runs: a trial, or what a payment paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,13 @@ pub struct Span {
 
 impl Span {
     /// The next period of a chain begins: it ends the one before, if that is still running. A
-    /// period that is over when it begins does only that. Returns whether anything changed.
+    /// period that is over when it begins does only that. A trial takes nothing away from what is paid
+    /// for: while that runs there is no trial. Returns whether anything changed.
     pub fn open(newest: &mut Option<Self>, at: Timestamp, next: Self) -> bool {
+        let is_paid_for = newest.is_some_and(|span| span.terms != TRIAL && span.end > at);
+        if next.terms == TRIAL && is_paid_for {
+            return false;
+        }
         if next.end <= at {
             return newest.as_mut().is_some_and(|span| span.cut(at));
         }
@@ -230,6 +235,11 @@ mod tests {
             }
         }
 
+        fn try_out(&mut self, now: &str, end: &str) -> bool {
+            let span = Span { end: at(end), tuple: 0, terms: TRIAL, is_refunded: false };
+            Span::open(&mut self.newest, at(now), span)
+        }
+
         /// The rows that are left: kind, zone, last day and path.
         fn rows(&self) -> Vec<String> {
             let mut sums: std::collections::BTreeMap<FactKey, i64> = Default::default();
@@ -299,6 +309,20 @@ mod tests {
         let gap = format!("{before} 2024-02-05{{}} 2024-03-05{{1 8/8/8 P1M }}");
         let rows = world.rows();
         assert!(rows.contains(&format!("UnrefundedTimeline 0 2024-04-05 {gap} +1")), "{rows:#?}");
+    }
+
+    #[test]
+    fn a_trial_begins_where_nothing_paid_for_runs() {
+        let mut world = World::new(false);
+        let paid = "2024-02-01T00:00:00Z";
+        assert!(world.try_out("2023-12-20T00:00:00Z", "2024-01-20T00:00:00Z"));
+        assert!(world.try_out("2023-12-21T00:00:00Z", "2024-01-21T00:00:00Z"));
+        world.pay("2024-01-01T00:00:00Z", paid, (10, false));
+        for now in ["2024-01-01T00:00:00Z", "2024-01-31T23:59:59Z"] {
+            assert!(!world.try_out(now, "2024-03-01T00:00:00Z"), "{now}");
+            assert_eq!(world.newest.map(|span| span.end), Some(at(paid)), "{now}");
+        }
+        assert!(world.try_out(paid, "2024-03-01T00:00:00Z"));
     }
 
     #[test]

@@ -28,8 +28,10 @@ use crate::engine::slices::Slices;
 
 use interner::Interner;
 
-/// Number of terms; 0 is a trial.
+/// Number of terms.
 pub type TermsId = u32;
+/// The terms of a trial.
+pub const TRIAL: TermsId = 0;
 /// Number of a state; 0 is the empty one.
 pub type StateId = u32;
 /// Number of a path; 0 is the empty one.

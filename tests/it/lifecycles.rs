@@ -241,6 +241,27 @@ async fn upgrades_and_downgrades_within_a_chain_are_expansion_and_contraction() 
 }
 
 #[tokio::test]
+async fn a_trial_of_what_is_paid_for_takes_nothing_away() {
+    let service = service(
+        "a purchase      2024-01-10 120.00 chain=a period=P1Y
+         a trial_started 2024-02-20 - chain=a period=P1W
+         b purchase      2024-01-10  10.00 chain=b period=P1M
+         b trial_started 2024-02-15 - chain=b period=P1W
+         b purchase      2024-02-18  20.00 chain=b tx=b2 period=P1M",
+        None,
+    )
+    .await;
+    // The year goes on; of the other a trial begins after the month is over, and a payment ends it.
+    let expected = [
+        "2024-01-10 2000 2 new-business+2000",
+        "2024-02-10 1000 1 churn-1000",
+        "2024-02-18 3000 2 reactivation+2000",
+        "2024-03-18 1000 1 churn-2000",
+    ];
+    assert_eq!(moves(&service, "").await, expected);
+}
+
+#[tokio::test]
 async fn a_customer_of_several_subscriptions_churns_when_the_last_of_them_ends() {
     let service = service(
         "a purchase 2024-01-10 10.00 chain=s period=P1M

@@ -11,13 +11,17 @@ pub struct Span {
     pub event: usize,
 }
 
-/// The spans of a chain, each with its final end.
+/// The spans of a chain, each with its final end. Of a trial of what is paid for there is none.
 pub fn of(ledger: &Ledger<'_>, chain: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     for at in ledger.effective().filter(|at| ledger.chain(*at).as_deref() == Some(chain)) {
         let event = ledger.events[at];
         let now = event.occurred_at;
-        if let Some(new) = opened_by(ledger, at) {
+        let is_paid_for = spans.last().is_some_and(|last| {
+            ledger.events[last.event].kind != "trial_started" && now < last.end
+        });
+        let is_tried = event.kind == "trial_started" && is_paid_for;
+        if let Some(new) = opened_by(ledger, at).filter(|_| !is_tried) {
             let covers = new.end > new.start;
             if let Some(last) = spans.last_mut().filter(|last| now <= last.end) {
                 last.end = now;
