@@ -39,14 +39,14 @@ struct State {
     owned: BTreeSet<Partition>,
     /// Partitions were lost, and nothing was assigned since.
     is_lost: bool,
-    /// The group waits for the answer to a decision about no partition.
-    idle_decision: Option<IdleDecision>,
+    /// A decision about no partition: nobody needs to hear of it, but the group waits for the answer.
+    idle_decision: Option<Decision>,
     events: VecDeque<Polled>,
 }
 
-/// A decision about no partition: nobody needs to hear of it, but the group waits for the answer.
+/// What the group decides about some partitions, or about none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IdleDecision {
+enum Decision {
     Assign,
     Revoke,
 }
@@ -92,7 +92,7 @@ impl Assignment {
     pub(in crate::kafka) fn answer_idle_decision(&self, consumer: &GroupConsumer) {
         let decision = self.state.lock().idle_decision.take();
         if let Some(decision) = decision {
-            log_failure(answer_nothing(consumer, decision == IdleDecision::Assign));
+            log_failure(answer_nothing(consumer, decision));
         }
     }
 
@@ -104,7 +104,6 @@ impl Assignment {
     fn assigned(&self, partitions: Vec<Partition>) {
         info!(?partitions, "partitions assigned");
         let mut state = self.state.lock();
-        state.idle_decision = None;
         state.owned.extend(&partitions);
         state.is_lost = false;
         state.events.push_back(Polled::Assigned(partitions));
@@ -113,7 +112,6 @@ impl Assignment {
     fn revoked(&self, partitions: Vec<Partition>, lost: bool) {
         info!(?partitions, lost, "partitions revoked");
         let mut state = self.state.lock();
-        state.idle_decision = None;
         state.owned.retain(|owned| !partitions.contains(owned));
         state.is_lost |= lost;
         state.events.push_back(if lost {
@@ -142,33 +140,38 @@ impl ConsumerContext for Assignment {
         decision: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
-        let assigned = decision == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let decision = match decision {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Decision::Assign,
+            _ => Decision::Revoke,
+        };
         let partitions: Vec<Partition> =
             list.elements().iter().map(|element| element.partition()).collect();
         self.note_interruption();
         // A decision about no partitions must be answered all the same, and interests nobody.
         // Unless it says that what was lost is not ours any more.
-        let is_nothing = partitions.is_empty() && !(assigned && self.is_lost());
-        if self.closing.load(Ordering::SeqCst) {
-            log_failure(answer_nothing(consumer, assigned));
-        } else if is_nothing {
-            let decision = if assigned { IdleDecision::Assign } else { IdleDecision::Revoke };
-            self.state.lock().idle_decision = Some(decision);
-        } else if assigned {
-            self.assigned(partitions);
-        } else {
-            self.revoked(partitions, consumer.assignment_lost());
+        let says_lost = decision == Decision::Assign && self.is_lost();
+        let is_idle = partitions.is_empty() && !says_lost;
+        let is_closing = self.closing.load(Ordering::SeqCst);
+        // The answer to this one is the answer to those before.
+        self.state.lock().idle_decision = (is_idle && !is_closing).then_some(decision);
+        if is_closing {
+            log_failure(answer_nothing(consumer, decision));
+            return;
+        }
+        match decision {
+            _ if is_idle => {}
+            Decision::Assign => self.assigned(partitions),
+            Decision::Revoke => self.revoked(partitions, consumer.assignment_lost()),
         }
     }
 }
 
 /// Lets the group go on without a change of what is delivered.
-fn answer_nothing(consumer: &GroupConsumer, assigned: bool) -> KafkaResult<()> {
+fn answer_nothing(consumer: &GroupConsumer, decision: Decision) -> KafkaResult<()> {
     let nothing = TopicPartitionList::new();
-    if assigned {
-        consumer.incremental_assign(&nothing)
-    } else {
-        consumer.incremental_unassign(&nothing)
+    match decision {
+        Decision::Assign => consumer.incremental_assign(&nothing),
+        Decision::Revoke => consumer.incremental_unassign(&nothing),
     }
 }
 
@@ -176,7 +179,7 @@ fn answer_nothing(consumer: &GroupConsumer, assigned: bool) -> KafkaResult<()> {
 /// assignment is accepted, then everything delivered is given back.
 pub(in crate::kafka) fn settle(consumer: &GroupConsumer, delivered: &TopicPartitionList) {
     consumer.context().close();
-    log_failure(answer_nothing(consumer, true));
+    log_failure(answer_nothing(consumer, Decision::Assign));
     log_failure(consumer.incremental_unassign(delivered));
 }
 
