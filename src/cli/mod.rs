@@ -23,6 +23,8 @@ mod table;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry;
+
 pub use exit::{CliError, Exit, print};
 pub use options::{ConfigArgs, Globals, LogFormatArg, load, parse_instant, parse_share};
 
@@ -60,7 +62,7 @@ pub enum Command {
 /// Whatever the command could not do; see [`CliError`] for the exit codes.
 pub fn run(cli: Cli) -> Result<Exit, CliError> {
     let globals = &cli.globals;
-    match cli.command {
+    let done = match cli.command {
         Command::Serve(args) => serve::run(&args, globals),
         Command::Demo(args) => demo::run(&args, globals),
         Command::Import(args) => import::run(&args, globals),
@@ -72,7 +74,12 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Schema(args) => schema::run(&args, globals),
         Command::Bench(args) => bench::run(&args, globals),
         Command::Completions(args) => completions::run(&args, globals),
+    };
+    if done.is_err() && telemetry::log_format().is_none() {
+        // What fails before there is a log is said in the form that was asked for.
+        let _ = globals.start_logging(None);
     }
+    done
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Args {
     }
 }
 
-/// Serves until SIGTERM or an error.
+/// Serves until SIGTERM, SIGINT or an error.
 ///
 /// # Errors
 /// [`CliError::Config`] for wrong settings, [`CliError::Dependency`] when Kafka or the store fails.

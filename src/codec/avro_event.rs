@@ -231,10 +231,14 @@ impl WriterSchema {
             match action {
                 Action::Read(field, source) => {
                     // Most of those that are there.
-                    let short = text.and_then(|TextHead { branch }| cursor.short_text(branch));
-                    match (short, field.slot(&mut raw)) {
-                        (Some(text), Slot::Text(slot)) => slot.set(Some(Cow::Borrowed(text))),
-                        (_, slot) => read(*field, source, &mut cursor, slot)?,
+                    match (field.slot(&mut raw), text) {
+                        (Slot::Text(slot), Some(TextHead { branch })) => {
+                            match cursor.short_text(*branch) {
+                                Some(text) => slot.set(Some(Cow::Borrowed(text))),
+                                None => read(*field, source, &mut cursor, Slot::Text(slot))?,
+                            }
+                        }
+                        (slot, _) => read(*field, source, &mut cursor, slot)?,
                     }
                 }
                 Action::Skip(shape) => self.shapes.skip(*shape, &mut cursor)?,

@@ -229,7 +229,7 @@ impl<'a> Cursor<'a> {
     /// The text of so many bytes that begins so far from here, if that is UTF-8.
     #[inline]
     fn text_at(&mut self, from: usize, length: usize) -> Option<&'a str> {
-        // Beyond every text if what is checked begins later.
+        // Beyond all that is checked if that begins later than the text.
         let start = self.left_at_checked.wrapping_sub(self.rest.len()).wrapping_add(from);
         // None, too, if one of its ends is within a character.
         match self.checked.get(start..start.wrapping_add(length)) {

@@ -88,8 +88,10 @@ impl<'a> Found<'a> {
             }
             (Slot::Text(slot), other) => {
                 // Refused, and whose it is still known.
-                if let (Field::AppId | Field::CustomerId, Json::Integer(id)) = (field, &other) {
-                    slot.set(Some(Cow::Owned(id.to_string())));
+                if let Field::AppId | Field::CustomerId = field
+                    && let Json::Integer(_) | Json::Large(_) = &other
+                {
+                    slot.set(Some(Cow::Owned(other.to_string())));
                 }
                 Err(FieldError::invalid(name, "a string", other))
             }
@@ -174,6 +176,8 @@ impl<'a> Visitor<'a> for EventVisitor<'_, 'a> {
 enum Json<'a> {
     Null,
     Integer(i64),
+    /// An integer beyond those.
+    Large(u64),
     Text(Cow<'a, str>),
     /// Of at most one entry more than an event may have.
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
@@ -186,6 +190,7 @@ impl fmt::Display for Json<'_> {
         match self {
             Self::Null => f.write_str("null"),
             Self::Integer(value) => write!(f, "{value}"),
+            Self::Large(value) => write!(f, "{value}"),
             Self::Text(text) => write!(f, "{}", text.escape_debug()),
             Self::Object(_) => f.write_str("an object"),
             Self::Other(words) => f.write_str(words),
@@ -224,7 +229,7 @@ impl<'a> Visitor<'a> for Depth {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Json<'a>, E> {
-        Ok(i64::try_from(value).map_or_else(|_| Json::Other(value.to_string()), Json::Integer))
+        Ok(i64::try_from(value).map_or(Json::Large(value), Json::Integer))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Json<'a>, E> {
@@ -384,6 +389,8 @@ mod tests {
         // A number is no id, but tells whose the event would be.
         let number = Some(("a".to_owned(), "778899".to_owned()));
         assert_eq!(whose(r#"{"app_id":"a","customer_id":778899}"#), number);
+        let largest = Some(("a".to_owned(), "18446744073709551615".to_owned()));
+        assert_eq!(whose(r#"{"app_id":"a","customer_id":18446744073709551615}"#), largest);
         assert_eq!(with("\"c1\"", "778899"), "invalid_customer_id");
     }
 }

@@ -171,7 +171,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_come_by_rising_dimension_whatever_the_order_in_which_they_were_set() {
+    fn values_come_by_rising_dimension_and_the_duration_last_whatever_the_order_in_which_they_were_set()
+     {
         let mut dimensions = Dimensions::default();
         for (dimension, value) in [
             (Dimension::Country, "DE"),

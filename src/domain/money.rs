@@ -13,11 +13,12 @@ pub const GROSS_MICROS_MAX: i64 = 1_000_000_000_000_000;
 
 /// Codes that ISO 4217 has withdrawn since 2008 (its table A.3) and the library of codes does not know, with their
 /// decimals: payments of those days name them.
-const WITHDRAWN: [(&str, u32); 16] = [
+const WITHDRAWN: [(&str, u32); 19] = [
     ("ANG", 2),
     ("BYR", 0),
     ("CYP", 2),
     ("EEK", 2),
+    ("GHC", 2),
     ("LTL", 2),
     ("LVL", 2),
     ("MRO", 2),
@@ -25,8 +26,10 @@ const WITHDRAWN: [(&str, u32); 16] = [
     ("SKK", 2),
     ("STD", 2),
     ("TMM", 2),
+    ("USS", 2),
     ("VEB", 2),
     ("VEF", 2),
+    ("XFU", 2),
     ("ZMK", 2),
     ("ZWD", 2),
     ("ZWR", 2),

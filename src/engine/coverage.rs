@@ -29,7 +29,7 @@ pub struct Span {
 impl Span {
     /// The next period of a chain begins: it ends the one before, if that is still running. A
     /// period that is over when it begins does only that. A trial takes nothing away from what is paid
-    /// for: while that runs there is no trial. Returns whether anything changed.
+    /// for, refunded or not: while that runs there is no trial. Returns whether anything changed.
     pub fn open(newest: &mut Option<Self>, at: Timestamp, next: Self) -> bool {
         let is_paid_for = newest.is_some_and(|span| span.terms != TRIAL && span.end > at);
         if next.terms == TRIAL && is_paid_for {

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, DefaultConsumerContext};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
+use rdkafka::producer::BaseProducer;
 
 use crate::config::{Consumption, RESERVED_PROPERTIES};
-use crate::kafka::client::create;
+use crate::kafka::client::{Logged, create};
 use crate::kafka::topics::Topics;
 
 /// Why the Kafka side can't be set up.
@@ -215,13 +216,15 @@ impl KafkaSettings {
         Ok(config)
     }
 
-    /// Whether the client library takes all properties together, with the files that they name: a client is made and
-    /// let go of. It waits for no broker.
+    /// Whether the client library takes all properties together, with the files that they name and with what is
+    /// ours: a consumer and a producer are made and let go of. Nobody waits for a broker.
     ///
     /// # Errors
     /// [`SetupError::Property`] and [`SetupError::Client`] with what the library says.
     pub fn check(&self) -> Result<(), SetupError> {
-        create::<_, BaseConsumer>(&self.client()?, DefaultConsumerContext).map(|_| ())
+        create::<_, BaseConsumer<_>>(&self.follower()?, Logged)?;
+        create::<_, BaseProducer<_>>(&self.forwarder()?, Logged)?;
+        Ok(())
     }
 
     /// For a consumer of a whole topic that belongs to nobody's group.

@@ -218,7 +218,7 @@ impl Service {
 
     /// Answers over HTTP until one of the signals or the end of the loop; then drains and commits.
     pub fn run(self, listener: std::net::TcpListener, signals: &Signals) -> anyhow::Result<()> {
-        signals.wait_for_them();
+        signals.start_is_over();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let state = self.http_state();
         let address: SocketAddr = listener.local_addr()?;

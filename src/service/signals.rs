@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT, from the first moment on.
+//! SIGTERM and SIGINT, during a start as well.
 //!
 //! The first process of a container gets only signals that it asks for, so they are asked for before stores
 //! are opened or brokers waited for, which can take minutes.
@@ -21,7 +21,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals of this process over. Until [`Signals::wait_for_them`] each ends it, with the code
+    /// Takes the signals of this process over. Until [`Signals::start_is_over`] each ends it, with the code
     /// that shells give for a process that a signal ended.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl Signals {
     }
 
     /// From now on a signal is noted, for who asks whether one has come.
-    pub(super) fn wait_for_them(&self) {
+    pub(super) fn start_is_over(&self) {
         self.is_starting.store(false, Ordering::SeqCst);
     }
 

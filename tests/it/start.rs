@@ -81,7 +81,20 @@ fn while_brokers_are_waited_for_the_process_says_that_it_lives_and_ends_when_it_
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     // By itself, not by what the system does with a signal that nobody asked for: it does nothing to the
     // first process of a container.
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let told = Instant::now();
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if told.elapsed() < Duration::from_secs(20) => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
+            None => {
+                child.kill().unwrap();
+                panic!("it goes on starting");
+            }
+        }
+    };
+    assert_eq!(ended.code(), Some(143));
     assert_eq!(lives, (200, "ok\n".to_owned()));
     let (status, body) = ready.unwrap();
     assert_eq!(status, 503);
@@ -184,6 +197,10 @@ fn a_service_that_can_not_write_its_log_serves_and_ends_in_order() {
     let arguments = ["--embedded", "--data-dir", &data, "--listen", "127.0.0.1:0"];
     let service = Served::start(&arguments, Path::new("/dev/full"));
     service.wait_for("/readyz", |answer| answer["ready"] == true);
+    let metrics = ureq::get(format!("{}/metrics", service.url)).call().unwrap();
+    let metrics = metrics.into_body().read_to_string().unwrap();
+    // Where it goes on is known before the first commit.
+    assert!(metrics.contains("ltvstream_next_offset{partition=\"0\"} 0\n"), "{metrics}");
     assert_eq!(service.terminate(), Some(0));
 }
 

@@ -106,8 +106,8 @@ type Numbered<'a> = (usize, &'a [u8]);
 /// control characters of ASCII.
 ///
 /// The body is one event, an array of events, or NDJSON with one event a line (blank lines are
-/// skipped), optionally encoded with gzip or zstd, and as a whole at most
-/// `service.max_body_bytes` long when decoded (64 MiB), with at most a million events. JSON that
+/// skipped), optionally encoded with gzip or zstd, in one piece or several that follow each other, and as a whole at
+/// most `service.max_body_bytes` long, as it comes and when decoded (64 MiB), with at most a million events. JSON that
 /// can't be parsed, NDJSON without one line of JSON, and a body without an event are refused whole. Otherwise events are accepted
 /// and refused one by one, a line that is not JSON like any other. The answer is sent when every
 /// accepted event is durable. Submitting the same events again is safe: they count as repeated.
@@ -155,11 +155,10 @@ pub async fn post_events(
     // It has none: what a sender hopes for is not passed over in silence.
     Parameters::read(pairs, &[], false)?;
     let form = Form::of(&headers)?;
-    let encoding = Encoding::of(&headers)?;
-    let EventsBody(body) = body?;
+    let EventsBody { encoding, bytes } = body?;
     blocking(move || {
         let bytes_max = state.parts.limits.max_body_bytes;
-        let body = encoding.decode(body, bytes_max).map_err(|why| match why {
+        let body = encoding.decode(bytes, bytes_max).map_err(|why| match why {
             NotDecoded::TooLong => too_large(bytes_max),
             NotDecoded::Malformed => unread(),
         })?;
@@ -176,7 +175,10 @@ pub async fn post_events(
 }
 
 /// A body as it came, of no more bytes than are taken at once.
-pub struct EventsBody(Bytes);
+pub struct EventsBody {
+    encoding: Encoding,
+    bytes: Bytes,
+}
 
 impl FromRequest<HttpState> for EventsBody {
     type Rejection = Problem;
@@ -185,12 +187,13 @@ impl FromRequest<HttpState> for EventsBody {
     /// (`100-continue`) is, and others might find the connection closed before they come to the answer.
     async fn from_request(request: Request, state: &HttpState) -> Result<Self, Problem> {
         let bytes_max = state.parts.limits.max_body_bytes;
+        let encoding = Encoding::of(request.headers())?;
         let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|it| it > bytes_max) {
             return Err(too_large(bytes_max));
         }
         let body = Bytes::from_request(request, state).await;
-        body.map(Self).map_err(|error| match error.status() {
+        body.map(|bytes| Self { encoding, bytes }).map_err(|error| match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(bytes_max),
             _ => unread(),
         })
@@ -198,7 +201,7 @@ impl FromRequest<HttpState> for EventsBody {
 }
 
 fn too_large(bytes_max: usize) -> Problem {
-    let detail = format!("the body, decoded, is longer than {bytes_max} bytes");
+    let detail = format!("the body is longer than {bytes_max} bytes");
     Problem::new(Kind::BodyTooLarge, detail).with("max_bytes", bytes_max)
 }
 
