@@ -44,6 +44,8 @@ const LIVE_PAUSE: Duration = Duration::from_millis(200);
 pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
     globals.start_logging(None)?;
     let signals = Signals::take().map_err(|error| failed(error.into()))?;
+    // There is a directory to be removed whenever it ends.
+    signals.start_is_over();
     let dir = tempfile::tempdir().map_err(|error| failed(error.into()))?;
     let listener = bind(args.listen)?;
     let address = listener.local_addr().map_err(|error| failed(error.into()))?;
@@ -68,7 +70,7 @@ pub fn run(args: &Args, globals: &Globals) -> Result<Exit, CliError> {
         Service::start_embedded(config, StartOptions::default()).map_err(CliError::Dependency)?;
     let now = service.clock.now();
     print(&format!("generating two years of a business with {} customers …\n", args.customers))?;
-    let count = preload(&mut generator, now, &*service.ingest)?;
+    let count = preload(&mut generator, now, &*service.ingest, &signals)?;
     print(&format!("{count} events taken in, durably\n"))?;
     print(&format!("no keys are configured: whoever reaches {address} may read and write\n\n"))?;
     let ingest = Arc::clone(&service.ingest);
@@ -85,16 +87,17 @@ fn failed(error: anyhow::Error) -> CliError {
     CliError::Dependency(error)
 }
 
-/// Takes in what has arrived before `now`; returns how many events.
+/// Takes in what has arrived before `now`, unless a signal comes; returns how many events.
 fn preload(
     generator: &mut Generator,
     now: Timestamp,
     ingest: &dyn Ingest,
+    signals: &Signals,
 ) -> Result<u64, CliError> {
     let mut count = 0;
     let mut batch = Vec::with_capacity(BATCH_EVENTS);
     while let Some(arrival) = generator.next_arrival() {
-        if arrival.at > now {
+        if arrival.at > now || signals.have_come() {
             break;
         }
         batch.push(to_json(&arrival.event).into_bytes());

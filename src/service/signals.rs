@@ -37,12 +37,12 @@ impl Signals {
     }
 
     /// From now on a signal is noted, for who asks whether one has come.
-    pub(super) fn start_is_over(&self) {
+    pub fn start_is_over(&self) {
         self.is_starting.store(false, Ordering::SeqCst);
     }
 
     /// Whether one has come.
-    pub(super) fn have_come(&self) -> bool {
+    pub fn have_come(&self) -> bool {
         self.has_come.load(Ordering::SeqCst)
     }
 }

@@ -20,6 +20,7 @@ mod commands;
 mod config;
 mod corrupt_input;
 mod crash;
+mod demo;
 mod histories;
 mod http_auth;
 mod http_errors;

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ltvstream::kafka::KafkaSettings;
@@ -11,7 +11,7 @@ use crate::kafka_support::{settings, write_transactions};
 use crate::support::kafka::{
     brokers, create_topic, delete_records, grow_topic, topics_of, write_settings,
 };
-use crate::support::process::{Served, ltvstream};
+use crate::support::process::{Served, ended, ltvstream, signal};
 use crate::support::unique;
 
 fn serve(arguments: &[&str]) -> Output {
@@ -77,24 +77,10 @@ fn while_brokers_are_waited_for_the_process_says_that_it_lives_and_ends_when_it_
         }
     };
     let ready = ask("/readyz");
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    signal("TERM", &child);
     // By itself, not by what the system does with a signal that nobody asked for: it does nothing to the
     // first process of a container.
-    let told = Instant::now();
-    let ended = loop {
-        match child.try_wait().unwrap() {
-            Some(status) => break status,
-            None if told.elapsed() < Duration::from_secs(20) => {
-                std::thread::sleep(Duration::from_millis(20))
-            }
-            None => {
-                child.kill().unwrap();
-                panic!("it goes on starting");
-            }
-        }
-    };
-    assert_eq!(ended.code(), Some(143));
+    assert_eq!(ended(&mut child), Some(143));
     assert_eq!(lives, (200, "ok\n".to_owned()));
     let (status, body) = ready.unwrap();
     assert_eq!(status, 503);

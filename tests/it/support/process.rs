@@ -29,6 +29,25 @@ pub fn run_in(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// Sends a signal of this name.
+pub fn signal(name: &str, child: &Child) {
+    let arguments = [format!("-{name}"), child.id().to_string()];
+    assert!(Command::new("kill").args(arguments).status().unwrap().success());
+}
+
+/// The exit code of a process that is about to end.
+pub fn ended(child: &mut Child) -> Option<i32> {
+    let asked_at = Instant::now();
+    while asked_at.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    panic!("the process goes on");
+}
+
 /// A running `ltvstream serve`, killed when it goes out of scope.
 pub struct Served {
     child: Child,
@@ -100,8 +119,7 @@ impl Served {
 
     /// SIGTERM, and the exit code.
     pub fn terminate(self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal("TERM", &self.child);
         self.end()
     }
 
