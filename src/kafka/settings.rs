@@ -314,6 +314,12 @@ impl KafkaSettings {
         self.prefer(config, &["message.max.bytes"], "100000000");
     }
 
+    /// The largest message that the client sends, where the operator says so.
+    pub(in crate::kafka) fn message_bytes_max(&self) -> usize {
+        let given = self.properties.get("message.max.bytes");
+        given.and_then(|bytes| bytes.parse().ok()).unwrap_or(usize::MAX)
+    }
+
     /// Sets the first of the names a property goes by, unless the operator used one of them.
     fn prefer(&self, config: &mut ClientConfig, names: &[&str], value: &str) {
         if !names.iter().any(|name| self.properties.contains_key(*name)) {

@@ -295,6 +295,23 @@ fn the_largest_event_fits_into_a_dead_letter_and_a_larger_one_is_named_but_left_
     assert_eq!(last, ("ltvstream-headers-omitted-bytes".to_owned(), "2000014".to_owned()));
 }
 
+#[test]
+fn what_the_client_may_not_send_is_left_out_as_well() {
+    let (mut settings, _) = ready("client", 1);
+    settings.properties.insert("message.max.bytes".to_owned(), "200000".to_owned());
+    let topics = ensure_topics(&settings).unwrap();
+    let (_member, mut sink) = publisher(&settings, &topics);
+    let dead_letters =
+        vec![letter(Some(b"k"), Some(&noise(500_000))), letter(None, Some(&noise(100_000)))];
+    sink.publish(&Publication { dead_letters, ..Publication::default() }).unwrap();
+
+    let records = committed_records(&settings.dead_letters_topic);
+    assert_eq!((records[0].key(), records[0].payload()), (Some(&b"k"[..]), None));
+    let last = headers(&records[0]).pop().unwrap();
+    assert_eq!(last, ("ltvstream-value-omitted-bytes".to_owned(), "500000".to_owned()));
+    assert_eq!(records[1].payload().map(<[u8]>::len), Some(100_000));
+}
+
 /// Columns: key, value, and the headers as `name=value`, all but names in hexadecimal; `-` is null.
 const GOLDEN: &str = include_str!("../golden/dead_letter.v1.txt");
 
