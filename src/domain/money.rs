@@ -51,13 +51,17 @@ impl Currency {
 
     /// How many decimals the currency's smallest unit is: 2 for a cent, 0 for a yen; at most 6.
     pub fn minor_digits(&self) -> u32 {
-        let code = self.as_str();
-        if let Some((_, digits)) = WITHDRAWN.iter().find(|(known, _)| *known == code) {
-            return *digits;
-        }
-        let known = iso_currency::Currency::from_code(code);
-        known.and_then(|known| known.exponent()).map_or(2, |digits| u32::from(digits).min(6))
+        digits_of(self.as_str()).unwrap_or(2)
     }
+}
+
+/// The decimals of a code of ISO 4217, now or then; 2 of one that has none. `None` if it is no code.
+fn digits_of(code: &str) -> Option<u32> {
+    if let Some((_, digits)) = WITHDRAWN.iter().find(|(known, _)| *known == code) {
+        return Some(*digits);
+    }
+    let known = iso_currency::Currency::from_code(code)?;
+    Some(known.exponent().map_or(2, |digits| u32::from(digits).min(6)))
 }
 
 impl fmt::Debug for Currency {
@@ -92,12 +96,8 @@ fn is_assigned(code: &[u8; 3]) -> bool {
     static ASSIGNED: LazyLock<Vec<bool>> = LazyLock::new(|| {
         let letter = |number: usize| b'A' + (number % LETTERS) as u8;
         let code = |place| [place / LETTERS / LETTERS, place / LETTERS, place].map(letter);
-        let is_known = |place| {
-            let currency = Currency(code(place));
-            let is_withdrawn = WITHDRAWN.iter().any(|(known, _)| *known == currency.as_str());
-            is_withdrawn || iso_currency::Currency::from_code(currency.as_str()).is_some()
-        };
-        (0..LETTERS.pow(3)).map(is_known).collect()
+        let digits = |place| digits_of(Currency(code(place)).as_str());
+        (0..LETTERS.pow(3)).map(|place| digits(place).is_some()).collect()
     });
     let number = |letter: u8| letter.is_ascii_uppercase().then(|| usize::from(letter - b'A'));
     let place = code.iter().try_fold(0, |place, letter| Some(place * LETTERS + number(*letter)?));

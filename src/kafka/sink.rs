@@ -158,7 +158,7 @@ impl KafkaSink {
     }
 
     /// The record as it was, with what is known about it in further headers. Where all of it would
-    /// exceed what the topic takes, key, value or own headers are left out, and a header says so;
+    /// exceed what the topic takes or the client sends, key, value or own headers are left out, and a header says so;
     /// otherwise this one record would keep everything from being published for ever.
     fn dead_letter_record<'a>(&'a self, letter: &'a DeadLetter) -> BytesRecord<'a> {
         let message = cut(&letter.message, MESSAGE_BYTES_MAX);
@@ -169,7 +169,8 @@ impl KafkaSink {
             .insert(header("ltvstream-offset", &letter.offset.to_string()))
             .insert(header("ltvstream-timestamp", &letter.timestamp.to_rfc3339()));
         let mut record = BaseRecord::to(&self.dead_letters_topic);
-        let mut room = self.dead_letter_bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
+        let bytes_max = self.dead_letter_bytes_max.min(self.settings.message_bytes_max());
+        let mut room = bytes_max.saturating_sub(ENVELOPE_BYTES_MAX);
         if let Some(key) = &letter.key {
             if key.len() <= room {
                 room -= key.len();

@@ -74,17 +74,11 @@ pub fn ensure_topics(settings: &KafkaSettings) -> Result<Topics, SetupError> {
     })?;
     let dead_letter_bytes_max = events.message_bytes_max + DEAD_LETTER_HEADROOM_BYTES;
     let [snapshots, dead_letters] = cluster.ensure_written(dead_letter_bytes_max)?;
-    let dead_letter_bytes_max = sendable(&dead_letters, settings);
     Ok(Topics {
         events_partitions: events.partitions,
-        dead_letter_bytes_max,
-        batch_bytes_max: snapshots.message_bytes_max.min(dead_letter_bytes_max),
+        dead_letter_bytes_max: dead_letters.message_bytes_max,
+        batch_bytes_max: snapshots.message_bytes_max.min(dead_letters.message_bytes_max),
     })
-}
-
-/// The largest record of a topic that the client sends: what it refuses would be tried for ever.
-fn sendable(topic: &Found, settings: &KafkaSettings) -> usize {
-    topic.message_bytes_max.min(settings.message_bytes_max())
 }
 
 /// Creates and checks the topics that we write while we run, as [`ensure_topics`] did; returns the largest record
@@ -94,7 +88,7 @@ pub(in crate::kafka) fn ensure_written_topics(
     dead_letter_bytes_max: usize,
 ) -> Result<usize, SetupError> {
     let [_, dead_letters] = Cluster::new(settings)?.ensure_written(dead_letter_bytes_max)?;
-    Ok(sendable(&dead_letters, settings))
+    Ok(dead_letters.message_bytes_max)
 }
 
 struct Cluster<'a> {

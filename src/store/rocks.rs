@@ -73,11 +73,11 @@ impl RocksStore {
             action: "create its directory",
             message: format!("{}: {error}", dir.display()),
         })?;
-        let beginning = Beginning::of(dir).map_err(|error| StoreError::Failed {
+        let is_cut_off = is_cut_off(dir).map_err(|error| StoreError::Failed {
             action: "look into its directory",
             message: format!("{}: {error}", dir.display()),
         })?;
-        if beginning == Beginning::Lost {
+        if is_cut_off {
             return Err(StoreError::Failed {
                 action: "open",
                 message: format!(
@@ -248,30 +248,20 @@ fn open_database(
 /// The file that a store begins with: it names all others.
 const CURRENT: &str = "CURRENT";
 
-/// How a store begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Beginning {
-    Known,
-    /// Nothing was ever stored there.
-    None,
-    /// Something was stored, and RocksDB would take it for nothing and remove it.
-    Lost,
-}
-
-impl Beginning {
-    fn of(dir: &Path) -> std::io::Result<Self> {
-        if dir.join(CURRENT).try_exists()? {
-            return Ok(Self::Known);
-        }
-        for file in std::fs::read_dir(dir)? {
-            let path = file?.path();
-            // Tables and logs, which come after a store has begun.
-            if path.extension().is_some_and(|ending| ending == "sst" || ending == "log") {
-                return Ok(Self::Lost);
-            }
-        }
-        Ok(Self::None)
+/// Whether something was stored there of which the beginning is missing: RocksDB would take it for nothing
+/// and remove it.
+fn is_cut_off(dir: &Path) -> std::io::Result<bool> {
+    if dir.join(CURRENT).try_exists()? {
+        return Ok(false);
     }
+    for file in std::fs::read_dir(dir)? {
+        let path = file?.path();
+        // Tables and logs, which come after a store has begun.
+        if path.extension().is_some_and(|ending| ending == "sst" || ending == "log") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Reads the rows that start with `prefix`, and no block beyond them.

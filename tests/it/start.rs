@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ltvstream::kafka::KafkaSettings;
 
 use crate::kafka_support::{settings, write_transactions};
+use crate::support::embedded::{served, served_with_log};
 use crate::support::kafka::{
     brokers, create_topic, delete_records, grow_topic, topics_of, write_settings,
 };
@@ -179,9 +180,7 @@ fn a_state_of_another_log_and_other_rules_are_refused_as_configuration() {
 #[test]
 fn a_service_that_can_not_write_its_log_serves_and_ends_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data").to_string_lossy().into_owned();
-    let arguments = ["--embedded", "--data-dir", &data, "--listen", "127.0.0.1:0"];
-    let service = Served::start(&arguments, Path::new("/dev/full"));
+    let service = served_with_log(dir.path(), Path::new("/dev/full"));
     service.wait_for("/readyz", |answer| answer["ready"] == true);
     let metrics = ureq::get(format!("{}/metrics", service.url)).call().unwrap();
     let metrics = metrics.into_body().read_to_string().unwrap();
@@ -193,10 +192,10 @@ fn a_service_that_can_not_write_its_log_serves_and_ends_in_order() {
 #[test]
 fn the_reason_of_a_failed_start_is_in_the_log_s_own_form() {
     let dir = tempfile::tempdir().unwrap();
+    let first = served(dir.path());
     let data = dir.path().join("data").to_string_lossy().into_owned();
-    let arguments = ["--embedded", "--data-dir", &data, "--listen", "127.0.0.1:0"];
-    let first = Served::start(&arguments, &dir.path().join("log"));
-    let second = serve(&[&arguments[..], &["--log-format", "json"]].concat());
+    let embedded = ["--embedded", "--listen", "127.0.0.1:0", "--data-dir", &data];
+    let second = serve(&[&embedded[..], &["--log-format", "json"]].concat());
     assert_eq!(second.status.code(), Some(3));
     let read = |line: &str| serde_json::from_str(line).unwrap();
     let lines: Vec<serde_json::Value> = words(&second).lines().map(read).collect();

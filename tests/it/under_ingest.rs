@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::process::Served;
+use crate::support::embedded::served;
 
 const EVENTS: usize = 30_000;
 const BATCH: usize = 250;
@@ -57,9 +57,7 @@ fn post(url: &str, events: &[(Value, i64)]) {
 #[test]
 fn sums_over_cohorts_are_the_revenue_accepted_up_to_the_stated_input() {
     let dir = tempfile::tempdir().unwrap();
-    let state = dir.path().join("data").to_string_lossy().into_owned();
-    let arguments = ["--embedded", "--data-dir", &state, "--listen", "127.0.0.1:0"];
-    let served = Served::start(&arguments, &dir.path().join("log"));
+    let served = served(dir.path());
     let events = events();
     let mut revenue_micros = vec![0];
     for (_, micros) in &events {

@@ -6,9 +6,14 @@ use crate::support::process::Served;
 
 /// A service of the app `default` in US dollars, without rates.
 pub fn served(folder: &Path) -> Served {
+    served_with_log(folder, &folder.join("log"))
+}
+
+/// The same, with its log written there.
+pub fn served_with_log(folder: &Path, log: &Path) -> Served {
     let data = folder.join("data").to_string_lossy().into_owned();
     let arguments = ["--embedded", "--listen", "127.0.0.1:0", "--data-dir", &data];
-    Served::start(&arguments, &folder.join("log"))
+    Served::start(&arguments, log)
 }
 
 /// A payment of one unit, number `n`, in this currency.
