@@ -5,10 +5,10 @@
 //!
 //! Always true
 //! * A snapshot says what the LTV question about its cohort says (`metrics_api/naive.rs`).
-//! * A snapshot that would read differently after a change of facts is among [`touched`], except
-//!   for what only time changes: ages begun and completed.
+//! * A snapshot that would read differently after a change of facts is among [`touched`], one that would
+//!   because days have passed, as ages begin and are completed, among [`aged`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::cohort::{Anchor, Field};
 use crate::domain::time::{Day, Width};
@@ -69,6 +69,32 @@ pub fn touched(
     keys
 }
 
+/// The snapshots of an app that read differently on the day `to` than on `from` though nothing happened
+/// to their cohorts: an age has begun since, or is complete.
+pub fn aged(
+    (curves, dictionary): (&CohortCurves, &Dictionary),
+    app: &str,
+    (widths, ages): (&[Width], &SnapshotAges),
+    (from, to): (Day, Day),
+) -> BTreeSet<SnapshotKey> {
+    let Some(app) = dictionary.find_app(app) else { return BTreeSet::new() };
+    let mut wholes = BTreeSet::new();
+    for width in widths {
+        let mut has_aged = BTreeMap::new();
+        for (key, _) in curves.iter().filter(|(key, _)| key.app == app && key.zone == 0) {
+            let ordinal = width.ordinal(key.day);
+            if *has_aged
+                .entry(ordinal)
+                .or_insert_with(|| ages.differ((*width, ordinal), (from, to)))
+            {
+                wholes.insert((*width, CohortKey { day: width.first_day(ordinal), ..*key }));
+            }
+        }
+    }
+    let spelled = wholes.into_iter().map(|(width, key)| spell_out(curves, dictionary, &key, width));
+    spelled.collect()
+}
+
 /// Segments that do not know their customers speak of those of the whole cohort.
 fn refilled(
     curves: &CohortCurves,
@@ -117,6 +143,21 @@ pub struct SnapshotAges {
     pub days: Vec<u32>,
     /// In calendar periods of the cohort's width.
     pub periods: Vec<u32>,
+}
+
+impl SnapshotAges {
+    /// Whether an age of the bucket begins or is completed between what is seen on one day and on another.
+    fn differ(&self, (width, ordinal): (Width, i32), (from, to): (Day, Day)) -> bool {
+        let differs = |basis: AgeBasis, age: u32| {
+            let on = |day| {
+                let aging = Aging { basis, width, seen: Seen::new(day, day) };
+                (aging.begun(ordinal, age), aging.complete(ordinal, age))
+            };
+            on(from) != on(to)
+        };
+        self.days.iter().any(|age| differs(AgeBasis::Days, *age))
+            || self.periods.iter().any(|age| differs(AgeBasis::Periods, *age))
+    }
 }
 
 /// Everything up to and through one age.

@@ -76,6 +76,8 @@ pub struct Publisher {
     newest: Option<SnapshotVersion>,
     /// Cohorts that must go out though nothing changed since.
     owed: BTreeSet<SnapshotKey>,
+    /// The newest event when it was looked last which cohorts have aged.
+    aged_until: Option<Timestamp>,
     /// Of the part that was gathered last, until it is out.
     gathered: Vec<SnapshotKey>,
     begun: Option<Begun>,
@@ -102,6 +104,7 @@ impl Publisher {
             published: BTreeMap::new(),
             newest: None,
             owed: BTreeSet::new(),
+            aged_until: None,
             gathered: Vec::new(),
             begun: None,
             keys_of_a_part: KEYS_OF_A_PART,
@@ -240,6 +243,7 @@ impl Publisher {
     /// Begins a publication of everything that is owed now.
     fn begin(&mut self, shards: &[SharedShard]) -> Option<Begun> {
         let held = self.note_changes(shards);
+        self.note_aging(shards);
         if shards.len() < self.partitions {
             self.note_part(shards.len());
             return None;
@@ -298,6 +302,23 @@ impl Publisher {
             }
         }
         held
+    }
+
+    /// Owes the cohorts to which nothing happened but that an age of theirs has begun or is complete.
+    fn note_aging(&mut self, shards: &[SharedShard]) {
+        let newest = shards.iter().filter_map(|shard| shard.read().shard.newest_event_at()).max();
+        let Some(before) = std::mem::replace(&mut self.aged_until, newest) else { return };
+        for (app, plan) in &self.plan.apps {
+            let days = (Self::until(plan, Some(before)), Self::until(plan, newest));
+            if days.0 == days.1 {
+                continue;
+            }
+            for shard in shards {
+                let Shard { curves, dictionary, .. } = &shard.read().shard;
+                let read = (&plan.widths[..], &self.plan.ages);
+                self.owed.extend(snapshot::aged((curves, dictionary), app, read, days));
+            }
+        }
     }
 
     /// Whether versions of these shards would be older than what is out: some of that may hold more

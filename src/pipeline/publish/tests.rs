@@ -167,6 +167,39 @@ fn what_changes_while_a_publication_is_gathered_is_in_the_next_one() {
     assert_eq!(count(&publisher.gather(&shards).unwrap()), [3]);
 }
 
+#[test]
+fn a_cohort_to_which_nothing_happens_is_published_again_when_an_age_begins_or_is_complete() {
+    let (mut publisher, shards) = publisher(2);
+    publisher.plan.ages = SnapshotAges { days: vec![0, 3], periods: vec![0] };
+    let mut published = |day: u8| {
+        let customer = shards[0].read().next_offset().0;
+        take(&shards[0], &format!(r#""customer_id":"c{customer}","kind":"install""#), day);
+        let publication = publisher.gather(&shards).unwrap();
+        publisher.done(&publication, Duration::ZERO);
+        let snapshots = publication.snapshots.iter().map(|(_, value)| {
+            let snapshot = decode_message(value).unwrap();
+            let ages = snapshot.ages_days.iter().map(|age| (age.age, age.complete));
+            (snapshot.cohort_start.to_string()[8..].to_owned(), ages.collect::<Vec<_>>())
+        });
+        snapshots.collect::<Vec<_>>()
+    };
+    let of = |day: &str, ages: &[(i32, bool)]| (day.to_owned(), ages.to_vec());
+    let (begun, complete) = (of("01", &[(0, false)]), of("01", &[(0, true)]));
+    assert_eq!(published(1), [begun]);
+    assert_eq!(published(2), [complete, of("02", &[(0, false)])]);
+    // Two days of which the first cohort has no age; the second was complete on the first of them.
+    assert_eq!(published(3), [of("02", &[(0, true)]), of("03", &[(0, false)])]);
+    let older = [of("01", &[(0, true), (3, false)]), of("03", &[(0, true)])];
+    assert_eq!(published(4), [&older[..], &[of("04", &[(0, false)])]].concat());
+    // Not one of an event that is older than the newest.
+    assert_eq!(published(3), [of("03", &[(0, true)])]);
+    let all = ["01", "02", "03", "04", "20"].map(|day| match day {
+        "20" => of(day, &[(0, false)]),
+        _ => of(day, &[(0, true), (3, true)]),
+    });
+    assert_eq!(published(20), all);
+}
+
 /// Takes in an event that is refused: it has no currency.
 fn refused_event(shard: &SharedShard) {
     take(shard, r#""customer_id":"c","kind":"purchase","gross_micros":1"#, 1);
