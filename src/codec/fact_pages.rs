@@ -107,13 +107,21 @@ fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {
     }
 }
 
+/// What is in a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageOf {
+    Facts(Group),
+    /// Facts that are counted no more. Others of this group may have their rows.
+    Uncounted(Group),
+}
+
 /// Puts the stored pages of a table together, row by row in the order of their keys.
 #[derive(Default)]
 pub struct PageReader {
     table: RestoredFacts,
     pages: u32,
     /// Of the page that is being read.
-    group: Option<Group>,
+    group: Option<PageOf>,
     facts: Vec<Option<Fact>>,
     updates: u32,
     updated_rows: usize,
@@ -149,6 +157,7 @@ impl PageReader {
         if *self.group.get_or_insert(group) != group {
             return Err(StoredError::Malformed("a page of facts and its update are of two kinds"));
         }
+        let PageOf::Facts(group) = group else { return Ok(()) };
         let count = cursor.long().map_err(malformed)?;
         let (mut place, mut day) = (0, Day(0));
         for _ in 0..count {
@@ -170,8 +179,12 @@ impl PageReader {
     }
 
     fn end_page(&mut self) {
-        if let Some(group) = self.group.take() {
-            self.table.page(group, &self.facts, (self.updates, self.updated_rows));
+        match self.group.take() {
+            Some(PageOf::Facts(group)) => {
+                self.table.page(group, &self.facts, (self.updates, self.updated_rows));
+            }
+            Some(PageOf::Uncounted(group)) => self.table.uncounted_page(group, self.updates),
+            None => {}
         }
         self.facts.clear();
         self.updated_rows = 0;
@@ -192,11 +205,18 @@ fn beyond(what: &'static str) -> DecodeError {
     DecodeError::MalformedAvro(what)
 }
 
-fn read_group(cursor: &mut Cursor<'_>) -> Result<Group, DecodeError> {
+fn read_group(cursor: &mut Cursor<'_>) -> Result<PageOf, DecodeError> {
     let app = u16::try_from(cursor.long()?).map_err(|_| beyond("app of facts"))?;
     let zone = u8::try_from(cursor.long()?).map_err(|_| beyond("zone of facts"))?;
-    let kind = u8::try_from(cursor.long()?).ok().and_then(FactKind::from_stored);
-    Ok(Group { app: AppIx(app), zone, kind: kind.ok_or(beyond("kind of facts"))? })
+    let group = |kind| Group { app: AppIx(app), zone, kind };
+    let number = u8::try_from(cursor.long()?).map_err(|_| beyond("kind of facts"))?;
+    match FactKind::from_stored(number) {
+        Some(kind) => Ok(PageOf::Facts(group(kind))),
+        None if FactKind::UNCOUNTED.contains(&number) => {
+            Ok(PageOf::Uncounted(group(FactKind::Customer)))
+        }
+        None => Err(beyond("kind of facts")),
+    }
 }
 
 fn read_fact(
@@ -318,6 +338,40 @@ mod tests {
             reader.row(key, value).unwrap();
         }
         assert_eq!(sorted(reader.finish().facts()), sorted(&table));
+    }
+
+    /// A page, or an update of one, of a kind that is counted no more.
+    fn uncounted(page: u32, update: u32) -> ([u8; 8], Vec<u8>) {
+        let (key, mut value) = (page_key(page, update), Vec::new());
+        sealed::seal_into(VERSION, &key, &mut value, |payload| {
+            [1, 1, i64::from(*FactKind::UNCOUNTED.start()), 1, 0, IS_FACT, 19_000, 0, 7, 1]
+                .into_iter()
+                .for_each(|number| put_long(payload, number));
+        });
+        (key, value)
+    }
+
+    #[test]
+    fn the_rows_of_facts_that_are_counted_no_more_are_those_of_others() {
+        let customer = |dims| FactKey::new(AppIx(1), 1, FactKind::Customer, Day(19_000), dims);
+        let read = |rows: &[([u8; 8], Vec<u8>)]| {
+            let mut reader = PageReader::default();
+            rows.iter().for_each(|(key, value)| reader.row(key, value).unwrap());
+            reader.finish().indexed()
+        };
+        let mut few = FactTable::default();
+        (0..3).for_each(|dims| few.add(customer(dims), Sums::count(1)));
+        let mut rows = changed_rows(&mut few);
+        rows.extend([uncounted(1, 0), uncounted(1, 1), uncounted(2, 0)]);
+        let mut table = read(&rows);
+        assert_eq!(sorted(&table), sorted(&few));
+        assert!(changed_rows(&mut table).is_empty());
+        (3..1_400).for_each(|dims| table.add(customer(dims), Sums::count(1)));
+        assert_eq!(table.next_page(), 3, "three pages have room for 1,536");
+        let rows = changed_rows(&mut table);
+        let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys, [0, 1, 2].map(|page| page_key(page, 0)), "each is stored whole");
+        assert_eq!(sorted(&read(&rows)), sorted(&table));
     }
 
     #[test]

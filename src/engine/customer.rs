@@ -192,8 +192,10 @@ impl Customer {
     /// next commit.
     pub fn note_appended(&mut self, event: &LedgerEvent<'_>, is_waiting: bool) {
         self.is_newest_pending &= is_waiting;
-        self.is_newest_pending |= self.newest_at.get().is_none_or(|newest| event.at > newest);
-        self.newest_at = event.at.into();
+        if self.newest_at.get().is_none_or(|newest| event.at > newest) {
+            self.is_newest_pending = true;
+            self.newest_at = event.at.into();
+        }
     }
 
     /// The standing of a new event if one step is enough for it, else `None`; `waiting` gives the events
@@ -204,7 +206,8 @@ impl Customer {
         zero: ZeroPayments,
         waiting: impl FnOnce() -> Option<Waiting<'w>>,
     ) -> Option<Standing> {
-        if event.kind == EventKind::Void || !self.is_last(event, waiting) {
+        let is_void = event.kind == EventKind::Void;
+        if is_void || !(self.tells_nothing(event) || self.is_last(event, waiting)) {
             return None;
         }
         if event.is_sandbox {
@@ -227,6 +230,16 @@ impl Customer {
             }
             _ => None,
         }
+    }
+
+    /// Whether no fact tells of the event, wherever in the ledger it comes: a view is of account only as the first
+    /// event of who has no install.
+    fn tells_nothing(&self, event: &LedgerEvent) -> bool {
+        let anchors = &self.fold.anchors;
+        let is_before = || anchors.install_at.get().is_none_or(|first| event.at <= first);
+        event.kind == EventKind::PaywallView
+            && self.fold.has_customer_row
+            && (anchors.has_install || !is_before())
     }
 
     /// Whether the event comes after all others in the order of the ledger, as far as is known.

@@ -127,6 +127,8 @@ pub struct Dictionary {
     fresh: Pieces<Entry>,
     /// Entries handed out to be stored, or read back.
     entries: u64,
+    /// Bytes that texts, and attributes of tuples, hold outside of their rows.
+    spelled_bytes: usize,
 }
 
 impl Default for Dictionary {
@@ -146,6 +148,7 @@ impl Default for Dictionary {
             timelines: Timelines::default(),
             fresh: Pieces::default(),
             entries: 0,
+            spelled_bytes: 0,
         };
         dictionary.add_text(String::new());
         dictionary.add_tuple(Tuple::default());
@@ -199,6 +202,7 @@ impl Dictionary {
     fn add_text(&mut self, text: String) -> TextId {
         let id = next_id(self.texts.len());
         self.text_ids.insert(self.hasher.hash_one(&text), id);
+        self.spelled_bytes += text.capacity();
         self.texts.push(text);
         id
     }
@@ -259,6 +263,7 @@ impl Dictionary {
         for (column, value) in self.columns.iter_mut().zip(tuple.values) {
             column.push(value);
         }
+        self.spelled_bytes += tuple.attributes.capacity() * size_of::<(TextId, TextId)>();
         self.tuples.push(tuple);
         id
     }
@@ -375,12 +380,11 @@ impl Dictionary {
 
     /// Bytes of memory held, roughly.
     pub fn memory_bytes(&self) -> usize {
-        let spelled: usize = self.texts.iter().map(String::capacity).sum();
-        let texts = self.texts.memory_bytes() + spelled;
         let columns: usize = self.columns.iter().map(Pieces::memory_bytes).sum();
         let tuples = self.tuples.memory_bytes() + columns;
         let indexes = [&self.text_ids, &self.tuple_ids];
-        texts
+        self.texts.memory_bytes()
+            + self.spelled_bytes
             + tuples
             + self.signatures.memory_bytes()
             + self.named.memory_bytes()

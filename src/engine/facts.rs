@@ -13,6 +13,8 @@ mod passing;
 mod restore;
 mod table;
 
+use std::ops::RangeInclusive;
+
 use crate::domain::money::Amounts;
 use crate::domain::time::Day;
 use crate::engine::dictionary::AppIx;
@@ -33,8 +35,6 @@ pub use self::table::{FactTable, PageNumber};
 /// | `RepeatedRefund` | of the refund | of the refunded payment | 0 | tuple of the payment | refunds of a payment that had one before; no anchors |
 /// | `Payer` | from which the customer has this signature | none | 0 | signature: payments with their lowest index, and refunds | customers with at least one payment; +1 and −1 as the signature changes |
 /// | `Customer` | of the install anchor | none | 1 if placed by an `install` event, 0 if by the first event | tuple of that event | customers |
-/// | `Install` `PaywallView` `TrialStart` `Cancellation` `Uncancellation` `BillingIssue` `GracePeriod` `Expiration` | of the event | none | payments of the chain before it | tuple | events |
-/// | `TrialConversion` | of payment 1 of a chain that began with a trial | of that trial | 1 | tuple of the payment | conversions, amounts of the payment |
 /// | `Timeline` | from which nothing runs any more, possibly in the future | none | 0 | path of a timeline | customers with this timeline; no anchors |
 /// | `UnrefundedTimeline` | as `Timeline` | none | 0 | path of a timeline | −1 for the timeline and +1 for the one without the periods of refunded payments, of each customer for whom they differ |
 /// | `PeriodPayer` | of the payment | none | payment index, from 2 | signature: tuples | corrections to payments of the index, so that customers who paid it on several chains count once: −1 for those before, −1 for this one, +1 for all |
@@ -48,15 +48,6 @@ pub enum FactKind {
     UnplacedRefund = 3,
     Payer = 4,
     Customer = 5,
-    Install = 6,
-    PaywallView = 7,
-    TrialStart = 8,
-    TrialConversion = 9,
-    Cancellation = 10,
-    Uncancellation = 11,
-    BillingIssue = 12,
-    GracePeriod = 13,
-    Expiration = 14,
     Timeline = 15,
     UnrefundedTimeline = 16,
     RepeatedRefund = 17,
@@ -67,21 +58,12 @@ pub enum FactKind {
 
 impl FactKind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 11] = [
         Self::Payment,
         Self::Refund,
         Self::UnplacedRefund,
         Self::Payer,
         Self::Customer,
-        Self::Install,
-        Self::PaywallView,
-        Self::TrialStart,
-        Self::TrialConversion,
-        Self::Cancellation,
-        Self::Uncancellation,
-        Self::BillingIssue,
-        Self::GracePeriod,
-        Self::Expiration,
         Self::Timeline,
         Self::UnrefundedTimeline,
         Self::RepeatedRefund,
@@ -97,9 +79,12 @@ impl FactKind {
 
     /// Whether facts of the kind have money beside their count.
     pub fn has_money(self) -> bool {
-        use FactKind::{Payment, Refund, RepeatedRefund, TrialConversion, UnplacedRefund};
-        matches!(self, Payment | Refund | UnplacedRefund | RepeatedRefund | TrialConversion)
+        use FactKind::{Payment, Refund, RepeatedRefund, UnplacedRefund};
+        matches!(self, Payment | Refund | UnplacedRefund | RepeatedRefund)
     }
+
+    /// The numbers of kinds that are counted no more, since no question asked for them.
+    pub const UNCOUNTED: RangeInclusive<u8> = 6..=14;
 
     /// The kind with this stored number.
     pub fn from_stored(number: u8) -> Option<Self> {

@@ -40,8 +40,6 @@ struct Chain {
     /// Of what `tuple` was made last: the event's own dimensions, and the customer's.
     merged: [TupleId; 2],
     payments: u16,
-    /// The newest trial so far.
-    trial_at: Moment,
     /// The newest span, running or over.
     span: Option<Span>,
     paid: PaidTuples,
@@ -77,8 +75,6 @@ pub struct Fold {
     chains: Vec<Chain>,
     places: ChainPlaces,
     coverage: Coverage,
-    /// Hashes of the devices seen on installs.
-    devices: Vec<u64>,
 }
 
 /// What the walk needs besides the customer: how to name things and where facts go.
@@ -168,10 +164,11 @@ impl Fold {
             (_, Standing::UnlinkedRefund) => return self.unlinked_refund(event, scribe),
             (EventKind::Install, _) => self.install(event, scribe),
             (EventKind::Attribution, _) => self.attribution(event, scribe),
+            // Tells of its customer only that it is one.
+            (EventKind::PaywallView, _) if self.has_customer_row => {}
             (EventKind::PaywallView, _) => {
                 let tuple = self.resolve(event, scribe);
                 self.note_customer(event, tuple, scribe);
-                self.activity(FactKind::PaywallView, event.at, (0, tuple), scribe);
             }
             (EventKind::TrialStarted, _) => self.trial(event, scribe),
             // A zero payment that is no payment: its chain exists and passes dimensions on.
@@ -207,11 +204,6 @@ impl Fold {
         let tuple = scribe.dictionary.merge(event.own_tuple, self.tuple, 0);
         self.tuple = tuple;
         self.note_customer(event, tuple, scribe);
-        let device = event.device_id.as_deref().map_or(0, |id| xxh3_64(id.as_bytes()) | 1);
-        if !self.devices.contains(&device) {
-            self.devices.push(device);
-            self.activity(FactKind::Install, event.at, (0, tuple), scribe);
-        }
     }
 
     fn attribution(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
@@ -223,9 +215,6 @@ impl Fold {
     fn trial(&mut self, event: &LedgerEvent<'_>, scribe: &mut Scribe<'_>) {
         let (chain, tuple) = self.enter_chain(event, event.chain.as_deref(), scribe);
         self.note_customer(event, tuple, scribe);
-        let payments = self.chains[chain].payments;
-        self.activity(FactKind::TrialStart, event.at, (payments, tuple), scribe);
-        self.chains[chain].trial_at = event.at.into();
         self.begin(event.at, tuple, scribe);
         self.open_span(event, (chain, Terms::Trial, false), scribe);
     }
@@ -242,7 +231,6 @@ impl Fold {
         let chain = &mut self.chains[place];
         chain.payments = chain.payments.saturating_add(1);
         let index = chain.payments;
-        let trial_at = chain.trial_at.get().filter(|_| index == 1);
         if let Some(period) = event.period {
             let terms = Terms::Paid { amounts, period };
             self.open_span(event, (place, terms, is_refunded), scribe);
@@ -260,12 +248,6 @@ impl Fold {
                 ..place
             };
             scribe.delta.push((key, Sums::one(amounts)));
-            if let Some(trial_at) = trial_at {
-                let other_day = scribe.day(zone, Some(trial_at));
-                let kind = FactKind::TrialConversion;
-                let key = FactKey { kind, other_day, ..key.without_slips() };
-                scribe.delta.push((key, Sums::one(amounts)));
-            }
         }
         self.last_payment_at = event.at.into();
         PaymentTrace { at: event.at, chain: place, index, tuple, is_refunded: false, step }
@@ -326,15 +308,6 @@ impl Fold {
     fn status(&mut self, event: &LedgerEvent<'_>, chain: Option<&str>, scribe: &mut Scribe<'_>) {
         let (place, tuple) = self.enter_chain(event, chain, scribe);
         self.note_customer(event, tuple, scribe);
-        let kind = match event.kind {
-            EventKind::Cancellation => FactKind::Cancellation,
-            EventKind::Uncancellation => FactKind::Uncancellation,
-            EventKind::BillingIssue => FactKind::BillingIssue,
-            EventKind::GracePeriod => FactKind::GracePeriod,
-            _ => FactKind::Expiration,
-        };
-        let payments = self.chains[place].payments;
-        self.activity(kind, event.at, (payments, tuple), scribe);
         let Some(span) = &mut self.chains[place].span else { return };
         let is_changed = match (event.kind, event.expires_at) {
             (EventKind::GracePeriod, Some(end)) => span.extend(event.at, end),
@@ -417,21 +390,10 @@ impl Fold {
         }
         self.has_customer_row = true;
         let index = u16::from(self.anchors.has_install);
-        self.activity(FactKind::Customer, event.at, (index, tuple), scribe);
-    }
-
-    /// A row that counts one event of an index and a tuple.
-    fn activity(
-        &self,
-        kind: FactKind,
-        at: Timestamp,
-        (index, tuple): (u16, TupleId),
-        scribe: &mut Scribe<'_>,
-    ) {
         for zone in 0..scribe.rules.reporting_zones.len() {
-            let install_day = scribe.day(zone, self.anchors.install_at.get());
-            let day = scribe.day(zone, Some(at));
-            let key = FactKey { install_day, index, ..scribe.key(zone, kind, day, tuple) };
+            let day = scribe.day(zone, Some(event.at));
+            let place = scribe.key(zone, FactKind::Customer, day, tuple);
+            let key = FactKey { install_day: day, index, ..place };
             scribe.delta.push((key, Sums::count(1)));
         }
     }
@@ -450,12 +412,6 @@ impl Fold {
             slip_first: slip(day, at, first_day, first_payment_at),
             ..scribe.key(zone, FactKind::Payment, day, 0)
         }
-    }
-}
-
-impl FactKey {
-    fn without_slips(self) -> Self {
-        Self { slip_install: 0, slip_first: 0, other_slip_install: 0, other_slip_first: 0, ..self }
     }
 }
 

@@ -85,11 +85,6 @@ impl<'a> Ledger<'a> {
         &self.events
     }
 
-    /// The event with this id.
-    pub fn find(&self, event_id: &str) -> Option<&LedgerEvent<'a>> {
-        self.events.iter().find(|event| event.event_id == event_id)
-    }
-
     /// Puts an event in its place.
     pub fn insert(&mut self, event: LedgerEvent<'a>) {
         let place = self.events.partition_point(|other| other.position() < event.position());

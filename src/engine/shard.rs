@@ -295,6 +295,13 @@ impl Shard {
         let Whose { app, customer_id, rules } = whose;
         let mut event = self.intern(event, own_tuple);
         let may_be_repeat = customer.may_have(&event.event_id);
+        let is_repeated = |known: &&LedgerEvent<'_>| known.event_id == event.event_id;
+        // Repeats follow soon as a rule, so that the store need not be asked.
+        if may_be_repeat
+            && let Some(known) = self.unstored.events(customer.chunks).iter().find(is_repeated)
+        {
+            return Offer::Done(repeated(known, &event));
+        }
         let waiting = || self.unstored.waiting(customer.chunks);
         let standing = customer.appendable(&event, rules.zero_payments, waiting);
         let stored = match (may_be_repeat || standing.is_none(), history) {
@@ -306,16 +313,8 @@ impl Shard {
             (true, history) => history.unwrap_or_default(),
             (false, _) => History::default(),
         };
-        if may_be_repeat {
-            let unstored = self.unstored.events(customer.chunks);
-            let known = stored.events.iter().chain(&unstored);
-            if let Some(known) = known.into_iter().find(|known| known.event_id == event.event_id) {
-                return Offer::Done(if same_content(known, &event) {
-                    Verdict::Repeated
-                } else {
-                    Verdict::Refused(Refusal::Conflict)
-                });
-            }
+        if may_be_repeat && let Some(known) = stored.events.iter().find(is_repeated) {
+            return Offer::Done(repeated(known, &event));
         }
         if let Err(refusal) = convert(&mut event, rules) {
             return refused(refusal);
@@ -630,6 +629,14 @@ pub fn identity_hash(app_id: &str, customer_id: &str) -> u128 {
 
 fn event_hash(event_id: &str) -> u128 {
     xxh3_128(event_id.as_bytes())
+}
+
+/// What becomes of an event of the identity of one that is known.
+fn repeated(known: &LedgerEvent<'_>, offered: &LedgerEvent<'_>) -> Verdict {
+    match same_content(known, offered) {
+        true => Verdict::Repeated,
+        false => Verdict::Refused(Refusal::Conflict),
+    }
 }
 
 /// Whether two events of one identity say the same; what was derived from them aside.

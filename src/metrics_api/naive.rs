@@ -60,7 +60,7 @@ fn words() -> impl Strategy<Value = Words> {
 }
 
 fn raw() -> impl Strategy<Value = Raw> {
-    use FactKind::{Customer, Payer, Payment, Refund, Timeline, TrialConversion, UnplacedRefund};
+    use FactKind::{Customer, Payer, Payment, Refund, Timeline, UnplacedRefund};
     let kinds = vec![
         Payment,
         Payment,
@@ -73,7 +73,6 @@ fn raw() -> impl Strategy<Value = Raw> {
         Customer,
         Customer,
         Timeline,
-        TrialConversion,
     ];
     let days = (any_day(), any_day(), any_day(), prop::option::of(any_day()));
     let slips = [-1..3i8, -1..3i8, -1..3i8, -1..3i8];

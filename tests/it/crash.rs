@@ -108,6 +108,14 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
     let mut corrupt: Vec<Vec<u8>> = Vec::new();
     let mut reading = 0;
     for part in records.chunks(share) {
+        // One kill in five hits the start itself, the others the reading and publishing.
+        let hits_start = rng.random_ratio(1, 5);
+        let start = || Served::start(&["--config", &config], &log);
+        let opened = (!hits_start).then(|| {
+            let served = start();
+            let as_of = served.wait_for(QUESTION, |_| true)["as_of"].clone();
+            (served, as_of)
+        });
         for record in part {
             match record {
                 Sent::Event(json) => {
@@ -122,25 +130,25 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
                 }
             }
         }
-        let served = Served::start(&["--config", &config], &log);
-        // One kill in five hits the start itself, the others the reading and publishing.
-        if rng.random_ratio(4, 5) {
-            let opened = served.wait_for(QUESTION, |_| true)["as_of"].clone();
-            for _ in 0..100 {
-                let held = served.get(QUESTION).map(|answer| answer["as_of"].clone());
-                if held.is_some_and(|held| held != opened) {
-                    reading += 1;
-                    break;
+        let served = match opened {
+            None => start(),
+            Some((served, as_of)) => {
+                for _ in 0..200 {
+                    let held = served.get(QUESTION).map(|answer| answer["as_of"].clone());
+                    if held.is_some_and(|held| held != as_of) {
+                        reading += 1;
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
                 }
-                std::thread::sleep(Duration::from_millis(20));
+                served
             }
-        }
+        };
         std::thread::sleep(Duration::from_millis(rng.random_range(0..250)));
         served.kill();
     }
     println!("{reading} of {KILLS} kills hit while it was seen to read");
-    // On a slow machine more of them hit the start.
-    assert!(reading >= 10, "only {reading} kills hit while it was reading");
+    assert!(reading >= 20, "only {reading} kills hit while it was reading");
     writer.flush();
     let ends = ends(events, PARTITIONS);
     let served = Served::start(&["--config", &config], &log);
@@ -156,7 +164,7 @@ fn fifty_kills_lose_nothing_and_count_nothing_twice() {
 
 fn check_facts(config: &str, reference: &Reference) {
     let (facts, expected) = (stored(config, PARTITIONS), reference.facts());
-    assert!(expected.len() > 5_000, "{} facts", expected.len());
+    assert!(expected.len() > 3_000, "{} facts", expected.len());
     assert!(facts == expected, "facts differ from the reference after the kills");
 }
 

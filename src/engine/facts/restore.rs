@@ -2,7 +2,7 @@
 
 use crate::engine::facts::Fact;
 use crate::engine::facts::changed::PageState;
-use crate::engine::facts::page::{Group, PackedKey, Page};
+use crate::engine::facts::page::{Group, PAGE_ROWS, PackedKey, Page};
 use crate::engine::facts::table::{FactTable, row};
 use crate::engine::row_index::RowIndex;
 
@@ -41,6 +41,16 @@ impl RestoredFacts {
         }
         let state = PageState { is_stored: true, updates, updated_rows, ..PageState::default() };
         table.add_page(page, state);
+    }
+
+    /// Takes in a page of facts that are counted no more, which so many updates followed: its rows are free for
+    /// facts of `group`, and it is stored anew with the first of them.
+    pub fn uncounted_page(&mut self, group: Group, updates: u32) {
+        self.0.fill_last_page(group);
+        self.page(group, &[None; PAGE_ROWS], (updates, 0));
+        if let Some(state) = self.0.states.last_mut() {
+            state.is_stored = false;
+        }
     }
 
     /// The facts taken in so far, none of which can be found or changed.

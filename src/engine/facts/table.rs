@@ -231,6 +231,17 @@ impl FactTable {
         }
     }
 
+    /// Adds free rows to the last page of a group until it is full.
+    pub(super) fn fill_last_page(&mut self, group: Group) {
+        let number = self.group_number(group);
+        let Some(last) = self.groups[number].pages.last().copied() else { return };
+        let page = self.pages[last as usize].own();
+        for place in page.len()..PAGE_ROWS {
+            page.push(PackedKey::VACANT);
+            self.groups[number].free.push(row(last, place));
+        }
+    }
+
     /// The number of the page that is added next, greater than that of any other.
     pub fn next_page(&self) -> PageNumber {
         u32::try_from(self.pages.len()).unwrap_or(u32::MAX)

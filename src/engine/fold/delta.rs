@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_difference_makes_the_rows_before_those_after_wherever_they_differ() {
         let rows = |days: &[i32]| -> FactDelta {
-            let key = |day| FactKey::new(AppIx(0), 0, FactKind::PaywallView, Day(day), 0);
+            let key = |day| FactKey::new(AppIx(0), 0, FactKind::Customer, Day(day), 0);
             days.iter().map(|day| (key(*day), Sums::count(1))).collect()
         };
         for (before, after, left) in [
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn of_rows_of_one_key_their_sum_is_left_once_whether_they_are_few_or_many() {
         for keys in [3, 30] {
-            let key = |day| FactKey::new(AppIx(0), 0, FactKind::PaywallView, Day(day), 0);
+            let key = |day| FactKey::new(AppIx(0), 0, FactKind::Customer, Day(day), 0);
             let rows = (0..keys).chain(0..keys).map(|day| (key(day), Sums::count(day.into())));
             let mut delta: FactDelta = rows.chain([(key(2), Sums::count(-4))]).collect();
             join(&mut delta);

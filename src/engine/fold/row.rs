@@ -13,7 +13,6 @@ impl Fold {
         self.chains.capacity() * size_of::<Chain>()
             + self.chains.iter().map(|chain| chain.paid.memory_bytes()).sum::<usize>()
             + self.places.memory_bytes()
-            + self.devices.capacity() * size_of::<u64>()
             + self.coverage.memory_bytes()
     }
 
@@ -36,14 +35,11 @@ impl Fold {
             numbers.number(own, chain.tuple);
             numbers.number(customers, self.tuple);
             numbers.small(&mut chain.payments);
-            numbers.moment(&mut chain.trial_at, self.anchors.install_at);
             Span::pass(&mut chain.span, numbers, (self.last_payment_at, chain.tuple));
             chain.paid.pass(numbers, chain.tuple);
             numbers.number(&mut chain.signature, self.signature);
         }
         let end = self.chains.first().and_then(|chain| chain.span).map(|span| span.end);
         self.coverage.pass(numbers, (path, end.map_or(Day(0), Timestamp::utc_day)));
-        numbers.length(&mut self.devices);
-        self.devices.iter_mut().for_each(|device| numbers.wide(device));
     }
 }

@@ -51,24 +51,9 @@ struct Maker<'a> {
     facts: &'a mut Facts,
 }
 
-/// Events that are facts by themselves, beside the install.
-const EVENT_KINDS: [(&str, &str); 7] = [
-    ("paywall_view", "PaywallView"),
-    ("trial_started", "TrialStart"),
-    ("cancellation", "Cancellation"),
-    ("uncancellation", "Uncancellation"),
-    ("billing_issue", "BillingIssue"),
-    ("grace_period", "GracePeriod"),
-    ("expiration", "Expiration"),
-];
-
 impl<'a> Maker<'a> {
     fn make(mut self) {
         self.customer();
-        self.installs();
-        for (kind, name) in EVENT_KINDS {
-            self.events(kind, name);
-        }
         self.payments();
         self.heads();
         self.refunds();
@@ -80,30 +65,6 @@ impl<'a> Maker<'a> {
         let index = usize::from(self.ledger.events[at].kind == "install");
         let row = Row { index, ..self.row("Customer", at) };
         self.put(&row, (1, 0, 0, 0));
-    }
-
-    fn installs(&mut self) {
-        let ledger = self.ledger;
-        for at in ledger.of_kind("install") {
-            let device = &ledger.events[at].device_id;
-            let known = |older: usize| older < at && ledger.events[older].device_id == *device;
-            if !ledger.of_kind("install").any(known) {
-                let row = self.row("Install", at);
-                self.put(&row, (1, 0, 0, 0));
-            }
-        }
-    }
-
-    fn events(&mut self, kind: &str, name: &'a str) {
-        let ledger = self.ledger;
-        for at in ledger.of_kind(kind) {
-            let index = match ledger.chain(at) {
-                Some(chain) => ledger.payments_before(at, Some(&chain)),
-                None => 0,
-            };
-            let row = Row { index, ..self.row(name, at) };
-            self.put(&row, (1, 0, 0, 0));
-        }
     }
 
     fn payments(&mut self) {
@@ -119,14 +80,6 @@ impl<'a> Maker<'a> {
                 ..self.row("Payment", at)
             };
             self.put(&row, self.money(at));
-            let chain = &ledger.events[at].chain;
-            let trials = ledger.of_kind("trial_started");
-            let trial = trials.filter(|t| *t < at && ledger.events[*t].chain == *chain).last();
-            if row.index == 1 && trial.is_some() {
-                let other_day = trial.map(|trial| self.day_of(trial));
-                let row = Row { kind: "TrialConversion", other_day, slips: [0; 4], ..row };
-                self.put(&row, self.money(at));
-            }
         }
     }
 

@@ -70,6 +70,6 @@ fn after_forget_nothing_is_accepted_and_the_facts_stay() {
          a bob install 2024-01-05T00:00Z -> accepted",
     );
     let facts = reference.facts();
-    assert_eq!(facts["app|0|Install|2024-01-05|2024-01-05|-|-|0|0,0,0,0|"], (2, 0, 0, 0));
+    assert_eq!(facts["app|0|Customer|2024-01-05|2024-01-05|-|-|1|0,0,0,0|"], (2, 0, 0, 0));
     assert!(reference.suspended().is_empty());
 }

@@ -29,19 +29,10 @@ fn a_status_event_passes_its_values_on_and_a_view_does_not() {
         "a ann trial_started 2024-01-01T00:00Z period=P1W chain=s country=US
          b ann cancellation 2024-01-02T00:00Z store=stripe
          c ann paywall_view 2024-01-03T00:00Z chain=s paywall_id=p1
-         d ann expiration 2024-01-04T00:00Z",
-        "Expiration",
-        &["2024-01-04|2024-01-01|-|-|0|0,0,0,0|duration=Weekly,store=stripe,country=US: +1"],
-    );
-    check(
-        "a ann trial_started 2024-01-01T00:00Z period=P1W chain=s country=US
-         b ann paywall_view 2024-01-03T00:00Z chain=s paywall_id=p1
-         c ann paywall_view 2024-01-04T00:00Z paywall_id=p1",
-        "PaywallView",
-        &[
-            "2024-01-03|2024-01-01|-|-|0|0,0,0,0|duration=Weekly,country=US,paywall_id=p1: +1",
-            "2024-01-04|2024-01-01|-|-|0|0,0,0,0|paywall_id=p1: +1",
-        ],
+         d ann purchase 2024-01-08T00:00Z paid=10USD period=P1W chain=s",
+        "Payment",
+        &["2024-01-08|2024-01-01|2024-01-08|-|1|0,0,0,0|duration=Weekly,store=stripe,country=US: \
+           +1 10000000 10000000 10000000"],
     );
 }
 
@@ -83,9 +74,9 @@ fn the_free_payment_passes_its_values_on_though_it_is_no_payment() {
 fn names_and_values_are_escaped_and_attributes_are_sorted() {
     check(
         r"i ann install 2024-01-01T00:00Z plan_name=a,b=c;d\ attributes.z=1 attributes.a,=2",
-        "Install",
+        "Customer",
         &[
-            r"2024-01-01|2024-01-01|-|-|0|0,0,0,0|plan_name=a\,b\=c\;d\\,attributes.a\,=2,attributes.z=1: +1",
+            r"2024-01-01|2024-01-01|-|-|1|0,0,0,0|plan_name=a\,b\=c\;d\\,attributes.a\,=2,attributes.z=1: +1",
         ],
     );
 }

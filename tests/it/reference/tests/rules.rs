@@ -113,7 +113,6 @@ fn a_status_without_a_chain_means_the_only_one() {
     let lines = "a ann trial_started 2024-01-05T00:00Z period=P1W
                  b ann billing_issue 2024-01-04T00:00Z transaction=q
                  c ann billing_issue 2024-01-04T00:00Z chain=q";
-    check(lines, "BillingIssue", &["2024-01-04|2024-01-04|-|-|0|0,0,0,0|: +1"]);
     check_suspended(lines, &["c: chain_unknown"]);
     check_suspended(
         &format!("{lines}\n d ann purchase 2024-02-01T00:00Z paid=1USD"),
@@ -137,48 +136,6 @@ fn the_first_install_places_the_customer_and_else_the_first_event() {
          d ann install 2024-01-03T00:00Z country=US",
         "Customer",
         &["2024-01-03|2024-01-03|-|-|1|0,0,0,0|country=DE: +1"],
-    );
-}
-
-#[test]
-fn an_install_counts_once_for_each_device() {
-    check(
-        "a ann install 2024-01-01T00:00Z device_id=x
-         b ann install 2024-01-02T00:00Z device_id=x
-         c ann install 2024-01-03T00:00Z
-         d ann install 2024-01-04T00:00Z
-         e bob install 2024-01-04T00:00Z device_id=x",
-        "Install",
-        &[
-            "2024-01-01|2024-01-01|-|-|0|0,0,0,0|: +1",
-            "2024-01-03|2024-01-01|-|-|0|0,0,0,0|: +1",
-            "2024-01-04|2024-01-04|-|-|0|0,0,0,0|: +1",
-        ],
-    );
-}
-
-#[test]
-fn a_conversion_is_the_first_payment_of_a_chain_with_a_trial_before() {
-    let lines = "a ann trial_started 2024-01-01T00:00Z period=P1W chain=s
-                 b ann trial_started 2024-01-03T00:00Z period=P1W chain=s
-                 c ann purchase 2024-01-08T00:00Z paid=1USD period=P1M chain=s
-                 d ann trial_started 2024-01-09T00:00Z period=P1W chain=s
-                 e ann renewal 2024-02-08T00:00Z paid=1USD period=P1M chain=s transaction=e
-                 f ann purchase 2024-02-09T00:00Z paid=1USD period=P1M
-                 g ann trial_started 2024-02-10T00:00Z period=P1W chain=f";
-    let row = format!(
-        "2024-01-08|2024-01-01|2024-01-08|2024-01-03|1|0,0,0,0|duration=Monthly: {ONE_USD}"
-    );
-    check(lines, "TrialConversion", &[&row]);
-    check(
-        lines,
-        "TrialStart",
-        &[
-            "2024-01-01|2024-01-01|-|-|0|0,0,0,0|duration=Weekly: +1",
-            "2024-01-03|2024-01-01|-|-|0|0,0,0,0|duration=Weekly: +1",
-            "2024-01-09|2024-01-01|-|-|1|0,0,0,0|duration=Weekly: +1",
-            "2024-02-10|2024-01-01|-|-|1|0,0,0,0|duration=Weekly: +1",
-        ],
     );
 }
 
@@ -259,7 +216,7 @@ fn slips_are_the_hours_the_clocks_lose_and_win() {
 fn every_zone_has_its_own_days() {
     let zones = ["UTC", "Europe/Berlin", "America/New_York"];
     let facts = accepted(app(&zones, false), "i ann install 2024-03-31T22:30Z").facts();
-    assert_eq!(rows(&facts, 0, "Install"), ["2024-03-31|2024-03-31|-|-|0|0,0,0,0|: +1"]);
-    assert_eq!(rows(&facts, 1, "Install"), ["2024-04-01|2024-04-01|-|-|0|0,0,0,0|: +1"]);
-    assert_eq!(rows(&facts, 2, "Install"), ["2024-03-31|2024-03-31|-|-|0|0,0,0,0|: +1"]);
+    assert_eq!(rows(&facts, 0, "Customer"), ["2024-03-31|2024-03-31|-|-|1|0,0,0,0|: +1"]);
+    assert_eq!(rows(&facts, 1, "Customer"), ["2024-04-01|2024-04-01|-|-|1|0,0,0,0|: +1"]);
+    assert_eq!(rows(&facts, 2, "Customer"), ["2024-03-31|2024-03-31|-|-|1|0,0,0,0|: +1"]);
 }
