@@ -28,7 +28,7 @@ pub(super) struct Mapped {
     /// In the order of their first rows.
     groups: VecDeque<Draft>,
     /// Place of each group in `groups`; only looked up, never walked through.
-    places: HashMap<String, usize>,
+    places: HashMap<Vec<String>, usize>,
     /// The table is read to its end.
     gathered: bool,
     /// Bytes taken from the file.
@@ -151,9 +151,9 @@ impl Mapped {
 
     fn gather(&mut self, cells: &Cells) {
         let draft = self.draft(cells);
-        // Identifiers with this separator are refused, so two groups never share a key.
-        let key: Vec<&str> = self.map.group_by.iter().map(|column| cells.get(*column)).collect();
-        let place = *self.places.entry(key.join("\u{1f}")).or_insert(self.groups.len());
+        let column = |column: &usize| cells.get(*column).to_owned();
+        let key: Vec<String> = self.map.group_by.iter().map(column).collect();
+        let place = *self.places.entry(key).or_insert(self.groups.len());
         match self.groups.get_mut(place) {
             Some(group) => group.add(draft),
             None => self.groups.push_back(draft),

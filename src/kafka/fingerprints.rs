@@ -7,8 +7,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::client::{Logged, create};
-use crate::kafka::client::{is_offset_error, is_passing};
+use crate::kafka::client::{Logged, create, is_offset_error, is_passing};
 use crate::kafka::intake::record_of;
 use crate::kafka::settings::KafkaSettings;
 use crate::kafka::source::PATIENCE;

@@ -4,10 +4,8 @@
 //! still have been written; sending it again is harmless, since an event's identity makes the
 //! second copy a repeat.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -16,7 +14,6 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
-use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::kafka::client::{create, log_error, log_line};
@@ -53,22 +50,14 @@ pub enum ForwardError {
 
 type Outcome = Result<Delivered, ForwardError>;
 
-/// The outcome of one event, when it is known. Await it, or [`Delivery::wait`] for it.
+/// The outcome of one event, when it is known.
 #[must_use = "without looking at it nobody knows whether the event was written"]
-pub struct Delivery(oneshot::Receiver<Outcome>);
+pub struct Delivery(Receiver<Outcome>);
 
 impl Delivery {
-    /// Blocks until the outcome is known. Not for async code: that would panic; await instead.
+    /// Blocks until the outcome is known.
     pub fn wait(self) -> Outcome {
-        self.0.blocking_recv().unwrap_or_else(|_| Err(closed()))
-    }
-}
-
-impl Future for Delivery {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.0).poll(context).map(|sent| sent.unwrap_or_else(|_| Err(closed())))
+        self.0.recv().unwrap_or_else(|_| Err(closed()))
     }
 }
 
@@ -97,7 +86,7 @@ impl Forwarder {
     /// Queues an event, or says at once why not. Never blocks for long.
     pub fn try_send(&self, key: &[u8], value: &[u8]) -> Result<Delivery, ForwardError> {
         let producer = Arc::clone(&self.producer.read());
-        let (outcome, delivery) = oneshot::channel();
+        let (outcome, delivery) = sync_channel(1);
         let record = BaseRecord::with_opaque_to(&self.topic, Box::new(outcome));
         match producer.send(record.key(key).payload(value)) {
             Ok(()) => Ok(Delivery(delivery)),
@@ -162,7 +151,7 @@ impl ClientContext for Reporter {
 }
 
 impl ProducerContext for Reporter {
-    type DeliveryOpaque = Box<oneshot::Sender<Outcome>>;
+    type DeliveryOpaque = Box<SyncSender<Outcome>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
         let outcome = match result {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -54,7 +54,7 @@ impl Tail {
             }
             Some(Err(KafkaError::PartitionEOF(_))) => Ok(None),
             Some(Err(error)) => match error.rdkafka_error_code() {
-                Some(code) if is_transient(code) || code == Code::PartitionEOF => Ok(None),
+                Some(code) if is_transient(code) => Ok(None),
                 _ => Err(self.failed("reading a topic", &error)),
             },
         }

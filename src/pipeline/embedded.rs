@@ -79,7 +79,7 @@ fn run(
     submissions: &Receiver<Submission>,
     (clock, stop): (&ReadClock, &AtomicBool),
 ) -> Result<(), PipelineError> {
-    let mut feed = Feed::new(parts.clone(), shard);
+    let mut feed = Feed::new(parts.clone(), shard)?;
     let mut observed_at = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         match submissions.recv_timeout(IDLE) {

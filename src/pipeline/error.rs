@@ -9,9 +9,9 @@ pub enum PipelineError {
     /// A shard can't be opened, applied to or committed.
     #[error("partition {partition}")]
     State { partition: Partition, source: StateError },
-    /// A shard's thread can't be started.
-    #[error("partition {partition}: its thread can't be started: {error}")]
-    Thread { partition: Partition, error: std::io::Error },
+    /// A thread can't be started.
+    #[error("the thread \"{name}\" can't be started: {error}")]
+    Thread { name: String, error: std::io::Error },
     /// The log can't be read.
     #[error(transparent)]
     Source(#[from] SourceError),

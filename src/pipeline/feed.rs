@@ -71,7 +71,10 @@ pub struct Feed {
 
 impl Feed {
     /// A feed of this shard, one of those in `parts`.
-    pub fn new(parts: FeedParts, shard: SharedShard) -> Self {
+    ///
+    /// # Errors
+    /// [`PipelineError::Thread`] if the system has no thread for its commits.
+    pub fn new(parts: FeedParts, shard: SharedShard) -> Result<Self, PipelineError> {
         let budget = i64::try_from(parts.memory_budget_bytes).unwrap_or(i64::MAX);
         parts.metrics.memory_budget.set(budget);
         let (partition, next_offset) = {
@@ -80,16 +83,16 @@ impl Feed {
         };
         parts.metrics.set_next_offset(partition, next_offset.0);
         let write = |(commit, durability): (PreparedCommit, Durability)| commit.write(durability);
-        Self {
+        Ok(Self {
             parts,
             partition,
             shard,
             uncommitted: 0,
             committed_at: Instant::now(),
-            writer: Helper::new(write),
+            writer: Helper::new(format!("commits-{partition}"), write)?,
             writing_since: None,
             is_tight: false,
-        }
+        })
     }
 
     /// The shard that is fed.

@@ -2,7 +2,9 @@
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::thread::{JoinHandle, spawn};
+use std::thread::{Builder, JoinHandle};
+
+use crate::pipeline::PipelineError;
 
 /// A thread that answers each order of its owner, and ends with it.
 pub struct Helper<O, A> {
@@ -13,18 +15,26 @@ pub struct Helper<O, A> {
 }
 
 impl<O: Send + 'static, A: Send + 'static> Helper<O, A> {
-    /// A helper that does this work.
-    pub fn new(mut work: impl FnMut(O) -> A + Send + 'static) -> Self {
+    /// A helper that does this work, on a thread of this name.
+    ///
+    /// # Errors
+    /// [`PipelineError::Thread`] if the system has none for it.
+    pub fn new(
+        name: String,
+        mut work: impl FnMut(O) -> A + Send + 'static,
+    ) -> Result<Self, PipelineError> {
         let (orders, taken) = channel();
         let (answer, answers) = channel();
-        let thread = spawn(move || {
+        let carry_out = move || {
             for order in taken {
                 if answer.send(work(order)).is_err() {
                     break;
                 }
             }
-        });
-        Self { orders: Some(orders), answers, thread: Some(thread) }
+        };
+        let thread = Builder::new().name(name.clone()).spawn(carry_out);
+        let thread = thread.map_err(|error| PipelineError::Thread { name, error })?;
+        Ok(Self { orders: Some(orders), answers, thread: Some(thread) })
     }
 
     /// Gives an order.

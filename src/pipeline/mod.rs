@@ -107,17 +107,17 @@ pub struct Pipeline<S> {
 }
 
 impl<S: Source> Pipeline<S> {
-    /// A loop that has read nothing yet.
+    /// A loop that has read nothing yet; fails if the system has no thread for what goes out.
     pub fn new(
         (source, sink): (S, impl Sink + 'static),
         (parts, publisher): (FeedParts, Publisher),
         (open_shards, progress): (OpenShards, SharedProgress),
         settings: LoopSettings,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, PipelineError> {
+        Ok(Self {
             workers: Workers::new(parts, settings.commit),
             source,
-            outbox: Outbox::new(sink),
+            outbox: Outbox::new(sink)?,
             publisher,
             open_shards,
             progress,
@@ -129,7 +129,7 @@ impl<S: Source> Pipeline<S> {
             letters_looked_at: Instant::now(),
             is_published_unknown: false,
             lost: BTreeSet::new(),
-        }
+        })
     }
 
     /// Turns until `stop` is set, then commits and publishes what is left.

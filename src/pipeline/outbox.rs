@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::codec::snapshot::{SnapshotVersion, decode_message};
+use crate::pipeline::PipelineError;
 use crate::pipeline::helper::Helper;
 use crate::stream::{NextOffset, Partition, Publication, Sink, SinkError};
 
@@ -37,8 +38,7 @@ enum Order {
 }
 
 enum Answer {
-    Sent(Sent),
-    Published(Result<PublishedOffsets, SinkError>),
+    Returned(Returned),
     Newest(Result<Option<SnapshotVersion>, SinkError>),
 }
 
@@ -50,17 +50,23 @@ pub struct Outbox {
 
 impl Outbox {
     /// Takes over the sink.
-    pub fn new(mut sink: impl Sink + 'static) -> Self {
-        let helper = Helper::new(move |order| match order {
+    ///
+    /// # Errors
+    /// [`PipelineError::Thread`] if the system has none for it.
+    pub fn new(mut sink: impl Sink + 'static) -> Result<Self, PipelineError> {
+        let carry_out = move |order| match order {
             Order::Publish(publication) => {
                 let begun_at = Instant::now();
                 let outcome = sink.publish(&publication);
-                Answer::Sent(Sent { publication, outcome, duration: begun_at.elapsed() })
+                let sent = Sent { publication, outcome, duration: begun_at.elapsed() };
+                Answer::Returned(Returned::Sent(sent))
             }
-            Order::ReadPublished(partitions) => Answer::Published(sink.published(&partitions)),
+            Order::ReadPublished(partitions) => {
+                Answer::Returned(Returned::Published(sink.published(&partitions)))
+            }
             Order::ReadNewest => Answer::Newest(newest_version(&mut sink)),
-        });
-        Self { helper, is_busy: false }
+        };
+        Ok(Self { helper: Helper::new("outbox".to_owned(), carry_out)?, is_busy: false })
     }
 
     /// Whether a publication or a question is on its way.
@@ -107,8 +113,7 @@ impl Outbox {
     fn returned(&mut self, answer: Answer) -> Option<Returned> {
         self.is_busy = false;
         match answer {
-            Answer::Sent(sent) => Some(Returned::Sent(sent)),
-            Answer::Published(published) => Some(Returned::Published(published)),
+            Answer::Returned(returned) => Some(returned),
             Answer::Newest(_) => None,
         }
     }
@@ -175,7 +180,7 @@ mod tests {
     #[test]
     fn a_publication_is_on_its_way_until_the_sink_is_done_with_it() {
         let (go, told) = channel();
-        let mut outbox = Outbox::new(Slow(told));
+        let mut outbox = Outbox::new(Slow(told)).unwrap();
         assert!(outbox.poll().is_none() && outbox.wait().is_none());
         outbox.send(publication(0));
         assert!(outbox.poll().is_none() && outbox.is_busy());
@@ -196,7 +201,7 @@ mod tests {
     #[should_panic(expected = "snapshots are not for this sink")]
     fn a_panic_of_the_sink_reaches_the_loop() {
         let (go, told) = channel();
-        let mut outbox = Outbox::new(Slow(told));
+        let mut outbox = Outbox::new(Slow(told)).unwrap();
         outbox.send(publication(1));
         go.send(()).unwrap();
         outbox.wait();

@@ -63,14 +63,15 @@ impl Workers {
     /// Starts the worker of a partition whose shard is in place.
     pub fn start(&mut self, partition: Partition) -> Result<(), PipelineError> {
         let Some(shard) = self.parts.shards.get(partition) else { return Ok(()) };
-        let feed = Feed::new(self.parts.clone(), shard);
+        let feed = Feed::new(self.parts.clone(), shard)?;
         let (orders, taken) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(AtomicI64::new(0));
         let (pace, applied) = (self.pace, Arc::clone(&waiting));
+        let name = format!("shard-{partition}");
         let thread = std::thread::Builder::new()
-            .name(format!("shard-{partition}"))
+            .name(name.clone())
             .spawn(move || work(feed, &taken, &pace, &applied))
-            .map_err(|error| PipelineError::Thread { partition, error })?;
+            .map_err(|error| PipelineError::Thread { name, error })?;
         self.by_partition.insert(partition, Worker { orders, waiting, thread });
         Ok(())
     }

@@ -167,13 +167,9 @@ impl Service {
                 accept_retention_gap: options.accept_retention_gap,
                 check_anchors: config.kafka.check_anchors,
             },
-        );
+        )?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let worker = std::thread::Builder::new()
-            .name("pipeline".to_owned())
-            .spawn(move || pipeline.run(&stopped))
-            .context("can't start the pipeline")?;
         let writer = {
             let (config, registry) = (Arc::clone(&config), registry.clone());
             let find = move || {
@@ -181,6 +177,11 @@ impl Service {
             };
             EventWriter::new(Forwarder::new(&settings)?, Box::new(find))
         };
+        // Last: nobody would end it if something failed after it.
+        let worker = std::thread::Builder::new()
+            .name("pipeline".to_owned())
+            .spawn(move || pipeline.run(&stopped))
+            .context("can't start the pipeline")?;
         let rules = Arc::new(config.rules.clone());
         Ok(Self {
             config,

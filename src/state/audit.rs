@@ -13,9 +13,8 @@ use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::Ledger;
 use crate::engine::shard::{CustomerKey, Shard, SuspendedEvents, split_customer_key};
 use crate::engine::timelines::PathId;
-use crate::state::ledgers::each_ledger;
+use crate::state::ledgers::{LedgerOf, each_ledger};
 use crate::state::{LiveShard, StateError, describe_key};
-use crate::store::StoreError;
 
 /// What the ledgers do not explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,13 +193,8 @@ impl LiveShard {
         let mut recomputed = Recomputed::default();
         let mut delta = FactDelta::new();
         each_ledger(&*store, |customer, chunks| {
-            let nobodys = || StoreError::Corrupt {
-                table: "history",
-                key: describe_key(customer),
-                message: "the key names no customer".to_owned(),
-            };
+            let LedgerOf { key, app, .. } = customer;
             let dictionary = &mut self.shard.dictionary;
-            let (app, _) = split_customer_key(customer).ok_or_else(nobodys)?;
             let app_id = dictionary.app_id(app);
             let unconfigured = || StateError::Unconfigured { app: app_id.to_owned() };
             let rules = rules.apps.get(app_id).ok_or_else(unconfigured)?;
@@ -215,7 +209,7 @@ impl LiveShard {
             }
             let waiting = suspended(&ledger, &standings);
             if !waiting.is_empty() {
-                recomputed.suspended.insert(customer.into(), waiting);
+                recomputed.suspended.insert(key.into(), waiting);
             }
             Ok(())
         })?;

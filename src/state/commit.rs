@@ -42,7 +42,6 @@ pub struct PreparedCommit {
 #[derive(Debug)]
 pub struct Written {
     pub next_offset: NextOffset,
-    pub rows: usize,
 }
 
 impl LiveShard {
@@ -117,9 +116,8 @@ impl PreparedCommit {
             batch.put(Table::Meta, RULES_KEY, rules);
         }
         batch.put(Table::Meta, POSITION_KEY, encode_position(&self.position));
-        let rows = batch.len();
         self.store.commit(batch, durability)?;
-        Ok(Written { next_offset: self.position.next_offset(), rows })
+        Ok(Written { next_offset: self.position.next_offset() })
     }
 }
 

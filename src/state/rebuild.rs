@@ -20,9 +20,9 @@ use crate::engine::fold::delta::FactDelta;
 use crate::engine::fold::{Scribe, facts};
 use crate::engine::ledger::Ledger;
 use crate::engine::packed::pack;
-use crate::engine::shard::{convert, split_customer_key};
+use crate::engine::shard::convert;
 use crate::state::commit::write_facts;
-use crate::state::ledgers::{Chunks, each_ledger};
+use crate::state::ledgers::{Chunks, LedgerOf, each_ledger};
 use crate::state::load::{
     KEPT_BY_GIVEN, check_acceptance, read_dictionary, read_facts, read_rules,
 };
@@ -110,10 +110,8 @@ impl Rebuild<'_> {
         self.rules.apps.contains_key(self.dictionary.app_id(app))
     }
 
-    fn customer(&mut self, key: &[u8], chunks: Chunks) -> Result<(), StateError> {
-        let Some((app, customer_id)) = split_customer_key(key) else {
-            return Ok(());
-        };
+    fn customer(&mut self, of: LedgerOf<'_>, chunks: Chunks) -> Result<(), StateError> {
+        let LedgerOf { key: customer, app, customer_id } = of;
         let app_id = self.dictionary.app_id(app).to_owned();
         let Some(rules) = self.rules.apps.get(&app_id) else { return Ok(()) };
         let mut ledger = Vec::new();
@@ -151,10 +149,10 @@ impl Rebuild<'_> {
         }
         let waiting = suspended(&ledger, &standings);
         if waiting.is_empty() {
-            self.batch.delete(Table::Suspended, key);
+            self.batch.delete(Table::Suspended, customer);
         } else {
-            let value = encode_suspended(key, &waiting);
-            self.batch.put(Table::Suspended, key, value);
+            let value = encode_suspended(customer, &waiting);
+            self.batch.put(Table::Suspended, customer, value);
         }
         Ok(())
     }

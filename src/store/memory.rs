@@ -1,4 +1,4 @@
-//! A store in memory, for tests and for runs that need not survive.
+//! A store in memory, for tests and benchmarks.
 //!
 //! Keeps the contract of [`Store`] as RocksDB does (`store_contract.rs`): a scan sees one state
 //! even while commits go on, and may itself read and commit.

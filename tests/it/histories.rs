@@ -41,7 +41,7 @@ impl World {
             metrics: Arc::new(Metrics::new().unwrap()),
             memory_budget_bytes: 1 << 30,
         };
-        Self { store, feed: Feed::new(parts, shard), next }
+        Self { store, feed: Feed::new(parts, shard).unwrap(), next }
     }
 
     /// Takes views of a paywall, each a day after the one before, from this day on.

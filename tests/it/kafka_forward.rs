@@ -34,15 +34,6 @@ fn each_event_reports_where_it_was_written() {
 }
 
 #[test]
-fn a_delivery_can_be_awaited() {
-    let (settings, _) = ready("await", 1);
-    let forwarder = Forwarder::new(&settings).unwrap();
-    let delivery = forwarder.try_send(b"k", b"v").unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(delivery).unwrap().next, NextOffset(1));
-}
-
-#[test]
 fn keys_go_where_the_java_client_sends_them() {
     let (settings, _) = ready("murmur", 8);
     let forwarder = Forwarder::new(&settings).unwrap();

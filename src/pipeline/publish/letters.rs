@@ -12,7 +12,7 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    /// Adds letters; of one that is there already nothing comes of it.
+    /// Adds letters, each in the place of the one that is there of its record.
     pub(super) fn add(&mut self, letters: Vec<DeadLetter>) {
         for letter in letters {
             let bytes = letter.memory_bytes();
