@@ -78,6 +78,9 @@ class Peer:
         running.wait_for("done")
         return running.end()
 
+    def wait_for_work(self):
+        """Returns when a started program takes events: it says that it does."""
+
     @staticmethod
     def probe_count(value):
         """The customers in a published cohort."""
@@ -136,7 +139,7 @@ class Ltvstream:
     is_incremental = True
     probe_key = f"acme|first_purchase|day|{PROBE_DAY}|".encode()
     guarantee = "exactly once (transactions with the group's offsets)"
-    settings = "as they come, with a `group.instance.id`"
+    settings = "as they come (commits do not wait for the disk, Kafka being the log), with a `group.instance.id`"
 
     def __init__(self, binary, schema):
         self.binary = binary
@@ -179,6 +182,12 @@ class Ltvstream:
                 if self._ask("")["as_of"]:
                     return
             time.sleep(POLL_SECONDS)
+
+    def wait_for_work(self):
+        """Returns when an answer holds more than the first one."""
+        first = self._ask("")["as_of"]
+        while self._ask("")["as_of"] == first:
+            time.sleep(POLL_SECONDS / 10)
 
     def _ask(self, question):
         return _get_json(f"{self.url}/v1/apps/acme/ltv{question}")

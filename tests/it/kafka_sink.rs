@@ -191,7 +191,7 @@ fn who_left_the_group_moves_no_offsets() {
 fn a_stalled_member_moves_no_offsets_and_learns_that_its_partitions_are_lost() {
     let (mut settings, topics) = ready("stalled", 2);
     for property in ["session.timeout.ms", "max.poll.interval.ms"] {
-        settings.properties.insert(property.to_owned(), "2000".to_owned());
+        settings.properties.insert(property.to_owned(), "4000".to_owned());
     }
     settings.properties.insert("heartbeat.interval.ms".to_owned(), "200".to_owned());
     let (mut stalled, mut sink) = publisher(&settings, &topics);

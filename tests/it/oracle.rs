@@ -263,7 +263,7 @@ fn sent_over_http_the_figures_are_those_of_the_oracle() {
         import(dataset, &["--to", &served.url]);
     }
     check(&served);
-    // What was acknowledged is there after the power goes.
+    // What was acknowledged is there after the process is killed.
     served.kill();
     let served = Served::start(&["--embedded", "--config", &config], &dir.path().join("log"));
     check(&served);

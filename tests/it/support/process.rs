@@ -9,6 +9,8 @@ use serde_json::Value;
 
 /// How long a process may take to answer before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// More than requests, commits and publications may take after they are told to end.
+const END_PATIENCE: Duration = Duration::from_secs(150);
 
 /// The program under test.
 pub fn ltvstream() -> Command {
@@ -38,7 +40,7 @@ pub fn signal(name: &str, child: &Child) {
 /// The exit code of a process that is about to end.
 pub fn ended(child: &mut Child) -> Option<i32> {
     let asked_at = Instant::now();
-    while asked_at.elapsed() < PATIENCE {
+    while asked_at.elapsed() < END_PATIENCE {
         if let Some(status) = child.try_wait().unwrap() {
             return status.code();
         }
@@ -125,7 +127,7 @@ impl Served {
 
     /// The exit code with which it ends by itself.
     pub fn end(mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        ended(&mut self.child)
     }
 }
 
