@@ -71,7 +71,15 @@ const COUNT_BYTES_MAX: usize = 10;
 
 /// Key of a chunk of a customer's history.
 pub fn chunk_key(customer: &[u8], chunk: u32) -> Vec<u8> {
-    [customer, &chunk.to_be_bytes()].concat()
+    let mut key = Vec::with_capacity(customer.len() + size_of::<u32>());
+    put_chunk_key(customer, chunk, &mut key);
+    key
+}
+
+/// Appends the key of a chunk of a customer's history.
+pub fn put_chunk_key(customer: &[u8], chunk: u32, into: &mut Vec<u8>) {
+    into.extend_from_slice(customer);
+    into.extend_from_slice(&chunk.to_be_bytes());
 }
 
 /// The customer's part of a chunk's key.

@@ -6,6 +6,7 @@ use crate::codec::fact_pages::{encode_page, page_key};
 use crate::codec::stored::{
     Anchor, EMPTIED_KEY, POSITION_KEY, Position, RULES_KEY, chunk_key, encode_chunk,
     encode_dead_letter, encode_emptied, encode_forgotten, encode_position, encode_suspended,
+    put_chunk_key,
 };
 use crate::codec::stored_curves::{
     CURVES_KEY, CurvesLayout, encode_cohort, encode_stretch, encode_unplaced,
@@ -14,14 +15,17 @@ use crate::codec::stored_entry::encode_entries;
 use crate::engine::curves::CurveChanges;
 use crate::engine::facts::FactPage;
 use crate::engine::row_index::LOOK_AHEAD;
-use crate::engine::shard::{Changes, NewChunk};
+use crate::engine::shard::{Changes, NewChunk, NewEvents};
 use crate::state::refused::erase_letters;
 use crate::state::{LiveShard, StateError};
-use crate::store::{Batch, Durability, Store, Table};
+use crate::store::{Batch, Durability, Store, Table, sort_by_key};
 use crate::stream::{DeadLetter, NextOffset};
 
 /// So many anchors are kept, each about four times as many commits old as the one before.
 const ANCHORS_MAX: u32 = 8;
+
+/// What a row of history takes beside its events, roughly.
+const ROW_BYTES: usize = 24;
 
 /// Changes taken out of memory that the store does not have yet.
 ///
@@ -131,26 +135,9 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
             batch.delete(Table::History, chunk_key(&customer, chunk));
         }
     }
-    let mut events = Vec::new();
-    let log = &changes.events.log;
-    for chunks in changes.events.chunks.chunks(LOOK_AHEAD) {
-        log.look_ahead(chunks.iter().map(|chunk| chunk.events));
-        for NewChunk { customer, chunk, events: newest, .. } in chunks {
-            events.clear();
-            events.extend(log.newest_first(*newest));
-            // The customer was forgotten since.
-            if events.is_empty() {
-                continue;
-            }
-            batch.put_written(
-                Table::History,
-                chunk_key(log.noted(*customer), *chunk),
-                |key, into| {
-                    encode_chunk(key, events.iter().rev().copied(), into);
-                },
-            );
-        }
-    }
+    let events = changes.events;
+    let bytes = events.log.byte_count() + events.chunks.len() * ROW_BYTES;
+    batch.put_made(Table::History, bytes, Box::new(move |put| make_histories(&events, put)));
     for (key, value) in encode_entries(&changes.entries) {
         batch.put(Table::Dictionary, key, value);
     }
@@ -167,6 +154,32 @@ fn write_changes(batch: &mut Batch, changes: Changes) {
         batch.put(Table::Forgotten, key, value);
     }
     write_curves(batch, &changes.curves);
+}
+
+/// Hands over the new chunks of histories, by rising key: their rows are as large as all others together.
+fn make_histories(events: &NewEvents, put: &mut dyn FnMut(&[u8], &[u8])) {
+    let NewEvents { log, chunks, .. } = events;
+    let mut places: Vec<u32> = (0..).take(chunks.len()).collect();
+    let chunk = |place: u32| &chunks[place as usize];
+    sort_by_key(&mut places, |place| log.noted(chunk(place).customer));
+    let (mut key, mut value, mut packed) = (Vec::new(), Vec::new(), Vec::new());
+    for places in places.chunks(LOOK_AHEAD) {
+        log.look_ahead(places.iter().map(|place| chunk(*place).events));
+        for place in places {
+            let NewChunk { customer, chunk: number, events: newest, .. } = chunk(*place);
+            packed.clear();
+            packed.extend(log.newest_first(*newest));
+            // The customer was forgotten since.
+            if packed.is_empty() {
+                continue;
+            }
+            key.clear();
+            put_chunk_key(log.noted(*customer), *number, &mut key);
+            value.clear();
+            encode_chunk(&key, packed.iter().rev().copied(), &mut value);
+            put(&key, &value);
+        }
+    }
 }
 
 fn write_curves(batch: &mut Batch, changes: &CurveChanges) {

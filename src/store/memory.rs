@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::store::{Batch, Durability, Row, Store, StoreError, Table, Visitor};
+use crate::store::{Batch, Durability, MadeRows, Row, Store, StoreError, Table, Visitor};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -73,7 +73,7 @@ impl Store for MemoryStore {
         Ok(rows.take(rows_max).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn commit(&self, batch: Batch, _: Durability) -> Result<(), StoreError> {
+    fn commit(&self, mut batch: Batch, _: Durability) -> Result<(), StoreError> {
         let mut state = self.state.write();
         let tables = &mut Arc::make_mut(&mut state).0;
         for (table, key, value) in batch.rows() {
@@ -81,6 +81,11 @@ impl Store for MemoryStore {
                 Some(value) => tables[table as usize].insert(key.to_vec(), value.to_vec()),
                 None => tables[table as usize].remove(key),
             };
+        }
+        for MadeRows { table, make, .. } in batch.take_made() {
+            make(&mut |key, value| {
+                tables[table as usize].insert(key.to_vec(), value.to_vec());
+            });
         }
         Ok(())
     }

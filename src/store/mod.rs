@@ -65,11 +65,23 @@ impl Table {
 /// Rows to write and to remove, all or none of which take effect.
 ///
 /// Keys and values lie one after the other in few pieces of memory: a commit has hundreds of thousands
-/// of them.
-#[derive(Debug, Clone, Default)]
+/// of them. What there is most of is not even there before a store takes it ([`Batch::put_made`]).
+#[derive(Default)]
 pub struct Batch {
     rows: Vec<BatchRow>,
     bytes: Blocks,
+    made: Vec<MadeRows>,
+}
+
+/// Hands over rows: key and value.
+pub type Make = Box<dyn FnOnce(&mut dyn FnMut(&[u8], &[u8])) + Send>;
+
+/// Rows of a table that are made when a store takes them.
+struct MadeRows {
+    table: Table,
+    /// Of all keys and values, and what a store adds to them, roughly.
+    bytes: usize,
+    make: Make,
 }
 
 /// Where a row's key begins, and how long key and value are; without a value the row is removed.
@@ -109,6 +121,17 @@ impl Batch {
         self.rows.push(BatchRow { table, at, key_bytes, value_bytes });
     }
 
+    /// Writes rows after all others, which `make` hands over when the store takes them, best by rising key. They take
+    /// about so many bytes.
+    pub fn put_made(&mut self, table: Table, bytes: usize, make: Make) {
+        self.made.push(MadeRows { table, bytes, make });
+    }
+
+    /// Takes out the rows that are yet to be made: [`Batch::put_made`].
+    fn take_made(&mut self) -> Vec<MadeRows> {
+        std::mem::take(&mut self.made)
+    }
+
     /// Removes a row, if there is one.
     pub fn delete(&mut self, table: Table, key: impl AsRef<[u8]>) {
         let key = key.as_ref();
@@ -116,19 +139,19 @@ impl Batch {
         self.rows.push(BatchRow { table, at, key_bytes: length(key.len()), value_bytes: None });
     }
 
-    /// Number of rows.
+    /// Number of rows that are there; those yet to be made are not counted.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.made.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// Bytes of all keys and values, roughly.
     pub fn byte_count(&self) -> usize {
-        self.bytes.byte_count()
+        self.bytes.byte_count() + self.made.iter().map(|made| made.bytes).sum::<usize>()
     }
 
     /// The rows in the order in which they were added; of two of a key the later one wins.
@@ -138,28 +161,15 @@ impl Batch {
 
     /// The rows by table and key, and those of a key in the order in which they were added.
     pub fn sorted(&self) -> impl Iterator<Item = Write<'_>> {
-        // Most keys differ in the eight bytes after those that all keys of their table share, so
-        // that few comparisons read the keys themselves.
-        let mut shared: [Option<&[u8]>; Table::ALL.len()] = Default::default();
-        for (table, key, _) in self.rows() {
-            let shared = &mut shared[table as usize];
-            *shared = Some(shared.map_or(key, |shared| shared_start(shared, key)));
+        let mut of_tables: [Vec<u32>; Table::ALL.len()] = Default::default();
+        for (number, row) in (0..).zip(&self.rows) {
+            of_tables[row.table as usize].push(number);
         }
-        let shared = shared.map(|shared| shared.map_or(0, <[u8]>::len));
-        let mut order: Vec<(u8, u64, u32)> = (0..)
-            .zip(self.rows())
-            .map(|(number, (table, key, _))| {
-                (table as u8, first_word(&key[shared[table as usize]..]), number)
-            })
-            .collect();
-        order.sort_unstable_by(|one, other| {
-            let key = |number: u32| self.key(&self.rows[number as usize]);
-            (one.0, one.1)
-                .cmp(&(other.0, other.1))
-                .then_with(|| key(one.2).cmp(key(other.2)))
-                .then_with(|| one.2.cmp(&other.2))
-        });
-        order.into_iter().map(|(_, _, number)| self.write(&self.rows[number as usize]))
+        let row = |number: u32| &self.rows[number as usize];
+        for numbers in &mut of_tables {
+            sort_by_key(numbers, |number| self.key(row(number)));
+        }
+        of_tables.into_iter().flatten().map(move |number| self.write(row(number)))
     }
 
     fn key(&self, row: &BatchRow) -> &[u8] {
@@ -172,12 +182,31 @@ impl Batch {
     }
 }
 
+/// Sorts numbers by the keys that they stand for, and then by themselves.
+///
+/// Most keys differ in the eight bytes after those that all of them share, so that few comparisons read the
+/// keys.
+pub fn sort_by_key<'k>(numbers: &mut [u32], key: impl Fn(u32) -> &'k [u8]) {
+    let mut keys = numbers.iter().map(|number| key(*number));
+    let Some(first) = keys.next() else { return };
+    let shared = keys.fold(first, shared_start).len();
+    let word = |number: &u32| (first_word(&key(*number)[shared..]), *number);
+    let mut order: Vec<(u64, u32)> = numbers.iter().map(word).collect();
+    order.sort_unstable_by(|one, other| {
+        let by_word = one.0.cmp(&other.0);
+        by_word.then_with(|| key(one.1).cmp(key(other.1))).then_with(|| one.1.cmp(&other.1))
+    });
+    for (sorted, (_, number)) in numbers.iter_mut().zip(order) {
+        *sorted = number;
+    }
+}
+
 /// The length of a key or value; longer ones than this holds do not fit into a store either.
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-fn shared_start<'k>(one: &'k [u8], other: &[u8]) -> &'k [u8] {
+fn shared_start<'k>(one: &'k [u8], other: &'k [u8]) -> &'k [u8] {
     let shared = one.iter().zip(other).take_while(|(one, other)| one == other).count();
     &one[..shared]
 }
@@ -269,5 +298,9 @@ mod tests {
             ]
         );
         assert_eq!((batch.len(), batch.rows().count()), (8, 8));
+        let mut batch = Batch::default();
+        assert!(batch.is_empty());
+        batch.put_made(Table::History, 100, Box::new(|put| put(b"k", b"v")));
+        assert_eq!((batch.len(), batch.byte_count(), batch.is_empty()), (0, 100, false));
     }
 }

@@ -21,7 +21,7 @@ use rocksdb::{
     WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 
-use crate::store::{Batch, Durability, Row, Store, StoreError, Table, Visitor};
+use crate::store::{Batch, Durability, MadeRows, Row, Store, StoreError, Table, Visitor};
 
 pub use options::{RocksSettings, RocksShared};
 
@@ -167,7 +167,7 @@ impl RocksStore {
         Table::ALL.into_iter().map(|table| self.family(table)).collect()
     }
 
-    fn write_batch(&self, batch: &Batch) -> Result<WriteBatch, StoreError> {
+    fn write_batch(&self, mut batch: Batch) -> Result<WriteBatch, StoreError> {
         let families = self.families()?;
         let bytes = batch.byte_count() + batch.len() * BATCH_ROW_BYTES;
         let mut rows = WriteBatch::with_capacity_bytes(bytes);
@@ -179,6 +179,11 @@ impl RocksStore {
                 Some(value) => rows.put_cf(family, key, value),
                 None => rows.delete_cf(family, key),
             }
+        }
+        let made = batch.take_made();
+        drop(batch);
+        for MadeRows { table, make, .. } in made {
+            make(&mut |key, value| rows.put_cf(families[table as usize], key, value));
         }
         Ok(rows)
     }
@@ -228,8 +233,7 @@ impl Store for RocksStore {
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        let rows = self.write_batch(&batch)?;
-        drop(batch);
+        let rows = self.write_batch(batch)?;
         let mut how = WriteOptions::default();
         how.set_sync(durability == Durability::Machine);
         self.db.write_opt(rows, &how).map_err(failed("commit"))

@@ -124,6 +124,20 @@ fn the_later_write_of_a_key_wins(subject: impl Subject) {
 
     put_all(store, Table::Facts, &[(b"put put", b"3")]);
     assert_eq!(store.get(Table::Facts, b"put put").unwrap(), Some(b"3".to_vec()));
+
+    // Rows that are made when the store takes them come last, wherever they were announced.
+    let mut batch = Batch::default();
+    let make = |put: &mut dyn FnMut(&[u8], &[u8])| {
+        put(b"del made", b"4");
+        put(b"put made", b"4");
+    };
+    batch.put_made(Table::Facts, 32, Box::new(make));
+    batch.delete(Table::Facts, b"del made");
+    batch.put(Table::Facts, b"put made", b"3");
+    store.commit(batch, Durability::Process).unwrap();
+    for key in [b"del made", b"put made"] {
+        assert_eq!(store.get(Table::Facts, key).unwrap(), Some(b"4".to_vec()));
+    }
 }
 
 fn a_deleted_row_is_gone(subject: impl Subject) {

@@ -5,9 +5,9 @@ use crate::engine::shard::{Chunks, Shard};
 /// Customers may hold the memory budget divided by this, however much is held by what can't be
 /// dropped: without any in memory each event would read a history from the store.
 const CUSTOMERS_SHARE_MIN: usize = 4;
-/// The events of a commit are in memory so many times: as they waited, as rows to write, in the store's
-/// own hands, and once more for those that come meanwhile.
-const COMMIT_COPIES: usize = 4;
+/// The events of a commit are in memory so many times: as they waited, in the store's own hands, and once more
+/// for those that come meanwhile.
+const COMMIT_COPIES: usize = 3;
 
 /// Customers of a shard hold no more than this between commits, whatever the budget: places of rows are
 /// numbers that reach through 64 GiB.
@@ -25,13 +25,13 @@ pub struct Evicted {
 impl Shard {
     /// Drops customers from memory until everything will hold about `bytes` by the next commit, or
     /// customers hold no more than a quarter of that. Those with changes that are not stored stay, and
-    /// all while a commit is written.
-    pub fn evict(&mut self, bytes: usize) -> Evicted {
+    /// all while a commit is written. So many bytes are held by `others` that can't be dropped.
+    pub fn evict(&mut self, bytes: usize, others: usize) -> Evicted {
         let held = self.customer_memory_bytes();
         // Until the next commit about as many events and customers will come as before the last one.
         let growth = held.saturating_sub(self.customer_bytes_before);
         let coming = growth + COMMIT_COPIES * self.pending_bytes_before;
-        let (fixed, least) = (self.fixed_memory_bytes(), bytes / CUSTOMERS_SHARE_MIN);
+        let (fixed, least) = (self.fixed_memory_bytes() + others, bytes / CUSTOMERS_SHARE_MIN);
         let left = bytes.saturating_sub(fixed + coming);
         let room = left.max(least).min(CUSTOMERS_BYTES_MAX);
         let may_drop = held > room && self.unstored.storing.is_none();
@@ -114,20 +114,22 @@ mod tests {
     fn customers_keep_a_quarter_of_a_budget_that_facts_have_used_up() {
         let mut shard = shard_of(2000);
         // What is not stored stays.
-        assert_eq!(shard.evict(0), Evicted { customers: 0, is_tight: false });
+        assert_eq!(shard.evict(0, 0), Evicted { customers: 0, is_tight: false });
         shard.take_changes();
-        assert_eq!(shard.evict(0), Evicted { customers: 0, is_tight: false });
+        assert_eq!(shard.evict(0, 0), Evicted { customers: 0, is_tight: false });
         shard.stored();
         let all = shard.customer_memory_bytes();
         let fixed = shard.fixed_memory_bytes() + COMMIT_COPIES * shard.pending_bytes_before;
         let is_roomy = Evicted { customers: 0, is_tight: false };
-        assert_eq!(shard.evict(4 * (fixed + all)), is_roomy);
+        assert_eq!(shard.evict(4 * (fixed + all), 0), is_roomy);
         let budget = all.min(fixed);
-        let evicted = shard.evict(budget);
+        let evicted = shard.evict(budget, 0);
         assert!(evicted.is_tight && evicted.customers > 0, "{evicted:?}");
         let held = shard.customer_memory_bytes();
         assert!(held > budget / 5 && held <= budget / 4, "{held} of {budget}");
-        shard.evict(0);
+        // However much others hold.
+        assert_eq!(shard.evict(budget, budget).customers, 0);
+        shard.evict(0, 0);
         assert!(shard.customers.is_empty());
     }
 }
