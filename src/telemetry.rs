@@ -131,9 +131,13 @@ impl Metrics {
             )?,
             memory_budget: r.gauge(
                 "memory_budget_bytes",
-                "Memory that customers and facts may take: what engine.memory_budget_bytes leaves them.",
+                "Memory that customers, facts and kept answers may take: what engine.memory_budget_bytes \
+                 leaves them.",
             )?,
-            memory_used: r.gauge("memory_used_bytes", "Memory that customers and facts take.")?,
+            memory_used: r.gauge(
+                "memory_used_bytes",
+                "Memory that customers, facts and kept answers take.",
+            )?,
             http_requests: r.counters(
                 "http_requests_total",
                 "HTTP requests answered, by route and status.",

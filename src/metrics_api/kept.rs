@@ -147,6 +147,13 @@ impl<Q, P> Default for Kept<Q, P> {
     }
 }
 
+impl<Q, P> Kept<Q, P> {
+    /// Bytes of memory held by what is kept, roughly; what is being worked out is not counted.
+    pub fn memory_bytes(&self) -> usize {
+        self.entries.lock().iter().map(|entry| entry.bytes).sum()
+    }
+}
+
 impl<Q: Clone + PartialEq, P: Summed> Kept<Q, P> {
     /// Lets a step take so many pages at the least.
     pub fn set_step_pages_min(&mut self, pages: PageNumber) {

@@ -24,7 +24,7 @@ use crate::telemetry::Metrics;
 /// few enough that their events stay in the processor's cache and questions wait little.
 const RECORDS_AT_A_TIME: usize = 32;
 /// Events, and refused records, that wait for their commit hold at most this part of the memory budget. While they are
-/// written they are in memory three times, and the next are waiting.
+/// written they are in memory twice, and the next are waiting.
 const PENDING_SHARE: usize = 32;
 /// Chunks of histories that one commit gathers: a few hundred customers' of the usual kind.
 const CHUNKS_GATHERED_MAX: usize = 4096;
@@ -47,7 +47,7 @@ pub struct FeedParts {
     /// Each feed has one of its own.
     pub decoder: Decoder,
     pub metrics: Arc<Metrics>,
-    /// For customers and facts of all shards together, which share it evenly.
+    /// For customers, facts and kept answers of all shards together, which share it evenly.
     pub memory_budget_bytes: usize,
 }
 
@@ -255,7 +255,8 @@ impl Feed {
         let budget_bytes = self.memory_budget_bytes();
         let mut shard = self.shard.write();
         shard.committed();
-        let evicted = shard.shard.evict(budget_bytes);
+        let kept_bytes = shard.kept_bytes();
+        let evicted = shard.shard.evict(budget_bytes, kept_bytes);
         drop(shard);
         self.tell(evicted);
         Ok(())
@@ -277,7 +278,7 @@ pub fn observe(shards: &Shards, metrics: &Metrics) {
         let shard = shard.read();
         totals.customers += shard.shard.customer_count();
         totals.facts += shard.shard.facts.len();
-        totals.memory_bytes += shard.shard.memory_bytes();
+        totals.memory_bytes += shard.shard.memory_bytes() + shard.kept_bytes();
         totals.newest_event_at = totals.newest_event_at.max(shard.shard.newest_event_at());
         for (reason, count) in shard.shard.suspended().counts() {
             *totals.suspended.entry(reason).or_default() += count;

@@ -312,6 +312,15 @@ impl LiveShard {
         self.kept_commerce.set_step_pages_min(pages);
     }
 
+    /// Bytes of memory held by answers that are kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_ltv.memory_bytes()
+            + self.kept_revenue.memory_bytes()
+            + self.kept_cohorts.memory_bytes()
+            + self.kept_mrr.memory_bytes()
+            + self.kept_commerce.memory_bytes()
+    }
+
     /// What the shard says of lifetime value: by the curves where they know the answer, else by the
     /// facts. `None`, here and below: more is to be done, by the next call; the lock should be let go of
     /// in between, so that events are applied.

@@ -243,7 +243,7 @@ fn read_with_crashes(run: &mut Run, rng: &mut ChaCha8Rng) {
             offset = run.crash();
         }
         if rng.random_ratio(1, 10) {
-            run.live.shard.evict(0);
+            run.live.shard.evict(0, 0);
         }
         if rng.random_ratio(1, 5) {
             run.gather();
