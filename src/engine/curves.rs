@@ -382,7 +382,7 @@ impl CohortCurves {
     }
 
     /// All cohorts, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&CohortKey, &Cohort)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&CohortKey, &Cohort)> + Clone {
         self.keys.iter().zip(&self.cohorts)
     }
 

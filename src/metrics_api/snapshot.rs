@@ -69,30 +69,27 @@ pub fn touched(
     keys
 }
 
-/// The snapshots of an app that read differently on the day `to` than on `from` though nothing happened
-/// to their cohorts: an age has begun since, or is complete.
-pub fn aged(
+/// The snapshots of these cohorts that read differently on the day `to` than on `from` though nothing
+/// happened to them: an age has begun since, or is complete.
+pub fn aged<'k>(
     (curves, dictionary): (&CohortCurves, &Dictionary),
-    app: &str,
+    cohorts: impl Iterator<Item = &'k CohortKey> + Clone,
     (widths, ages): (&[Width], &SnapshotAges),
     (from, to): (Day, Day),
 ) -> BTreeSet<SnapshotKey> {
-    let Some(app) = dictionary.find_app(app) else { return BTreeSet::new() };
-    let mut wholes = BTreeSet::new();
+    let mut aged = BTreeSet::new();
     for width in widths {
         let mut has_aged = BTreeMap::new();
-        for (key, _) in curves.iter().filter(|(key, _)| key.app == app && key.zone == 0) {
+        for key in cohorts.clone() {
             let ordinal = width.ordinal(key.day);
-            if *has_aged
-                .entry(ordinal)
-                .or_insert_with(|| ages.differ((*width, ordinal), (from, to)))
-            {
-                wholes.insert((*width, CohortKey { day: width.first_day(ordinal), ..*key }));
+            let differs = || ages.differ((*width, ordinal), (from, to));
+            if *has_aged.entry(ordinal).or_insert_with(differs) {
+                aged.insert((*width, CohortKey { day: width.first_day(ordinal), ..*key }));
             }
         }
     }
-    let spelled = wholes.into_iter().map(|(width, key)| spell_out(curves, dictionary, &key, width));
-    spelled.collect()
+    let named = aged.into_iter().map(|(width, key)| spell_out(curves, dictionary, &key, width));
+    named.collect()
 }
 
 /// Segments that do not know their customers speak of those of the whole cohort.

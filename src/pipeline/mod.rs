@@ -173,7 +173,7 @@ impl<S: Source> Pipeline<S> {
         let stretch = if self.is_behind && !self.is_held_up { BACKLOG_PUBLISH_STRETCH } else { 1 };
         let is_time = self.published_at.elapsed() >= self.settings.publish_interval * stretch;
         if !self.outbox.is_busy() && (is_time || self.publisher.is_begun()) {
-            self.publish();
+            self.publish()?;
         }
         self.observe();
         Ok(())
@@ -210,13 +210,13 @@ impl<S: Source> Pipeline<S> {
         let begun_at = Instant::now();
         self.await_published()?;
         if self.is_published_unknown {
-            self.publish();
+            self.publish()?;
             self.await_published()?;
         }
         // What has changed since a publication was begun is for the next one.
         let mut publications = 1 + usize::from(self.publisher.is_begun());
         while !self.is_published_unknown && publications > 0 && begun_at.elapsed() < DRAIN {
-            self.publish();
+            self.publish()?;
             self.await_published()?;
             publications -= usize::from(!self.publisher.is_begun());
         }
@@ -230,15 +230,16 @@ impl<S: Source> Pipeline<S> {
 
     /// Sends the next part of what is to be published on its way, or the question up to where all is; nothing
     /// may be on its way.
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Result<(), PipelineError> {
         self.published_at = Instant::now();
         if self.is_published_unknown {
             self.outbox.ask_published(&self.held());
-        } else if self.lost.is_empty()
-            && let Some(publication) = self.publisher.gather(&self.shards().all())
-        {
-            self.outbox.send(publication);
+        } else if self.lost.is_empty() {
+            self.publisher.read_letters()?;
+            let publication = self.publisher.gather(&self.shards().all());
+            publication.into_iter().for_each(|publication| self.outbox.send(publication));
         }
+        Ok(())
     }
 
     /// Takes note of what came back from the log.
@@ -324,13 +325,12 @@ impl<S: Source> Pipeline<S> {
         let (mut starts, mut shards) = (Vec::new(), Vec::new());
         let loaded = at_a_time(&opening, |shard| shard.load());
         for ((partition, start), shard) in partitions.iter().copied().zip(log_starts).zip(loaded) {
-            let state = |source| PipelineError::State { partition, source };
-            let mut shard = shard.map_err(state)?;
+            let mut shard = shard.map_err(|source| PipelineError::State { partition, source })?;
             match start.is_gap {
                 true => shard.skip_missing(start.from.0),
                 false => shard.pass(start.from),
             }
-            self.publisher.adopt(&mut shard).map_err(state)?;
+            self.publisher.adopt(&mut shard);
             info!(
                 partition,
                 next_offset = shard.position.next_offset,

@@ -1,4 +1,4 @@
-//! Publications: the current snapshot of every changed cohort, and up to where nothing is left out.
+//! Publications: the current snapshot of every cohort that changed or aged, and up to where nothing is left out.
 //!
 //! Always true
 //! * A snapshot names the offsets that its sums contain: no shard changes while it is summed up.
@@ -25,9 +25,10 @@ use crate::domain::time::{Day, Timestamp};
 use crate::engine::curves::ChangedCohort;
 use crate::engine::shard::Shard;
 use crate::metrics_api::snapshot::{self, SnapshotKey, SnapshotPartial};
+use crate::pipeline::PipelineError;
 use crate::pipeline::publish::letters::{Letters, after};
 use crate::pipeline::publish::plan::{AppPlan, record};
-use crate::state::{LiveShard, SharedShard, StateError};
+use crate::state::{LiveShard, SharedShard};
 use crate::stream::{DeadLetter, NextOffset, Partition, Publication};
 use crate::telemetry::Metrics;
 
@@ -44,6 +45,8 @@ const KEYS_OF_A_PART: usize = 10_000;
 const LETTER_BYTES_OF_A_PART: usize = 8 << 20;
 /// Changed cohorts that are called by their names before a shard may go on.
 const CHANGES_AT_A_TIME: usize = 1024;
+/// Cohorts that are asked whether they have aged before a shard may go on; most have not.
+const COHORTS_AT_A_TIME: usize = 4096;
 
 /// How long others may have a part of the partitions, as they do for a while when instances come and go.
 const IN_PART_MAX: Duration = Duration::from_secs(60);
@@ -59,8 +62,8 @@ struct Held {
 /// What is left of a publication that was begun.
 struct Begun {
     keys: BTreeSet<SnapshotKey>,
-    /// What every shard held when it was begun.
-    next_offsets: Vec<(Partition, NextOffset)>,
+    /// What every shard held when it was begun; none where it is of dead letters only, which name their own.
+    next_offsets: Option<Vec<(Partition, NextOffset)>>,
 }
 
 /// Gathers publications and remembers what is out.
@@ -128,17 +131,20 @@ impl Publisher {
 
     /// Takes over a shard from its store. Every cohort is owed: what was published last may be of
     /// less input, of other settings or of another epoch, and at worst a version is repeated.
-    pub fn adopt(&mut self, shard: &mut LiveShard) -> Result<(), StateError> {
-        let published = self.published(shard.partition);
+    pub fn adopt(&mut self, shard: &mut LiveShard) {
+        let stored = (self.published(shard.partition), shard.next_offset());
         // The curves were filled from the store just now, so everything counts as changed.
         let changed = shard.shard.curves.take_changed();
         let owed = self.touched(shard, &changed);
         self.owed.extend(owed);
-        if published < shard.next_offset() {
-            let letters = shard.reader().dead_letters(published.0, usize::MAX)?;
-            self.letters.add(letters);
+        if stored.0 < stored.1 {
+            self.letters.add_stored(shard.reader(), stored);
         }
-        Ok(())
+    }
+
+    /// Reads what is to go out with the next part and is in a store only.
+    pub fn read_letters(&mut self) -> Result<(), PipelineError> {
+        self.letters.read(self.letter_bytes_of_a_part)
     }
 
     /// `o_pub` of a partition, as far as it is known.
@@ -190,6 +196,7 @@ impl Publisher {
 
     /// The next part of what is to be published now; `None` if nothing is, or while partitions are elsewhere: sums
     /// over a part would replace sums over all. While a shard is still behind what is out, only dead letters are.
+    /// Before it [`Publisher::read_letters`] is to be called.
     ///
     /// Everything that changed below the offsets of the publication is in it. Shards go on while it is
     /// gathered, so that most snapshots hold more; each is of the version that it names.
@@ -200,8 +207,7 @@ impl Publisher {
         };
         if let Some(mut letters) = self.letters.take_full_part(self.letter_bytes_of_a_part) {
             erase_forgotten(&mut letters, shards);
-            let next_offsets =
-                after(letters.iter().map(|letter| (letter.partition, letter.offset)));
+            let next_offsets = after(&letters);
             self.begun = Some(begun);
             return Some(Publication {
                 snapshots: Vec::new(),
@@ -237,7 +243,12 @@ impl Publisher {
         }
         let mut dead_letters = self.letters.take();
         erase_forgotten(&mut dead_letters, shards);
-        Some(Publication { snapshots, dead_letters, next_offsets: begun.next_offsets })
+        let next_offsets = match begun.next_offsets {
+            Some(next_offsets) => next_offsets,
+            None if dead_letters.is_empty() => return None,
+            None => after(&dead_letters),
+        };
+        Some(Publication { snapshots, dead_letters, next_offsets })
     }
 
     /// Begins a publication of everything that is owed now.
@@ -250,9 +261,8 @@ impl Publisher {
         }
         self.in_part = None;
         if self.is_behind(&held) {
-            let next_offsets = self.letters.next_offsets();
-            let keys = BTreeSet::new();
-            return (!next_offsets.is_empty()).then_some(Begun { keys, next_offsets });
+            let letters_only = Begun { keys: BTreeSet::new(), next_offsets: None };
+            return (!self.letters.is_empty()).then_some(letters_only);
         }
         let of = |partition: &Partition| self.published(*partition);
         let is_ahead = held.iter().any(|held| held.next_offset > of(&held.partition));
@@ -260,7 +270,8 @@ impl Publisher {
             return None;
         }
         let next_offsets = held.iter().map(|held| (held.partition, held.next_offset)).collect();
-        Some(Begun { keys: std::mem::take(&mut self.owed), next_offsets })
+        let keys = std::mem::take(&mut self.owed);
+        Some(Begun { keys, next_offsets: Some(next_offsets) })
     }
 
     /// Says, once it has lasted, that others have a part of the partitions.
@@ -308,15 +319,22 @@ impl Publisher {
     fn note_aging(&mut self, shards: &[SharedShard]) {
         let newest = shards.iter().filter_map(|shard| shard.read().shard.newest_event_at()).max();
         let Some(before) = std::mem::replace(&mut self.aged_until, newest) else { return };
-        for (app, plan) in &self.plan.apps {
-            let days = (Self::until(plan, Some(before)), Self::until(plan, newest));
-            if days.0 == days.1 {
-                continue;
-            }
-            for shard in shards {
+        let days = |plan| (Self::until(plan, Some(before)), Self::until(plan, newest));
+        let plans = self.plan.apps.iter().map(|(app, plan)| (app, plan, days(plan)));
+        let plans: Vec<_> = plans.filter(|(_, _, (before, now))| before != now).collect();
+        for shard in shards {
+            for from in (0..).step_by(COHORTS_AT_A_TIME) {
                 let Shard { curves, dictionary, .. } = &shard.read().shard;
-                let read = (&plan.widths[..], &self.plan.ages);
-                self.owed.extend(snapshot::aged((curves, dictionary), app, read, days));
+                if from >= curves.len() || plans.is_empty() {
+                    break;
+                }
+                let cohorts = curves.iter().map(|(key, _)| key).skip(from).take(COHORTS_AT_A_TIME);
+                for (app, plan, days) in &plans {
+                    let Some(app) = dictionary.find_app(app) else { continue };
+                    let of_app = cohorts.clone().filter(|key| key.app == app && key.zone == 0);
+                    let at = (&plan.widths[..], &self.plan.ages);
+                    self.owed.extend(snapshot::aged((curves, dictionary), of_app, at, *days));
+                }
             }
         }
     }

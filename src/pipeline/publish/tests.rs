@@ -270,6 +270,62 @@ fn dead_letters_of_a_partition_that_was_lost_are_left_to_its_store() {
     assert_eq!(publisher.letter_bytes(&shards), 0);
     publisher.set_published(vec![(0, None)]);
     shards[0].write().prepare_commit().write(crate::store::Durability::Process).unwrap();
-    publisher.adopt(&mut shards[0].write()).unwrap();
+    publisher.adopt(&mut shards[0].write());
+    publisher.read_letters().unwrap();
     assert_eq!(letters(&publisher.gather(&shards).unwrap()).0, [0]);
+}
+
+#[test]
+fn stored_dead_letters_are_read_as_they_go_out_and_before_those_that_came_since() {
+    send_stored_letters(publisher(2));
+    // While snapshots may not go out, since newer ones are.
+    let (mut behind, shards) = publisher(2);
+    let next_offsets = BTreeMap::from([(0, 900), (1, 900)]);
+    behind.set_newest(SnapshotVersion { log_epoch: 0, next_offsets });
+    send_stored_letters((behind, shards));
+}
+
+fn send_stored_letters((mut publisher, shards): (Publisher, Vec<SharedShard>)) {
+    publisher.set_published(vec![(0, Some(NextOffset(3))), (1, None)]);
+    for shard in &shards {
+        (0..200).for_each(|_| refused_event(shard));
+        let mut shard = shard.write();
+        shard.take_refused();
+        shard.prepare_commit().write(crate::store::Durability::Process).unwrap();
+        publisher.adopt(&mut shard);
+    }
+    // Refused since, of which some are stored as well.
+    for shard in &shards {
+        (0..5).for_each(|_| refused_event(shard));
+        shard.write().prepare_commit().write(crate::store::Durability::Process).unwrap();
+    }
+    let bytes = shards[0].read().reader().dead_letters(0, 1).unwrap()[0].memory_bytes();
+    publisher.letter_bytes_of_a_part = 50 * bytes;
+    let (mut gone_out, mut parts) = (Vec::new(), 0);
+    loop {
+        publisher.read_letters().unwrap();
+        let Some(part) = publisher.gather(&shards) else { break };
+        assert!(publisher.letter_bytes(&shards) < 200 * bytes, "not all at once");
+        for letter in &part.dead_letters {
+            let mut next = part.next_offsets.iter().filter(|(of, _)| *of == letter.partition);
+            assert!(next.any(|(_, next)| letter.offset < next.0), "what is out is named");
+        }
+        for (partition, next) in &part.next_offsets {
+            assert!(*next >= publisher.published(*partition), "offsets never fall");
+        }
+        let places = part.dead_letters.iter().map(|letter| (letter.partition, letter.offset));
+        gone_out.extend(places);
+        publisher.done(&part, Duration::ZERO);
+        parts += 1;
+    }
+    let expected = (3..205).map(|offset| (0, offset)).chain((0..205).map(|offset| (1, offset)));
+    let mut each_once = gone_out.clone();
+    each_once.sort_unstable();
+    assert_eq!(each_once, expected.collect::<Vec<_>>());
+    for partition in 0..2 {
+        let of = gone_out.iter().filter(|(of, _)| *of == partition);
+        assert!(of.is_sorted(), "partition {partition}");
+    }
+    assert!(parts > 6, "{parts} parts");
+    assert_eq!(publisher.published(1), NextOffset(205));
 }
