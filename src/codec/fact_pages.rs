@@ -283,6 +283,8 @@ fn read_sums(cursor: &mut Cursor<'_>, head: i64) -> Result<Sums, DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::engine::facts::FactTable;
 
@@ -354,24 +356,29 @@ mod tests {
     #[test]
     fn the_rows_of_facts_that_are_counted_no_more_are_those_of_others() {
         let customer = |dims| FactKey::new(AppIx(1), 1, FactKind::Customer, Day(19_000), dims);
-        let read = |rows: &[([u8; 8], Vec<u8>)]| {
+        let read = |stored: &BTreeMap<[u8; 8], Vec<u8>>| {
             let mut reader = PageReader::default();
-            rows.iter().for_each(|(key, value)| reader.row(key, value).unwrap());
+            stored.iter().for_each(|(key, value)| reader.row(key, value).unwrap());
             reader.finish().indexed()
         };
         let mut few = FactTable::default();
         (0..3).for_each(|dims| few.add(customer(dims), Sums::count(1)));
-        let mut rows = changed_rows(&mut few);
-        rows.extend([uncounted(1, 0), uncounted(1, 1), uncounted(2, 0)]);
-        let mut table = read(&rows);
+        let mut stored: BTreeMap<_, _> = changed_rows(&mut few).into_iter().collect();
+        stored.extend([uncounted(1, 0), uncounted(1, 1), uncounted(2, 0)]);
+        let mut table = read(&stored);
         assert_eq!(sorted(&table), sorted(&few));
         assert!(changed_rows(&mut table).is_empty());
         (3..1_400).for_each(|dims| table.add(customer(dims), Sums::count(1)));
         assert_eq!(table.next_page(), 3, "three pages have room for 1,536");
-        let rows = changed_rows(&mut table);
-        let keys: Vec<_> = rows.iter().map(|(key, _)| *key).collect();
-        assert_eq!(keys, [0, 1, 2].map(|page| page_key(page, 0)), "each is stored whole");
-        assert_eq!(sorted(&read(&rows)), sorted(&table));
+        for page in table.take_changed_pages() {
+            assert_eq!(page.update, 0, "page {} is stored whole", page.page);
+            (1..=page.replaces).for_each(|update| _ = stored.remove(&page_key(page.page, update)));
+            let (key, mut value) = (page_key(page.page, 0), Vec::new());
+            encode_page(&key, &page, &mut value);
+            stored.insert(key, value);
+        }
+        assert_eq!(stored.len(), 3);
+        assert_eq!(sorted(&read(&stored)), sorted(&table));
     }
 
     #[test]

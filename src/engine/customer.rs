@@ -236,10 +236,10 @@ impl Customer {
     /// event of who has no install.
     fn tells_nothing(&self, event: &LedgerEvent) -> bool {
         let anchors = &self.fold.anchors;
-        let is_before = || anchors.install_at.get().is_none_or(|first| event.at <= first);
         event.kind == EventKind::PaywallView
             && self.fold.has_customer_row
-            && (anchors.has_install || !is_before())
+            && (anchors.has_install
+                || anchors.install_at.get().is_some_and(|first| event.at > first))
     }
 
     /// Whether the event comes after all others in the order of the ledger, as far as is known.
@@ -358,6 +358,43 @@ mod tests {
         // The first event since is of that instant, too: what was stored before it is not at hand.
         customer.note_appended(&status("o", 2), false);
         assert!(!is_appendable(&customer, waiting, "p", 2));
+    }
+
+    #[test]
+    fn a_late_view_needs_no_walk_unless_it_might_place_the_customer() {
+        let event = |kind, at| LedgerEvent { is_sandbox: false, ..event(kind, "id", at) };
+        let customer_of = |first: EventKind| {
+            let mut customer = Customer::default();
+            let ledger = Ledger::new(vec![event(first, 5), event(EventKind::Attribution, 9)]);
+            let standings = crate::engine::standing::standings(&ledger, ZeroPayments::Ignore);
+            let (rules, mut dictionary) = (Rules::of_one_app("acme"), Dictionary::default());
+            let (app, rules) = (dictionary.app("acme"), &rules.apps["acme"]);
+            let (dictionary, delta) = (&mut dictionary, &mut FactDelta::default());
+            let (fold, _) = facts(&ledger, &mut Scribe { app, rules, dictionary, delta });
+            customer.reset(fold, &ledger, &standings);
+            customer
+        };
+        let is_appendable = |customer: &Customer, kind, at| {
+            customer.appendable(&event(kind, at), ZeroPayments::Ignore, || None).is_some()
+        };
+        let (installed, viewed) =
+            (customer_of(EventKind::Install), customer_of(EventKind::PaywallView));
+        let view = EventKind::PaywallView;
+        assert_eq!([4, 5, 6].map(|at| is_appendable(&installed, view, at)), [true; 3]);
+        assert_eq!([4, 5, 6].map(|at| is_appendable(&viewed, view, at)), [false, false, true]);
+        assert!(!is_appendable(&installed, EventKind::Attribution, 6));
+        // The newest stays the newest.
+        let mut customer = installed;
+        customer.note_appended(&event(view, 6), true);
+        assert_eq!(
+            (customer.newest_at.get(), customer.is_newest_pending),
+            (Some(Timestamp(9)), false)
+        );
+        customer.note_appended(&event(view, 10), true);
+        assert_eq!(
+            (customer.newest_at.get(), customer.is_newest_pending),
+            (Some(Timestamp(10)), true)
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The customers that are in memory, found by app and id.
 //!
-//! Rows lie packed in cells of their size, some 120 bytes each, and are unpacked to be worked with: memory
+//! Rows lie packed in cells of their size, some 110 bytes each, and are unpacked to be worked with: memory
 //! for one more customer is worth more than the time for that, and fewer bytes are read of a row that is in
 //! no cache. A small index of hashes finds them. Customers that were not met for a while leave first
 //! (CLOCK: a row met since the hand last passed is spared once).

@@ -164,12 +164,8 @@ impl Fold {
             (_, Standing::UnlinkedRefund) => return self.unlinked_refund(event, scribe),
             (EventKind::Install, _) => self.install(event, scribe),
             (EventKind::Attribution, _) => self.attribution(event, scribe),
-            // Tells of its customer only that it is one.
-            (EventKind::PaywallView, _) if self.has_customer_row => {}
-            (EventKind::PaywallView, _) => {
-                let tuple = self.resolve(event, scribe);
-                self.note_customer(event, tuple, scribe);
-            }
+            // Of account only as the first event of a customer, who has no other dimensions then.
+            (EventKind::PaywallView, _) => self.note_customer(event, event.own_tuple, scribe),
             (EventKind::TrialStarted, _) => self.trial(event, scribe),
             // A zero payment that is no payment: its chain exists and passes dimensions on.
             _ => {
@@ -180,7 +176,7 @@ impl Fold {
         None
     }
 
-    /// The facts of one more event that is newer than all others of its customer and changes the
+    /// The facts of one more event that is newer than all others of its customer, or tells nothing, and changes the
     /// standing of none of them.
     pub fn append(&mut self, event: &LedgerEvent<'_>, standing: Standing, scribe: &mut Scribe<'_>) {
         let step = match standing {

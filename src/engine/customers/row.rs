@@ -268,7 +268,7 @@ mod tests {
             customer(vec![event(0, Install, "device")], &["UTC"]),
             customer(vec![event(0, TrialStarted, "a"), event(1, PaywallView, "b")], &["UTC"]),
             customer(months("a").chain([event(0, Install, "device")]).collect(), &["UTC"]),
-            // Several chains, zones and devices, a refund and somebody who waits.
+            // Several chains, installs and zones, a refund and somebody who waits.
             customer(
                 months("a")
                     .chain(months("b"))
