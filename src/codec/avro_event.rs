@@ -26,9 +26,10 @@ use crate::codec::avro_fingerprint::{fingerprint, library_fingerprint};
 use crate::codec::avro_resolve::{Source, Symbol, expected, source_of, unreadable};
 use crate::codec::avro_skip::{ShapeId, Shapes, ShapesBuilder};
 use crate::codec::avro_wire::{Cursor, WireError, put_count, put_long, put_text};
-use crate::codec::error::{DecodeError, SchemaError, quoted};
+use crate::codec::error::{DecodeError, SchemaError};
 use crate::codec::event_fields::{Field, FieldValue, Slot};
 use crate::domain::event::{ATTRIBUTES_MAX, BillingEvent, Environment, FieldError, RawEvent};
+use crate::domain::field_error::quoted;
 use crate::domain::time::Timestamp;
 
 /// Our own schema, as published.

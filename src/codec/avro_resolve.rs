@@ -5,9 +5,10 @@
 use apache_avro::Schema;
 use apache_avro::schema::{NamesRef, UuidSchema};
 
-use crate::codec::error::{SchemaError, quoted};
+use crate::codec::error::SchemaError;
 use crate::codec::event_fields::{Field, Holds};
 use crate::domain::event::{Environment, EventKind};
+use crate::domain::field_error::quoted;
 
 /// How the writer wrote a value that fits its field.
 #[derive(Debug, Clone, PartialEq, Eq)]

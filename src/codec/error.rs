@@ -84,20 +84,3 @@ pub enum SchemaError {
     #[error("{0}")]
     Unsupported(String),
 }
-
-/// At most this many bytes of a stranger's text go into a message.
-const QUOTED_BYTES_MAX: usize = 80;
-
-/// The beginning of `text`, short enough for a message.
-pub(crate) fn quoted(text: &str) -> String {
-    beginning(text, QUOTED_BYTES_MAX)
-}
-
-/// The beginning of `text`, of so many bytes at most; one that is cut says so.
-pub(crate) fn beginning(text: &str, bytes_max: usize) -> String {
-    if text.len() <= bytes_max {
-        return text.to_owned();
-    }
-    let cut = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..cut])
-}

@@ -10,11 +10,12 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::error::Category;
 
-use crate::codec::error::{DecodeError, beginning, quoted};
+use crate::codec::error::DecodeError;
 use crate::codec::event_fields::{Field, FieldValue, Slot};
 use crate::domain::event::{
     ATTRIBUTES_MAX, BillingEvent, Environment, FieldError, RawEvent, TEXT_BYTES_MAX,
 };
+use crate::domain::field_error::{beginning, quoted};
 use crate::domain::time::Timestamp;
 
 /// Reads one event from all of `json`.

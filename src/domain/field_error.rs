@@ -27,12 +27,7 @@ impl FieldError {
 
     /// A field holds something else than `expected`.
     pub fn invalid(field: &'static str, expected: &str, got: impl fmt::Display) -> Self {
-        let mut got = got.to_string();
-        if got.len() > 80 {
-            let cut = (0..=80).rev().find(|at| got.is_char_boundary(*at)).unwrap_or(0);
-            got.truncate(cut);
-            got.push('…');
-        }
+        let got = quoted(&got.to_string());
         Self {
             fault: Fault::Invalid,
             field,
@@ -56,3 +51,36 @@ impl fmt::Display for FieldError {
 }
 
 impl std::error::Error for FieldError {}
+
+/// At most this many bytes of a stranger's text go into a message.
+const QUOTED_BYTES_MAX: usize = 80;
+
+/// The beginning of `text`, short enough for a message.
+pub fn quoted(text: &str) -> String {
+    beginning(text, QUOTED_BYTES_MAX)
+}
+
+/// The beginning of `text`, of so many bytes at most; one that is cut says so.
+pub fn beginning(text: &str, bytes_max: usize) -> String {
+    let cut = cut(text, bytes_max);
+    if cut.len() == text.len() { text.to_owned() } else { format!("{cut}…") }
+}
+
+/// The longest prefix of whole characters within so many bytes.
+pub fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_at_a_whole_character() {
+        assert_eq!(cut("größe", 3), "gr");
+        assert_eq!(cut("größe", 4), "grö");
+        assert_eq!(cut("größe", 99), "größe");
+        assert_eq!((beginning("größe", 4), beginning("größe", 7)), ("grö…".into(), "größe".into()));
+    }
+}

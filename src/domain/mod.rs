@@ -7,7 +7,7 @@ pub mod cohort;
 pub mod country;
 pub mod dimensions;
 pub mod event;
-mod field_error;
+pub mod field_error;
 pub mod money;
 pub mod period;
 pub mod rules;

@@ -18,6 +18,7 @@ use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::domain::field_error::cut;
 use crate::kafka::assignment::GroupHandle;
 use crate::kafka::client::{Logged, create};
 use crate::kafka::newest::newest_values;
@@ -312,24 +313,4 @@ fn is_fence(code: Code) -> bool {
 
 fn header<'a>(key: &'a str, value: &'a str) -> KafkaHeader<'a, &'a str> {
     KafkaHeader { key, value: Some(value) }
-}
-
-/// The longest prefix of whole characters within so many bytes.
-fn cut(text: &str, bytes_max: usize) -> &str {
-    match (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)) {
-        Some(end) => &text[..end],
-        None => "",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_cut_at_a_whole_character() {
-        assert_eq!(cut("größe", 3), "gr");
-        assert_eq!(cut("größe", 4), "grö");
-        assert_eq!(cut("größe", 99), "größe");
-    }
 }
