@@ -100,12 +100,12 @@ def reasons(runs):
     text = f"""## What grows, and why
 
 - **Of an event, little**: {spread([run.total for run in roomy], "µs")} where the memory budget holds all customers. Consuming and
-  decoding know nothing of what is held. Applying looks up one customer, its timeline and some three rows of facts, each
+  decoding know nothing of what is held. Applying looks up one customer, its timeline and one or two rows of facts, each
   by one hash: the number of look-ups stays, but the more is held, the less of it is in a cache of the processor.
 - **Commits, with the customers that events are spread over**: a commit writes one row for each customer with new events,
   and pages of facts. Of few customers several events share a row; and what RocksDB holds is merged again and again.
-- **Publishing, with cohorts and time, not with events**: at each tick the cohorts that changed, at most every day, week and
-  month there is.
+- **Publishing, with cohorts and time, not with events**: at each tick the cohorts that changed or aged, at most every day,
+  week and month there is.
 - **Memory, with customers and facts**: {largest.memory["bytes_per_customer"]:.0f} bytes of a customer; of a fact {spread([run.memory["bytes_per_fact"] for run in roomy], "bytes")},
   fewer the more there are, since cohorts and dictionary are shared.
 - **Opening, with facts**: {spread(opening, "s")} per million. All of them are read and indexed; customers are not read.
@@ -154,9 +154,9 @@ def plot(runs, path):
     ]
     below = [0.0] * len(runs)
     # What the last two take together is surer than how much each of them does, which may come out below nought.
-    *stages, last = range(len(STAGES) - 1)
-    parts = [(STAGES[number], [run.stage(number) for run in runs]) for number in stages]
-    parts.append(("commit and publish", [run.stage(last) + run.stage(last + 1) for run in runs]))
+    alone = range(len(STAGES) - 2)
+    parts = [(STAGES[number], [run.stage(number) for run in runs]) for number in alone]
+    parts.append(("commit and publish", [max(run.total - sum(map(run.stage, alone)), 0.0) for run in runs]))
     for stage, heights in parts:
         axes.bar(sizes, heights, bottom=below, width=0.6, label=stage)
         below = [lower + height for lower, height in zip(below, heights)]

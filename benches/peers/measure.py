@@ -103,7 +103,7 @@ class Comparison:
                 time.sleep(wall * KILLED_AFTER)
                 running.kill()
             with system.started(work) as running:
-                system.wait_for_work()
+                system.wait_for_work(work)
                 self.recoveries[system.name] = time.monotonic() - running.started_at
                 system.finish(running, work)
         self._check(system, work)

@@ -151,7 +151,7 @@ def first_line(*command):
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return f"{command[0]}: says nothing"
-    return text.splitlines()[0]
+    return next(iter(text.splitlines()), "")
 
 
 def cpu_model():

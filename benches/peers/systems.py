@@ -78,7 +78,7 @@ class Peer:
         running.wait_for("done")
         return running.end()
 
-    def wait_for_work(self):
+    def wait_for_work(self, _work):
         """Returns when a started program takes events: it says that it does."""
 
     @staticmethod
@@ -183,11 +183,12 @@ class Ltvstream:
                     return
             time.sleep(POLL_SECONDS)
 
-    def wait_for_work(self):
-        """Returns when an answer holds more than the first one."""
-        first = self._ask("")["as_of"]
-        while self._ask("")["as_of"] == first:
+    def wait_for_work(self, work):
+        """Returns when an answer holds more than the first one, or all there is."""
+        next_offset = first = self._ask("")["as_of"]["0"]
+        while next_offset == first and next_offset < work.events:
             time.sleep(POLL_SECONDS / 10)
+            next_offset = self._ask("")["as_of"]["0"]
 
     def _ask(self, question):
         return _get_json(f"{self.url}/v1/apps/acme/ltv{question}")
