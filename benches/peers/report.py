@@ -136,7 +136,11 @@ def versions(root):
 def machine():
     """The machine and the compiler."""
     what = f"{cpu_model()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB"
-    commit = first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty")
+    commit = first_line("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    # The pages that are written change, too.
+    unchanged = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", "src", "Cargo.toml", "Cargo.lock"]
+    if subprocess.run(unchanged).returncode != 0:
+        commit += ", changed since"
     return f"- {what}, Linux {platform.release()}\n- {first_line('rustc', '--version')}\n- ltvstream {commit}"
 
 
