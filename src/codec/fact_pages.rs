@@ -111,8 +111,8 @@ fn put_fact(out: &mut Vec<u8>, Fact { key, sums }: &Fact, day_before: Day) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PageOf {
     Facts(Group),
-    /// Facts that are counted no more. Others of this group may have their rows.
-    Uncounted(Group),
+    /// Facts of an app and a zone that are counted no more.
+    Uncounted(AppIx, u8),
 }
 
 /// Puts the stored pages of a table together, row by row in the order of their keys.
@@ -183,7 +183,9 @@ impl PageReader {
             Some(PageOf::Facts(group)) => {
                 self.table.page(group, &self.facts, (self.updates, self.updated_rows));
             }
-            Some(PageOf::Uncounted(group)) => self.table.uncounted_page(group, self.updates),
+            Some(PageOf::Uncounted(app, zone)) => {
+                self.table.uncounted_page((app, zone), self.updates);
+            }
             None => {}
         }
         self.facts.clear();
@@ -208,13 +210,11 @@ fn beyond(what: &'static str) -> DecodeError {
 fn read_group(cursor: &mut Cursor<'_>) -> Result<PageOf, DecodeError> {
     let app = u16::try_from(cursor.long()?).map_err(|_| beyond("app of facts"))?;
     let zone = u8::try_from(cursor.long()?).map_err(|_| beyond("zone of facts"))?;
-    let group = |kind| Group { app: AppIx(app), zone, kind };
     let number = u8::try_from(cursor.long()?).map_err(|_| beyond("kind of facts"))?;
+    let app = AppIx(app);
     match FactKind::from_stored(number) {
-        Some(kind) => Ok(PageOf::Facts(group(kind))),
-        None if FactKind::UNCOUNTED.contains(&number) => {
-            Ok(PageOf::Uncounted(group(FactKind::Customer)))
-        }
+        Some(kind) => Ok(PageOf::Facts(Group { app, zone, kind })),
+        None if FactKind::UNCOUNTED.contains(&number) => Ok(PageOf::Uncounted(app, zone)),
         None => Err(beyond("kind of facts")),
     }
 }

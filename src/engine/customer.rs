@@ -367,11 +367,7 @@ mod tests {
             let mut customer = Customer::default();
             let ledger = Ledger::new(vec![event(first, 5), event(EventKind::Attribution, 9)]);
             let standings = crate::engine::standing::standings(&ledger, ZeroPayments::Ignore);
-            let (rules, mut dictionary) = (Rules::of_one_app("acme"), Dictionary::default());
-            let (app, rules) = (dictionary.app("acme"), &rules.apps["acme"]);
-            let (dictionary, delta) = (&mut dictionary, &mut FactDelta::default());
-            let (fold, _) = facts(&ledger, &mut Scribe { app, rules, dictionary, delta });
-            customer.reset(fold, &ledger, &standings);
+            customer.reset(fold_of(&ledger), &ledger, &standings);
             customer
         };
         let is_appendable = |customer: &Customer, kind, at| {
@@ -451,17 +447,18 @@ mod tests {
             assert_eq!(standing(&customer, &view), Some(Standing::Effective));
             let named = ["chain", "another"].map(of_chain);
             assert_eq!(named.each_ref().map(|event| standing(&customer, event)), [None; 2]);
-            customer.fold = fold_of(LedgerEvent { chain: Some("third".into()), ..payment("t3") });
+            let third = LedgerEvent { chain: Some("third".into()), ..payment("t3") };
+            customer.fold = fold_of(&Ledger::new(vec![third]));
             assert_eq!(named.each_ref().map(|event| standing(&customer, event)), standings);
         }
     }
 
-    /// What one event leaves behind.
-    fn fold_of(event: LedgerEvent<'static>) -> Fold {
+    /// What a ledger leaves behind.
+    fn fold_of(ledger: &Ledger<'_>) -> Fold {
         let (rules, mut dictionary) = (Rules::of_one_app("acme"), Dictionary::default());
         let (app, rules) = (dictionary.app("acme"), &rules.apps["acme"]);
         let (dictionary, delta) = (&mut dictionary, &mut FactDelta::default());
-        facts(&Ledger::new(vec![event]), &mut Scribe { app, rules, dictionary, delta }).0
+        facts(ledger, &mut Scribe { app, rules, dictionary, delta }).0
     }
 
     #[test]

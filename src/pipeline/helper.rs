@@ -6,6 +6,18 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::pipeline::PipelineError;
 
+/// Starts a thread of this name.
+///
+/// # Errors
+/// [`PipelineError::Thread`] if the system has none.
+pub(super) fn start_thread<T: Send + 'static>(
+    name: String,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, PipelineError> {
+    let thread = Builder::new().name(name.clone()).spawn(work);
+    thread.map_err(|error| PipelineError::Thread { name, error })
+}
+
 /// A thread that answers each order of its owner, and ends with it.
 pub struct Helper<O, A> {
     /// `None` only while it is dropped.
@@ -32,8 +44,7 @@ impl<O: Send + 'static, A: Send + 'static> Helper<O, A> {
                 }
             }
         };
-        let thread = Builder::new().name(name.clone()).spawn(carry_out);
-        let thread = thread.map_err(|error| PipelineError::Thread { name, error })?;
+        let thread = start_thread(name, carry_out)?;
         Ok(Self { orders: Some(orders), answers, thread: Some(thread) })
     }
 

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::pipeline::feed::{CommitPace, Feed, FeedParts};
+use crate::pipeline::helper::start_thread;
 use crate::pipeline::{POLL_TIMEOUT, PipelineError};
 use crate::stream::{Partition, RecordBatch};
 
@@ -67,11 +68,8 @@ impl Workers {
         let (orders, taken) = sync_channel(WAITING_MAX);
         let waiting = Arc::new(AtomicI64::new(0));
         let (pace, applied) = (self.pace, Arc::clone(&waiting));
-        let name = format!("shard-{partition}");
-        let thread = std::thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || work(feed, &taken, &pace, &applied))
-            .map_err(|error| PipelineError::Thread { name, error })?;
+        let work = move || work(feed, &taken, &pace, &applied);
+        let thread = start_thread(format!("shard-{partition}"), work)?;
         self.by_partition.insert(partition, Worker { orders, waiting, thread });
         Ok(())
     }

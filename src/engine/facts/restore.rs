@@ -1,9 +1,10 @@
 //! A table of facts read back from its stored pages.
 
-use crate::engine::facts::Fact;
+use crate::engine::dictionary::AppIx;
 use crate::engine::facts::changed::PageState;
 use crate::engine::facts::page::{Group, PAGE_ROWS, PackedKey, Page};
 use crate::engine::facts::table::{FactTable, row};
+use crate::engine::facts::{Fact, FactKind};
 use crate::engine::row_index::RowIndex;
 
 /// A table that is put together page by page. Its rows are indexed when all are there.
@@ -43,9 +44,10 @@ impl RestoredFacts {
         table.add_page(page, state);
     }
 
-    /// Takes in a page of facts that are counted no more, which so many updates followed: its rows are free for
-    /// facts of `group`, and it is stored anew with the first of them.
-    pub fn uncounted_page(&mut self, group: Group, updates: u32) {
+    /// Takes in a page of facts of an app and a zone that are counted no more, which so many updates followed: its
+    /// rows are free for customers, and it is stored anew with the first of them.
+    pub fn uncounted_page(&mut self, (app, zone): (AppIx, u8), updates: u32) {
+        let group = Group { app, zone, kind: FactKind::Customer };
         self.0.fill_last_page(group);
         self.page(group, &[None; PAGE_ROWS], (updates, 0));
         if let Some(state) = self.0.states.last_mut() {
