@@ -125,7 +125,7 @@ impl Shard {
         let period = "P1M".parse().expect("a period");
         let terms = timelines.terms_id(Terms::Paid { amounts, period });
         let element = Element::one(tuple, terms);
-        timelines.rewrite(timeline, day, std::iter::once((Day(day.0 + 31), element)))
+        timelines.rewrite(timeline, (day, None), std::iter::once((Day(day.0 + 31), element)))
     }
 
     fn add_timeline(&mut self, app: AppIx, timeline: Timeline) {

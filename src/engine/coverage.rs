@@ -99,37 +99,36 @@ impl Coverage {
     }
 
     /// Writes what changes when at an instant, the newest so far, the newest spans of the
-    /// customer's chains become these.
+    /// customer's chains become these. With `until`, an instant at which they will change again, nothing is
+    /// said of that one's day and those after it.
     pub fn rewrite(
         &mut self,
-        at: Timestamp,
+        (at, until): (Timestamp, Option<Timestamp>),
         spans: &(impl Iterator<Item = Span> + Clone),
         scribe: &mut Scribe<'_>,
     ) {
-        let rules = scribe.rules;
-        self.all.resize(rules.reporting_zones.len(), Timeline::default());
-        for (zone, days) in rules.reporting_zones.iter().enumerate() {
-            let day = days.day(at);
-            let timelines = &mut scribe.dictionary.timelines;
-            let Some(old) = self.all.get(zone).copied() else { continue };
-            let all = timelines.rewrite(old, day, running(at, *days, spans.clone()));
-            let Some(old_unrefunded) = self.unrefunded.get(zone).copied() else {
-                self.all[zone] = all;
-                if all != old {
-                    put(zone, FactKind::Timeline, (old, -1), scribe);
-                    put(zone, FactKind::Timeline, (all, 1), scribe);
-                }
-                continue;
-            };
-            let kept = spans.clone().filter(|span| !span.is_refunded);
-            let unrefunded = timelines.rewrite(old_unrefunded, day, running(at, *days, kept));
-            (self.all[zone], self.unrefunded[zone]) = (all, unrefunded);
-            for (all, unrefunded, sign) in [(old, old_unrefunded, -1), (all, unrefunded, 1)] {
-                put(zone, FactKind::Timeline, (all, sign), scribe);
-                if all != unrefunded {
-                    put(zone, FactKind::UnrefundedTimeline, (all, -sign), scribe);
-                    put(zone, FactKind::UnrefundedTimeline, (unrefunded, sign), scribe);
-                }
+        self.all.resize(scribe.rules.reporting_zones.len(), Timeline::default());
+        let timelines = &mut scribe.dictionary.timelines;
+        for (zone, days) in scribe.rules.reporting_zones.iter().enumerate() {
+            let part = (days.day(at), until.map(|until| days.day(until)));
+            if let Some(all) = self.all.get_mut(zone) {
+                *all = timelines.rewrite(*all, part, running(at, *days, spans.clone()));
+            }
+            if let Some(unrefunded) = self.unrefunded.get_mut(zone) {
+                let kept = spans.clone().filter(|span| !span.is_refunded);
+                *unrefunded = timelines.rewrite(*unrefunded, part, running(at, *days, kept));
+            }
+        }
+    }
+
+    /// Writes the facts of the timelines, or takes them back.
+    pub fn count(&self, sign: i64, scribe: &mut Scribe<'_>) {
+        for (zone, all) in self.all.iter().enumerate() {
+            put(zone, FactKind::Timeline, (*all, sign), scribe);
+            let unrefunded = self.unrefunded.get(zone).filter(|unrefunded| *unrefunded != all);
+            if let Some(unrefunded) = unrefunded {
+                put(zone, FactKind::UnrefundedTimeline, (*all, -sign), scribe);
+                put(zone, FactKind::UnrefundedTimeline, (*unrefunded, sign), scribe);
             }
         }
     }
@@ -222,7 +221,9 @@ mod tests {
                 dictionary: &mut self.dictionary,
                 delta: &mut self.delta,
             };
-            self.coverage.rewrite(at(now), &spans, &mut scribe);
+            self.coverage.count(-1, &mut scribe);
+            self.coverage.rewrite((at(now), None), &spans, &mut scribe);
+            self.coverage.count(1, &mut scribe);
         }
 
         fn pay(&mut self, now: &str, end: &str, (gross, is_refunded): (i64, bool)) {

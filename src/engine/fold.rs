@@ -12,6 +12,8 @@ pub mod delta;
 mod heads;
 mod places;
 mod row;
+#[cfg(test)]
+mod tests;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -75,6 +77,8 @@ pub struct Fold {
     chains: Vec<Chain>,
     places: ChainPlaces,
     coverage: Coverage,
+    /// From when on the coverage is yet to be written; of nothing between two events.
+    uncovered: Option<Timestamp>,
 }
 
 /// What the walk needs besides the customer: how to name things and where facts go.
@@ -117,6 +121,8 @@ pub fn facts(ledger: &Ledger<'_>, scribe: &mut Scribe<'_>) -> (Fold, Vec<Standin
             _ => {}
         }
     }
+    fold.cover(None, scribe);
+    fold.coverage.count(1, scribe);
     // A refund has the tuple and index of its payment, which may come later in event time.
     for (place, payment) in late_refunds {
         if let Some(trace) = &mut traces[payment] {
@@ -191,6 +197,11 @@ impl Fold {
             }
             _ => self.step(event, standing, scribe),
         };
+        if self.uncovered.is_some() {
+            self.coverage.count(-1, scribe);
+            self.cover(None, scribe);
+            self.coverage.count(1, scribe);
+        }
         if let Some(step) = step {
             self.mark(step, &mut Vec::new(), scribe);
         }
@@ -304,14 +315,14 @@ impl Fold {
     fn status(&mut self, event: &LedgerEvent<'_>, chain: Option<&str>, scribe: &mut Scribe<'_>) {
         let (place, tuple) = self.enter_chain(event, chain, scribe);
         self.note_customer(event, tuple, scribe);
-        let Some(span) = &mut self.chains[place].span else { return };
+        let Some(mut span) = self.chains[place].span else { return };
         let is_changed = match (event.kind, event.expires_at) {
             (EventKind::GracePeriod, Some(end)) => span.extend(event.at, end),
             (EventKind::Expiration, _) => span.cut(event.at),
             _ => false,
         };
         if is_changed {
-            self.cover(event.at, scribe);
+            self.set_span(place, Some(span), event.at, scribe);
         }
     }
 
@@ -323,21 +334,38 @@ impl Fold {
         scribe: &mut Scribe<'_>,
     ) {
         let Some(end) = event.span_end() else { return };
-        let chain = &mut self.chains[place];
+        let chain = &self.chains[place];
         let timelines = &mut scribe.dictionary.timelines;
         // A renewal is nearly always on the terms of the period before.
         let known = chain.span.map(|span| span.terms).filter(|id| timelines.terms(*id) == terms);
         let terms = known.unwrap_or_else(|| timelines.terms_id(terms));
-        let span = Span { end, tuple: chain.tuple, terms, is_refunded };
-        if Span::open(&mut chain.span, event.at, span) {
-            self.cover(event.at, scribe);
+        let next = Span { end, tuple: chain.tuple, terms, is_refunded };
+        let mut span = chain.span;
+        if Span::open(&mut span, event.at, next) {
+            self.set_span(place, span, event.at, scribe);
         }
     }
 
-    /// Writes the timelines again from an instant on, after a span has changed.
-    fn cover(&mut self, at: Timestamp, scribe: &mut Scribe<'_>) {
+    /// Gives a chain another newest span from an instant on. What the spans before cover up to then is written;
+    /// what they cover from then on is not, as that is told anew: a walk that wrote for each event all that was
+    /// yet to end would take as long as the ledger's length times what runs at once.
+    fn set_span(
+        &mut self,
+        place: usize,
+        span: Option<Span>,
+        at: Timestamp,
+        scribe: &mut Scribe<'_>,
+    ) {
+        self.cover(Some(at), scribe);
+        self.chains[place].span = span;
+        self.uncovered = Some(at);
+    }
+
+    /// Writes what is not yet written of the timelines, up to an instant or to their end.
+    fn cover(&mut self, until: Option<Timestamp>, scribe: &mut Scribe<'_>) {
+        let Some(at) = self.uncovered.take() else { return };
         let spans = self.chains.iter().filter_map(|chain| chain.span);
-        self.coverage.rewrite(at, &spans, scribe);
+        self.coverage.rewrite((at, until), &spans, scribe);
     }
 
     /// The dimensions of an event that passes none on: its own, its chain's, the customer's.

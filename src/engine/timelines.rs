@@ -242,12 +242,17 @@ impl Timelines {
 
     /// The timeline rewritten from `day` on: `running` gives each subscription that runs after it with the
     /// day on which it ends. What ends by `day` may be among it.
+    ///
+    /// With `until` it stops short of that day, on which it will be rewritten next.
     pub fn rewrite(
         &mut self,
         timeline: Timeline,
-        day: Day,
+        (day, until): (Day, Option<Day>),
         running: impl Iterator<Item = (Day, Element)>,
     ) -> Timeline {
+        if until.is_some_and(|until| until <= day) {
+            return timeline;
+        }
         let (mut ends, mut state) =
             (std::mem::take(&mut self.running), std::mem::take(&mut self.state));
         ends.clear();
@@ -264,6 +269,9 @@ impl Timelines {
             let id = if self.state(before) == state { before } else { self.state_id(&state) };
             tail.change(self, day, id);
             let Some((end, _)) = left.first() else { break };
+            if until.is_some_and(|until| until <= *end) {
+                break;
+            }
             day = *end;
             while let Some(((_, gone), rest)) =
                 left.split_first().filter(|((end, _), _)| *end == day)
@@ -273,7 +281,7 @@ impl Timelines {
             }
         }
         (self.running, self.state) = (ends, state);
-        tail.timeline()
+        tail.timeline(until)
     }
 
     /// What was interned since the last call.
@@ -350,8 +358,9 @@ impl Tail {
         }
     }
 
-    fn timeline(self) -> Timeline {
-        Timeline { path: self.path, lapse: self.ended.unwrap_or(Day::MIN) }
+    /// What still runs does so up to a day on which it will be told anew.
+    fn timeline(self, until: Option<Day>) -> Timeline {
+        Timeline { path: self.path, lapse: self.ended.or(until).unwrap_or(Day::MIN) }
     }
 }
 
@@ -372,7 +381,7 @@ mod tests {
                 (Day(*end), Element::one(*tuple, terms))
             })
             .collect();
-        timelines.rewrite(old, Day(day), running.into_iter())
+        timelines.rewrite(old, (Day(day), None), running.into_iter())
     }
 
     /// Days with tuple, gross and, if there are several, number of what runs.

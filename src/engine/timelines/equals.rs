@@ -40,7 +40,7 @@ mod tests {
     /// From a day on trials of these tuples run up to the ninth.
     fn run(timelines: &mut Timelines, old: Timeline, day: i32, tuples: &[u32]) -> Timeline {
         let running = tuples.iter().map(|tuple| (Day(9), Element::one(*tuple, 0)));
-        timelines.rewrite(old, Day(day), running)
+        timelines.rewrite(old, (Day(day), None), running)
     }
 
     #[test]
