@@ -511,16 +511,16 @@ proptest! {
 
     #[test]
     fn a_snapshot_that_changes_is_touched(
-        before in vec(raw(), 0..30), after in vec(raw(), 1..6),
+        before in vec(raw(), 0..30), elsewhere in vec(raw(), 0..30), after in vec(raw(), 1..6),
     ) {
         let until = Day(FIRST_DAY + 400);
-        let mut shard = Shard::of(&before);
-        let mut keys = touched(&mut shard);
-        let old = take(&shard, &keys, until);
-        shard.add(&after);
-        let again = touched(&mut shard);
+        let mut shards = [Shard::of(&before), Shard::of(&elsewhere)];
+        let mut keys = touched(&mut shards);
+        let old = take(&shards, &keys, until);
+        shards[0].add(&after);
+        let again = touched(&mut shards);
         keys.extend(again.iter().cloned());
-        for (key, now) in take(&shard, &keys, until) {
+        for (key, now) in take(&shards, &keys, until) {
             let changed = old.get(&key) != Some(&now);
             prop_assert!(!changed || again.contains(&key), "{:?} changed untold", key);
         }
@@ -535,15 +535,16 @@ proptest! {
     fn a_snapshot_says_what_the_question_about_its_cohort_says(
         raws in vec(raw(), 1..40), until in any_day(),
     ) {
-        let mut shard = Shard::of(&raws);
-        let keys = touched(&mut shard);
-        for (key, snapshot) in take(&shard, &keys, Day(until)) {
+        let mut shards = [Shard::of(&raws)];
+        let keys = touched(&mut shards);
+        let [shard] = &shards;
+        for (key, snapshot) in take(&shards, &keys, Day(until)) {
             if key.app != "acme" {
                 continue;
             }
             for measure in Measure::ALL {
                 for age in [AgeBasis::Days, AgeBasis::Periods] {
-                    let cohort = cohort_row(&shard, &key, Day(until), (*measure, age));
+                    let cohort = cohort_row(shard, &key, Day(until), (*measure, age));
                     prop_assert_eq!(snapshot_row(&snapshot, *measure, age), cohort, "{:?}", key);
                 }
             }
@@ -551,10 +552,20 @@ proptest! {
     }
 }
 
-fn touched(shard: &mut Shard) -> BTreeSet<SnapshotKey> {
-    let changed = shard.curves.take_changed();
+fn touched(shards: &mut [Shard]) -> BTreeSet<SnapshotKey> {
     let widths = [Width::Day, Width::Week, Width::Month];
-    snapshot::touched(&shard.curves, &shard.dictionary, &changed, &widths)
+    let (mut keys, mut refilling) = (BTreeSet::new(), BTreeSet::new());
+    for shard in &mut *shards {
+        let changed = shard.curves.take_changed();
+        let touched = snapshot::touched(&shard.curves, &shard.dictionary, &changed, &widths);
+        keys.extend(touched.keys);
+        refilling.extend(touched.refilling);
+    }
+    for shard in &*shards {
+        let of = |whole| snapshot::refilled(&shard.curves, &shard.dictionary, whole);
+        keys.extend(refilling.iter().flat_map(of));
+    }
+    keys
 }
 
 /// Neither list is that of questions that name no ages.
@@ -563,18 +574,21 @@ fn published_ages() -> SnapshotAges {
 }
 
 fn take(
-    shard: &Shard,
+    shards: &[Shard],
     keys: &BTreeSet<SnapshotKey>,
     until: Day,
 ) -> BTreeMap<SnapshotKey, Snapshot> {
     let at = (&published_ages(), until);
     let keys: Vec<SnapshotKey> = keys.iter().cloned().collect();
-    let partials = snapshot::partials(&shard.curves, &shard.dictionary, &keys, at);
-    let snapshot = |(key, partial): (SnapshotKey, snapshot::SnapshotPartial)| {
-        let merged = snapshot::SnapshotPartial::default().merge(partial);
-        (key.clone(), snapshot::snapshot(key, at, &merged))
-    };
-    keys.into_iter().zip(partials).map(snapshot).collect()
+    let mut merged = vec![snapshot::SnapshotPartial::default(); keys.len()];
+    for shard in shards {
+        let partials = snapshot::partials(&shard.curves, &shard.dictionary, &keys, at);
+        for (sum, partial) in merged.iter_mut().zip(partials) {
+            *sum = std::mem::take(sum).merge(partial);
+        }
+    }
+    let snapshot = |(key, sum)| (SnapshotKey::clone(&key), snapshot::snapshot(key, at, &sum));
+    keys.into_iter().zip(merged).map(snapshot).collect()
 }
 
 fn snapshot_row(snapshot: &Snapshot, measure: Measure, basis: AgeBasis) -> String {

@@ -5,8 +5,8 @@
 //!
 //! Always true
 //! * A snapshot says what the LTV question about its cohort says (`metrics_api/naive.rs`).
-//! * A snapshot that would read differently after a change of facts is among [`touched`], one that would
-//!   because days have passed, as ages begin and are completed, among [`aged`].
+//! * A snapshot that would read differently after a change of facts is among [`touched`], or among those that are
+//!   [`refilled`] in any shard; one that would because days have passed, as ages begin and are completed, among [`aged`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,13 +38,21 @@ pub struct SnapshotKey {
     pub width: Width,
 }
 
+/// Snapshots that changed cohorts of a shard touch.
+#[derive(Debug, Default)]
+pub struct Touched {
+    pub keys: BTreeSet<SnapshotKey>,
+    /// Those of whole cohorts whose customers changed, where that touches segments too: [`refilled`].
+    pub refilling: BTreeSet<SnapshotKey>,
+}
+
 /// The snapshots of these widths that changed cohorts touch.
 pub fn touched(
     curves: &CohortCurves,
     dictionary: &Dictionary,
     changed: &[ChangedCohort],
     widths: &[Width],
-) -> BTreeSet<SnapshotKey> {
+) -> Touched {
     let mut touched = Vec::new();
     for width in widths {
         for ChangedCohort { key, customers_changed } in changed {
@@ -59,14 +67,20 @@ pub fn touched(
         last.2 |= is_same && next.2;
         is_same
     });
-    let mut keys = BTreeSet::new();
-    for (width, whole, customers_changed) in touched {
-        keys.insert(spell_out(curves, dictionary, &whole, width));
-        if customers_changed {
-            refilled(curves, dictionary, (&whole, width), &mut keys);
+    let mut found = Touched::default();
+    for (width, cohort, customers_changed) in touched {
+        let key = spell_out(curves, dictionary, &cohort, width);
+        if customers_changed && curves.fields(&key.app).iter().any(speaks_of_all) {
+            found.refilling.insert(key.clone());
         }
+        found.keys.insert(key);
     }
-    keys
+    found
+}
+
+/// Whether segments by a field do not know their customers, and speak of those of the whole cohort.
+fn speaks_of_all(field: &Field) -> bool {
+    !field.narrows_installs()
 }
 
 /// The snapshots of these cohorts that read differently on the day `to` than on `from` though nothing
@@ -92,25 +106,27 @@ pub fn aged<'k>(
     named.collect()
 }
 
-/// Segments that do not know their customers speak of those of the whole cohort.
-fn refilled(
+/// The snapshots of segments that a shard knows of and that speak of all customers of this whole cohort, which changed
+/// there or in another shard.
+pub fn refilled(
     curves: &CohortCurves,
     dictionary: &Dictionary,
-    (whole, width): (&CohortKey, Width),
-    keys: &mut BTreeSet<SnapshotKey>,
-) {
-    let app = dictionary.app_id(whole.app);
-    for day in whole.day.0..=width.end(whole.day).0 {
-        let key = CohortKey { day: Day(day), ..*whole };
+    whole: &SnapshotKey,
+) -> BTreeSet<SnapshotKey> {
+    let SnapshotKey { anchor, cohort_start, width, .. } = *whole;
+    let mut keys = BTreeSet::new();
+    let Some(app) = dictionary.find_app(&whole.app) else { return keys };
+    for day in cohort_start.0..=width.end(cohort_start).0 {
+        let key = CohortKey { app, zone: 0, anchor, segment: None, day: Day(day) };
         let segments = curves.cohort(&key).map_or(&[][..], |cohort| &cohort.segments);
         for segment in segments {
-            let field = curves.field(app, *segment);
-            if field.is_some_and(|field| !field.narrows_installs()) {
+            if curves.field(&whole.app, *segment).is_some_and(speaks_of_all) {
                 let key = CohortKey { segment: Some(*segment), ..key };
                 keys.insert(spell_out(curves, dictionary, &key, width));
             }
         }
     }
+    keys
 }
 
 fn spell_out(

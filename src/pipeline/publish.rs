@@ -79,6 +79,8 @@ pub struct Publisher {
     newest: Option<SnapshotVersion>,
     /// Cohorts that must go out though nothing changed since.
     owed: BTreeSet<SnapshotKey>,
+    /// Whole cohorts whose customers changed, of which segments are to be owed that any shard knows.
+    refilling: BTreeSet<SnapshotKey>,
     /// The newest event when it was looked last which cohorts have aged.
     aged_until: Option<Timestamp>,
     /// Of the part that was gathered last, until it is out.
@@ -107,6 +109,7 @@ impl Publisher {
             published: BTreeMap::new(),
             newest: None,
             owed: BTreeSet::new(),
+            refilling: BTreeSet::new(),
             aged_until: None,
             gathered: Vec::new(),
             begun: None,
@@ -135,8 +138,7 @@ impl Publisher {
         let stored = (self.published(shard.partition), shard.next_offset());
         // The curves were filled from the store just now, so everything counts as changed.
         let changed = shard.shard.curves.take_changed();
-        let owed = self.touched(shard, &changed);
-        self.owed.extend(owed);
+        self.owe_touched(shard, &changed);
         if stored.0 < stored.1 {
             self.letters.add_stored(shard.reader(), stored);
         }
@@ -181,17 +183,29 @@ impl Publisher {
         }
     }
 
-    /// The snapshots that these changes of a shard's cohorts touch.
-    fn touched(&self, live: &LiveShard, changed: &[ChangedCohort]) -> BTreeSet<SnapshotKey> {
+    /// Owes the snapshots that these changes of a shard's cohorts touch.
+    fn owe_touched(&mut self, live: &LiveShard, changed: &[ChangedCohort]) {
         let Shard { curves, dictionary, .. } = &live.shard;
-        let mut keys = BTreeSet::new();
         for (app, plan) in &self.plan.apps {
             let Some(app) = dictionary.find_app(app) else { continue };
             let of_app: Vec<_> =
                 changed.iter().filter(|changed| changed.key.app == app).copied().collect();
-            keys.extend(snapshot::touched(curves, dictionary, &of_app, &plan.widths));
+            let touched = snapshot::touched(curves, dictionary, &of_app, &plan.widths);
+            self.owed.extend(touched.keys);
+            self.refilling.extend(touched.refilling);
         }
-        keys
+    }
+
+    /// Owes the segments that speak of all customers of a cohort, which changed in one of the shards.
+    fn owe_refilled(&mut self, shards: &[SharedShard]) {
+        let refilling: Vec<_> = std::mem::take(&mut self.refilling).into_iter().collect();
+        for shard in shards {
+            for wholes in refilling.chunks(CHANGES_AT_A_TIME) {
+                let Shard { curves, dictionary, .. } = &shard.read().shard;
+                let keys = wholes.iter().map(|whole| snapshot::refilled(curves, dictionary, whole));
+                self.owed.extend(keys.flatten());
+            }
+        }
     }
 
     /// The next part of what is to be published now; `None` if nothing is, or while partitions are elsewhere: sums
@@ -308,10 +322,10 @@ impl Publisher {
         for (shard, changes) in shards.iter().zip(changes) {
             // What a cohort is called does not change.
             for changes in changes.chunks(CHANGES_AT_A_TIME) {
-                let touched = self.touched(&shard.read(), changes);
-                self.owed.extend(touched);
+                self.owe_touched(&shard.read(), changes);
             }
         }
+        self.owe_refilled(shards);
         held
     }
 

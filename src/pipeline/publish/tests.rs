@@ -1,6 +1,7 @@
 use super::*;
 use crate::codec::json_event;
 use crate::codec::snapshot::{LTV_SNAPSHOT_V1_FINGERPRINT, decode_message};
+use crate::domain::cohort::Anchor;
 use crate::domain::rules::Rules;
 use crate::domain::time::Width;
 use crate::engine::curves::{CurvesConfig, ZonesKept};
@@ -46,13 +47,18 @@ fn take(shard: &SharedShard, event: &str, day: u8) {
 
 /// A publisher and the shards of its topic.
 fn publisher(partitions: Partition) -> (Publisher, Vec<SharedShard>) {
+    publisher_of(plan(), partitions)
+}
+
+fn publisher_of(plan: SnapshotPlan, partitions: Partition) -> (Publisher, Vec<SharedShard>) {
     let metrics = Arc::new(Metrics::new().unwrap());
     let framing = Framing::SingleObject(LTV_SNAPSHOT_V1_FINGERPRINT);
     let count = usize::try_from(partitions).unwrap();
-    let publisher = Publisher::new(plan(), framing, count, metrics);
+    let curves = plan.curves();
+    let publisher = Publisher::new(plan, framing, count, metrics);
     let rules = Arc::new(Rules::of_one_app("acme"));
     let shards = (0..partitions).map(|partition| {
-        let settings = (Arc::clone(&rules), plan().curves());
+        let settings = (Arc::clone(&rules), curves.clone());
         let store = Arc::new(MemoryStore::default());
         Shards::default().insert(LiveShard::open(store, partition, settings).unwrap())
     });
@@ -201,6 +207,28 @@ fn a_cohort_to_which_nothing_happens_is_published_again_when_an_age_begins_or_is
 }
 
 /// Takes in an event that is refused: it has no currency.
+#[test]
+fn a_segment_that_speaks_of_all_customers_is_published_when_another_partition_has_a_new_one() {
+    let mut plan = plan();
+    plan.curves.segments.insert("acme".to_owned(), vec!["product_id".parse().unwrap()]);
+    let (mut publisher, shards) = publisher_of(plan, 2);
+    let customers = |publication: Publication| {
+        let snapshots =
+            publication.snapshots.iter().map(|(_, value)| decode_message(value).unwrap());
+        let of_installs = snapshots.filter(|snapshot| snapshot.anchor == Anchor::Install);
+        let said = of_installs.map(|snapshot| (snapshot.segment.is_some(), snapshot.customers));
+        said.collect::<Vec<_>>()
+    };
+    let payment = r#""customer_id":"a","kind":"purchase","gross_micros":1,"currency":"USD","product_id":"gold""#;
+    take(&shards[0], payment, 1);
+    let first = publisher.gather(&shards).unwrap();
+    publisher.done(&first, Duration::ZERO);
+    assert_eq!(customers(first), [(false, 1), (true, 1)]);
+    // Nobody there has heard of gold.
+    take(&shards[1], r#""customer_id":"b","kind":"install""#, 1);
+    assert_eq!(customers(publisher.gather(&shards).unwrap()), [(false, 2), (true, 2)]);
+}
+
 fn refused_event(shard: &SharedShard) {
     take(shard, r#""customer_id":"c","kind":"purchase","gross_micros":1"#, 1);
 }
