@@ -83,8 +83,10 @@ struct Summary {
     suspended: u64,
     repeated: u64,
     refused: u64,
-    skipped: u64,
+    /// By the code of the refusal.
     reasons: BTreeMap<String, u64>,
+    /// By the reason that the map gives.
+    skipped: BTreeMap<String, u64>,
 }
 
 impl Summary {
@@ -94,13 +96,17 @@ impl Summary {
     }
 
     fn text(&self) -> String {
-        let Self { accepted, suspended, repeated, refused, skipped, .. } = self;
+        let Self { accepted, suspended, repeated, refused, .. } = self;
+        let skipped: u64 = self.skipped.values().sum();
         let mut text = format!(
             "accepted {accepted} ({suspended} suspended at first), repeated {repeated}, refused {refused}, \
              left out by the map {skipped}\n"
         );
         for (code, count) in &self.reasons {
             text.push_str(&format!("  refused as {code}: {count}\n"));
+        }
+        for (reason, count) in &self.skipped {
+            text.push_str(&format!("  left out by the map, {reason}: {count}\n"));
         }
         text
     }
@@ -281,7 +287,9 @@ fn import_file(
         Ok(())
     });
     let handed_in = handed_in.and_then(|()| submit(ingest, batch, summary, &mut rejects));
-    summary.skipped += reader.skipped().iter().map(|(_, count)| count).sum::<u64>();
+    for (reason, count) in reader.skipped().into_iter().filter(|(_, count)| *count > 0) {
+        *summary.skipped.entry(reason).or_default() += count;
+    }
     bar.finish_and_clear();
     if rejects.file.is_some() {
         print(&format!("refused rows of {}: {}\n", file.display(), rejects.path.display()))?;

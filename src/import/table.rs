@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use csv::{ByteRecord, StringRecord};
 
 use super::ImportError;
-use super::input::{Line, Text, next_line};
+use super::input::{LINE_BYTES_MAX, Line, Text, next_line};
 use super::map::{Delimiter, Encoding, Shape};
 
 /// A row's place and cells.
@@ -39,7 +39,7 @@ impl Cells {
 }
 
 enum Source {
-    Csv(Box<csv::Reader<LineEnds>>),
+    Csv(Box<csv::Reader<Watched>>),
     Whitespace(Text),
 }
 
@@ -61,7 +61,7 @@ impl Table {
             Delimiter::Byte(delimiter) => {
                 let mut builder = csv::ReaderBuilder::new();
                 builder.delimiter(delimiter).has_headers(false).flexible(true);
-                Source::Csv(Box::new(builder.from_reader(LineEnds::new(text))))
+                Source::Csv(Box::new(builder.from_reader(Watched::new(text, delimiter))))
             }
         };
         Self { source, encoding: shape.encoding, line: 0, row: 0, columns: None, first: None }
@@ -95,7 +95,10 @@ impl Table {
                         let within =
                             record.as_slice().iter().filter(|byte| **byte == b'\n').count();
                         self.line = reader.get_mut().line_of(end, within as u64);
-                        Ok(record)
+                        match reader.get_mut().text_after_quote(end) {
+                            None => Ok(record),
+                            Some(line) => Err(text_after_quote(line, &record)),
+                        }
                     }
                     Err(error) => Err(ImportError::unreadable(error)),
                 }
@@ -138,21 +141,62 @@ impl Table {
     }
 }
 
-/// A text that knows where its lines end. The reader of rows does not know in which line one begins: between two
-/// rows it may leave the end of a line, or lines with nothing in them, to the next.
-struct LineEnds {
+/// A row in which a cell goes on after its closing quote: its quotes do not mean what they say, so that what seems to
+/// be one row may be several.
+fn text_after_quote(line: u64, record: &ByteRecord) -> ImportError {
+    let cells: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
+    let message = format!(
+        "text follows a closing quote in line {line}; a quote within a quoted cell must be doubled, and a cell that \
+         begins with a quote must be quoted"
+    );
+    ImportError::row("text_after_quote", message, cells.join(","))
+}
+
+/// A text that knows where its lines end, and where its quotes are wrong. The reader of rows does not know in which
+/// line one begins: between two rows it may leave the end of a line, or lines with nothing in them, to the next. And it
+/// takes any quotes: one that is never closed makes all that follows one cell.
+struct Watched {
     text: Text,
+    delimiter: u8,
     /// Bytes that were read.
     read: u64,
+    /// Line feeds among them.
+    lines: u64,
     /// Ends of lines before those in `ends`.
     passed: u64,
     /// Where line feeds are that were read, and not passed.
     ends: VecDeque<u64>,
+    within: Within,
+    /// Where the last quote opened, and its line.
+    opened: (u64, u64),
+    /// Where text follows a closing quote that was read and not asked for, and its line.
+    after_quotes: VecDeque<(u64, u64)>,
 }
 
-impl LineEnds {
-    fn new(text: Text) -> Self {
-        Self { text, read: 0, passed: 0, ends: VecDeque::new() }
+/// What the next byte is in, as the reader of rows sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// Nothing of a cell was read: only here a quote opens.
+    Beginning,
+    Cell,
+    Quotes,
+    /// A quote was read within quotes: it closes them, or it is the first of a doubled one.
+    AfterQuote,
+}
+
+impl Watched {
+    fn new(text: Text, delimiter: u8) -> Self {
+        Self {
+            text,
+            delimiter,
+            read: 0,
+            lines: 0,
+            passed: 0,
+            ends: VecDeque::new(),
+            within: Within::Beginning,
+            opened: (0, 0),
+            after_quotes: VecDeque::new(),
+        }
     }
 
     /// The line, from 1, where a row begins that ends before the byte `end`, its own line end included if that was
@@ -167,17 +211,62 @@ impl LineEnds {
         let own = u64::from(last.is_some_and(|at| at + 1 == end));
         (1 + self.passed).saturating_sub(within + own)
     }
+
+    /// The line where text follows a closing quote in a row that ends before the byte `end`, if it does. Rows come in
+    /// their order.
+    fn text_after_quote(&mut self, end: u64) -> Option<u64> {
+        let mut first = None;
+        while let Some((_, line)) = self.after_quotes.front().copied().filter(|(at, _)| *at < end) {
+            self.after_quotes.pop_front();
+            first.get_or_insert(line);
+        }
+        first
+    }
+
+    fn watch(&mut self, at: u64, byte: u8) {
+        let line = 1 + self.lines;
+        self.within = match (self.within, byte) {
+            (Within::Beginning, b'"') => {
+                self.opened = (at, line);
+                Within::Quotes
+            }
+            (Within::Quotes, b'"') => Within::AfterQuote,
+            (Within::Quotes, _) | (Within::AfterQuote, b'"') => Within::Quotes,
+            (_, b'\n' | b'\r') => Within::Beginning,
+            (_, byte) if byte == self.delimiter => Within::Beginning,
+            (Within::AfterQuote, _) => {
+                self.after_quotes.push_back((at, line));
+                Within::Cell
+            }
+            (Within::Beginning | Within::Cell, _) => Within::Cell,
+        };
+        if byte == b'\n' {
+            self.ends.push_back(at);
+            self.lines += 1;
+        }
+    }
+
+    /// An error if the quote that is open will not be closed.
+    fn check_open_quote(&self, is_end: bool) -> io::Result<()> {
+        let (at, line) = self.opened;
+        let is_too_long = self.read - at > LINE_BYTES_MAX as u64;
+        if self.within != Within::Quotes || !(is_end || is_too_long) {
+            return Ok(());
+        }
+        let by = if is_end { "the end of the file" } else { "a million bytes later" };
+        let message = format!("a quote that opens in line {line} is not closed by {by}");
+        Err(io::Error::new(io::ErrorKind::InvalidData, message))
+    }
 }
 
-impl Read for LineEnds {
+impl Read for Watched {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.text.read(buffer)?;
         for (at, byte) in (self.read..).zip(buffer.iter().take(count)) {
-            if *byte == b'\n' {
-                self.ends.push_back(at);
-            }
+            self.watch(at, *byte);
         }
         self.read += count as u64;
+        self.check_open_quote(count == 0 && !buffer.is_empty())?;
         Ok(count)
     }
 }

@@ -240,6 +240,52 @@ fn a_row_is_told_by_the_line_where_it_begins_whatever_ends_the_lines() {
 }
 
 #[test]
+fn a_quote_that_is_not_closed_swallows_no_rows() {
+    let row =
+        |number: u32, note: &str| format!("e{number},acme,c1,install,1706691600000000,{note}\n");
+    let table = |notes: &[(u32, &str)]| {
+        let note = |number| notes.iter().find(|(at, _)| *at == number).map_or("", |(_, note)| note);
+        let rows: String = (1..=100).map(|number| row(number, note(number))).collect();
+        "event_id,app_id,customer_id,kind,occurred_at,attributes.a\n".to_owned() + &rows
+    };
+    let read = |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.csv");
+        std::fs::write(&path, text).unwrap();
+        reader(&path, &ImportSettings::default())
+            .unwrap()
+            .map(|item| item.event)
+            .collect::<Vec<_>>()
+    };
+    // The first row is in line 2, the fifth in line 6.
+    let mut found = read(&table(&[(5, "\"TV 42 inch")]));
+    let damage = found.pop().unwrap().unwrap_err();
+    assert!(damage.is_fatal());
+    let message = "the file can't be read further: a quote that opens in line 6 is not closed by the end of the file";
+    assert_eq!(damage.message, message);
+    assert!(found.len() == 4 && found.iter().all(Result::is_ok), "{found:?}");
+    // Another one closes it where nobody meant to: all rows between are in the row that is refused.
+    let found = read(&table(&[(5, "\"TV 42 inch"), (40, "\"TV 50 inch")]));
+    let refused: Vec<_> = found.iter().filter_map(|event| event.as_ref().err()).collect();
+    assert_eq!((found.len(), refused.len(), refused[0].is_fatal()), (100 - 35, 1, false));
+    assert_eq!(refused[0].code, "text_after_quote");
+    assert!(refused[0].message.contains("in line 41"), "{}", refused[0].message);
+    assert_eq!(refused[0].raw.lines().count(), 36);
+    // A cell that long is none, and what follows is not read into memory.
+    let long = table(&[(5, "\"")]) + &"x\n".repeat(600_000) + "\"\n";
+    let damage = read(&long).pop().unwrap().unwrap_err();
+    assert!(damage.message.ends_with("line 6 is not closed by a million bytes later"), "{damage}");
+    // These are all right.
+    for note in ["\"\"", "\"two\nlines\"", "\"a \"\"b\"\" c\"", "42\" wide", "\"a,b\"", "\"a\"\r"] {
+        let found = read(&table(&[(5, note)]));
+        let refused = found.iter().filter_map(|event| event.as_ref().err());
+        // A line end is none of a text's characters.
+        let refused: Vec<_> = refused.filter(|error| error.code != "invalid_attributes").collect();
+        assert!(found.len() == 100 && refused.is_empty(), "{note:?}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_format_is_read_by_what_is_in_it_however_that_is_written() {
     let read = |format: &str, cell: &str| {
         let map = MAP.replace("%d.%m.%Y %H:%M", format);

@@ -39,6 +39,43 @@ fn every_refusal_of_a_service_is_counted_and_written_however_many_there_are() {
     assert_eq!(found, refused.collect::<Vec<u64>>());
 }
 
+#[test]
+fn a_table_whose_quotes_are_wrong_is_told_and_the_reasons_of_a_map_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let map = r#"
+[fields]
+event_id = { column = "id" }
+customer_id = { column = "who" }
+kind = "install"
+occurred_at = { column = "at" }
+[[skip_when]]
+column = "who"
+empty = true
+reason = "nobody"
+[[skip_when]]
+column = "id"
+starts_with = "x"
+"#;
+    fs::write(dir.path().join("map.toml"), map).unwrap();
+    let row = |id: &str, who: &str, note: &str| format!("{id},{who},2026-01-05T09:00:00Z,{note}\n");
+    let good = "id,who,at,note\n".to_owned() + &row("1", "A", "") + &row("2", "", "");
+    let command = ["import", "t.csv", "--map", "map.toml", "--data-dir", "data"];
+    let import = |table: String| {
+        fs::write(dir.path().join("t.csv"), table).unwrap();
+        run_in(dir.path(), &command)
+    };
+    let (code, out, _) = import(good.clone() + &row("3", "B", "\"12 inch") + &row("4", "C", ""));
+    let counted = "accepted 1 (0 suspended at first), repeated 0, refused 0, left out by the map 1\n  \
+        left out by the map, nobody: 1\n";
+    assert_eq!((code, out.as_str()), (Some(3), counted));
+    let (code, out, err) = import(good + &row("3", "B", "\"12\" inch") + &row("4", "C", ""));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.contains("accepted 1 (0 suspended at first), repeated 1, refused 1,"), "{out}");
+    assert!(out.contains("refused as text_after_quote: 1\n"), "{out}");
+    let rejects = rejects(&dir.path().join("t.csv.rejects.ndjson"));
+    assert_eq!((&rejects[0]["line"], rejects.len()), (&4.into(), 1));
+}
+
 /// So many payments as an Avro container, a block each hundred.
 fn container(count: usize) -> Vec<u8> {
     let sync = [7; 16];
