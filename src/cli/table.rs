@@ -3,6 +3,8 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde_json::Value;
 
+use crate::domain::money::div_half_away;
+
 fn table() -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
@@ -255,11 +257,18 @@ fn ltv_row(name: String, cohort: &Value, ages: &[Value]) -> Vec<String> {
 }
 
 fn ltv_cell(point: &Value) -> String {
-    let value = point.get("ltv").map(word).unwrap_or_default();
-    // Two decimals are enough for the eye; the answer itself has six.
-    let cut = value.find('.').map_or(value.len(), |dot| (dot + 3).min(value.len()));
     let mark = if point.get("complete") == Some(&Value::Bool(false)) { "*" } else { "" };
-    format!("{}{mark}", &value[..cut])
+    let value = point.get("ltv").map(word).unwrap_or_default();
+    let decimals = value.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    match point.get("ltv_micros").and_then(Value::as_i64) {
+        // Two are enough for the eye; the answer itself has six.
+        Some(micros) if decimals > 2 => {
+            let cents = div_half_away(micros.into(), 10_000);
+            let (sign, size) = (if cents < 0 { "-" } else { "" }, cents.unsigned_abs());
+            format!("{sign}{}.{:02}{mark}", size / 100, size % 100)
+        }
+        _ => value + mark,
+    }
 }
 
 #[cfg(test)]
@@ -271,7 +280,7 @@ mod tests {
     #[test]
     fn of_a_cohort_table_those_ages_are_shown_that_fit_and_matter() {
         let curve: Vec<_> = (0..40)
-            .map(|age| json!({"age": age, "ltv": "123.456000", "complete": age < 30}))
+            .map(|age| json!({"age": age, "ltv": "123.456", "ltv_micros": 123_456_000, "complete": age < 30}))
             .collect();
         let cohort =
             json!({"start": "2026-01-01", "customers": 1234, "payers": 1000, "curve": curve});
@@ -289,6 +298,21 @@ mod tests {
             let text = ltv(&answer, Some(width));
             let widest = text.lines().filter(|line| line.starts_with(['│', '┌'])).map(str::chars);
             assert!(widest.map(Iterator::count).max() <= Some(usize::from(width)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_rounded_for_the_eye_half_away_from_zero() {
+        for (ltv, micros, shown) in [
+            ("19.999999", 19_999_999, "20.00"),
+            ("12.666667", 12_666_667, "12.67"),
+            ("-0.125", -125_000, "-0.13"),
+            ("0.004", 4_000, "0.00"),
+            ("7.00", 7_000_000, "7.00"),
+            ("1200", 1_200_000_000, "1200"),
+        ] {
+            let point = json!({"ltv": ltv, "ltv_micros": micros, "complete": false});
+            assert_eq!(ltv_cell(&point), format!("{shown}*"));
         }
     }
 

@@ -82,6 +82,9 @@ pub(super) fn outlined(value: &Value) -> String {
     }
 }
 
+/// The only key of what a date of TOML, which is no text, is handed over as.
+const TOML_DATE: &str = "$__toml_private_datetime";
+
 /// Whether a text is like an address with a password in it, `user:password@host`, whole or in part.
 fn names_password(text: &str) -> bool {
     text.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
@@ -94,6 +97,9 @@ pub(super) fn described(value: &Value) -> String {
             format!("[{}]", values.iter().map(described).collect::<Vec<_>>().join(", "))
         }
         Value::Dict(_, dict) => {
+            if let Some(Value::String(_, date)) = dict.get(TOML_DATE) {
+                return format!("{date} without quotes");
+            }
             let keys: Vec<&str> = dict.keys().map(String::as_str).collect();
             format!("a table of {}", keys.join(", "))
         }

@@ -76,6 +76,10 @@ impl Period {
 /// The duration of one-time purchases and of unusual periods.
 pub const UNCATEGORIZED: &str = "Uncategorized";
 
+/// All names of durations.
+pub const DURATION_NAMES: [&str; 7] =
+    ["Weekly", "Monthly", "2 months", "3 months", "6 months", "Annual", UNCATEGORIZED];
+
 fn add_months(from: Timestamp, months: u32) -> Option<i64> {
     let start = DateTime::<Utc>::from_timestamp_micros(from.0)?;
     Some(start.checked_add_months(Months::new(months))?.timestamp_micros())

@@ -12,6 +12,7 @@ use utoipa::openapi::{ObjectBuilder, Required};
 use crate::domain::cohort::Field;
 use crate::domain::country;
 use crate::domain::dimensions::Dimension;
+use crate::domain::period::DURATION_NAMES;
 use crate::domain::time::Day;
 use crate::http::problem::{Kind, Problem};
 use crate::metrics_api::question::Filter;
@@ -140,11 +141,13 @@ impl Parameters {
         let mut filters = Vec::new();
         for (name, text) in &self.given {
             let Some(field) = filtered_field(name) else { continue };
-            let values = split_values(text)
-                .ok_or_else(|| invalid(name, FILTER_VALUES, text))?
-                .into_iter()
-                .map(|value| normal(&field, value))
-                .collect();
+            let values = split_values(text).ok_or_else(|| invalid(name, FILTER_VALUES, text))?;
+            let is_known = |value: &String| value.is_empty() || DURATION_NAMES.contains(&&**value);
+            if is_duration(&field) && !values.iter().all(is_known) {
+                let expected = format!("some of {}", DURATION_NAMES.join(", "));
+                return Err(invalid(name, &expected, text));
+            }
+            let values = values.into_iter().map(|value| normal(&field, value)).collect();
             filters.push(Filter { field, values });
         }
         Ok(filters)
@@ -215,6 +218,11 @@ fn split_values(text: &str) -> Option<BTreeSet<String>> {
     Some(values)
 }
 
+/// Whether a field has no values but [`DURATION_NAMES`].
+fn is_duration(field: &Field) -> bool {
+    *field == Field::Dimension(Dimension::Duration)
+}
+
 /// The value as events are stored with it.
 fn normal(field: &Field, value: String) -> String {
     if *field == Field::Dimension(Dimension::Country) { country::spelled(&value) } else { value }
@@ -268,10 +276,13 @@ pub fn document(known: &[Parameter], has_filters: bool) -> Vec<utoipa::openapi::
     if has_filters {
         let names = filter_names().chain([format!("{FILTER_PREFIX}attributes.NAME")]);
         shown.extend(names.map(|name| {
-            let about = format!(
+            let mut about = format!(
                 "Keeps what has one of these {FILTER_VALUES}; an empty value stands for unknown. \
                  Filters of several names must all match."
             );
+            if filtered_field(&name).is_some_and(|field| is_duration(&field)) {
+                about.push_str(&format!(" Values are {}.", DURATION_NAMES.join(", ")));
+            }
             let schema = ObjectBuilder::new().schema_type(Type::String);
             described(&name, &about).schema(Some(schema)).build()
         }));

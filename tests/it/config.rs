@@ -310,6 +310,17 @@ fn rates_come_from_tables_and_files() {
 }
 
 #[test]
+fn a_date_that_is_not_in_quotes_is_told_as_it_stands() {
+    let found = problems(
+        "[[apps]]\nid = \"a\"\n[[apps.rates]]\ndate = 2024-01-01\ncurrency = \"EUR\"\nrate = \"1.1\"\n",
+    );
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let expected =
+        r#"must be a date in quotes such as "2024-01-01", got "2024-01-01 without quotes""#;
+    assert!(found[0].contains(expected), "{found:?}");
+}
+
+#[test]
 fn a_format_needs_its_schemas() {
     let app = "[[apps]]\nid = \"a\"\n";
     for (text, key) in [

@@ -66,6 +66,17 @@ async fn lines_are_accepted_repeated_suspended_and_refused_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_before_a_body_is_no_part_of_it() {
+    let service = Service::new(Setup::default());
+    let all = zenovay();
+    let lines: Vec<&str> = all.lines().collect();
+    let two = service.post(NDJSON, format!("\u{feff}{}\n{}\n", lines[0], lines[1])).await;
+    assert_eq!(counts(&two), [2, 0, 0, 0].map(|count| json!(count)));
+    let one = service.post("application/json", format!("\u{feff}{}", lines[2])).await;
+    assert_eq!(counts(&one), [1, 0, 0, 0].map(|count| json!(count)));
+}
+
+#[tokio::test]
 async fn json_is_one_event_or_an_array() {
     let service = Service::new(Setup::default());
     let all = zenovay();

@@ -106,6 +106,33 @@ async fn cohorts_by_install_per_payer_are_those_of_adaptys_example() {
     assert_eq!(installs["total"]["to_date"]["ltv"], "22.50");
 }
 
+/// The examples by which RevenueCat explains its lifetimes.
+#[tokio::test]
+async fn each_customer_of_a_month_has_a_clock_of_its_own() {
+    // Days 29 and 7 of their customers, though the second lies 33 days into the month's cohort; and a refund on
+    // day 10 of what was paid on day 5.
+    let customers = "A install  2025-01-02 -
+         A purchase 2025-01-31 10.00
+         B install  2025-01-28 -
+         B purchase 2025-02-04 10.00
+         C install  2025-03-01 -
+         C purchase 2025-03-06 10.00 tx=c1
+         C refund   2025-03-11 10.00 tx=c1";
+    let service = Service::with(&events(customers)).await;
+    let revenue = async |more: &str| {
+        let path = format!("/v1/apps/acme/ltv?anchor=install&age=days{more}");
+        let answer = service.ask(&path).await;
+        let curve = answer["cohorts"][0]["curve"].as_array().unwrap().clone();
+        curve.iter().map(|point| text(&point["revenue"])).collect::<Vec<_>>()
+    };
+    let january = "&from=2025-01-01&to=2025-01-31";
+    assert_eq!(revenue(&format!("{january}&ages=6,7,29,30,60")).await[3..], ["20.00", "20.00"]);
+    assert_eq!(revenue(&format!("{january}&ages=6,7,29")).await, ["0.00", "10.00", "20.00"]);
+    let march = "&from=2025-03-01&to=2025-03-31&ages=7,14,30";
+    assert_eq!(revenue(march).await, ["10.00", "0.00", "0.00"]);
+    assert_eq!(revenue(&format!("{march}&refunds=at_purchase")).await, ["0.00"; 3]);
+}
+
 #[tokio::test]
 async fn filters_and_segments_split_what_they_name() {
     let service = Service::with(&adapty()).await;
@@ -127,6 +154,7 @@ async fn filters_and_segments_split_what_they_name() {
         ("filter.country=uk", "20.00"),
         ("filter.country=US&filter.product_id=annual", "60.00"),
         ("filter.duration=Monthly", "30.00"),
+        ("filter.duration=2 months,Annual".replace(' ', "%20").as_str(), "60.00"),
         ("filter.attributes.ab=", "90.00"),
     ] {
         let answer = service.ask(&format!("{path}&{filter}")).await;
@@ -134,6 +162,10 @@ async fn filters_and_segments_split_what_they_name() {
     }
     let nobody = service.ask(&format!("{path}&filter.attributes.ab=x")).await;
     assert_eq!(nobody["total"], Value::Null);
+    // One that no event can have is a mistake, and no reason for an empty answer.
+    let refused = service.get(&format!("{path}&filter.duration=P1M")).await;
+    let expected = "some of Weekly, Monthly, 2 months, 3 months, 6 months, Annual, Uncategorized";
+    assert_eq!((refused.status.as_u16(), &refused.json()["expected"]), (400, &json!(expected)));
     let both = service.ask(&format!("{path}&filter.country=US,GB")).await;
     assert_eq!(both["filters"], json!({"country": ["GB", "US"]}));
 }

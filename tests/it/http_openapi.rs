@@ -202,7 +202,25 @@ async fn answers_are_as_described() {
     for path in ["/v1/apps/acme/ltv?x=1", "/nowhere", "/v1/apps/acme/customers/nobody"] {
         check(&document, "Problem", &service.get(path).await.json());
     }
+    let mut sent = Vec::new();
+    for line in adapty().lines().chain(more.lines()) {
+        sent.push(serde_json::from_str(line).unwrap());
+        check(&document, "BillingEvent", &sent[sent.len() - 1]);
+    }
+    sent[0]["occurred_at"] = json!(1_767_225_600_000_000_i64);
+    sent[0]["attributes"] = json!({"segment_id": "a"});
+    sent[0]["currency"] = Value::Null;
+    check(&document, "BillingEvents", &sent[0]);
+    check(&document, "BillingEvents", &Value::Array(sent));
     // A schema that everything passes would prove nothing.
+    for wrong in
+        ["{}", r#"{"event_id":"1","app_id":"a","customer_id":"c","kind":"gift","occurred_at":1}"#]
+    {
+        let schema = json!({
+            "$ref": "#/components/schemas/BillingEvent", "components": document["components"],
+        });
+        assert!(!jsonschema::is_valid(&schema, &serde_json::from_str(wrong).unwrap()), "{wrong}");
+    }
     let schema = json!({
         "$ref": "#/components/schemas/LtvBody", "components": document["components"],
     });

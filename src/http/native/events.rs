@@ -21,6 +21,7 @@ use crate::codec::json_event;
 use crate::http::auth::{Access, Caller, Ingesting};
 use crate::http::encoding::{Encoding, NotDecoded};
 use crate::http::freshness::{AsOf, blocking, by_name};
+use crate::http::native::event_schema::EventsInJson;
 use crate::http::parameters::Parameters;
 use crate::http::problem::{Kind, Problem};
 use crate::http::state::HttpState;
@@ -121,7 +122,7 @@ type Numbered<'a> = (usize, &'a [u8]);
     path = "/v1/events",
     tag = "ingest",
     request_body(description = "Events, version 1", content(
-        (serde_json::Value = "application/json"),
+        (EventsInJson = "application/json"),
         (String = "application/x-ndjson"),
     )),
     responses(
@@ -162,9 +163,11 @@ pub async fn post_events(
             NotDecoded::TooLong => too_large(bytes_max),
             NotDecoded::Malformed => unread(),
         })?;
+        // Some programs put a byte order mark before what they write as UTF-8.
+        let text = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&body);
         let events = match form {
-            Form::Json => json_events(&body)?,
-            Form::Ndjson => ndjson_events(&body)?,
+            Form::Json => json_events(text)?,
+            Form::Ndjson => ndjson_events(text)?,
         };
         if events.is_empty() {
             return Err(Problem::new(Kind::Unparseable, "the body holds no event"));

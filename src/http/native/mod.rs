@@ -4,6 +4,7 @@ pub mod apps;
 pub mod customer_body;
 pub mod customers;
 pub mod dead_letters;
+mod event_schema;
 pub mod events;
 pub mod ltv;
 pub mod ltv_body;
