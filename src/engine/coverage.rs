@@ -109,11 +109,10 @@ impl Coverage {
     ) {
         self.all.resize(scribe.rules.reporting_zones.len(), Timeline::default());
         let timelines = &mut scribe.dictionary.timelines;
-        for (zone, days) in scribe.rules.reporting_zones.iter().enumerate() {
+        let zones = scribe.rules.reporting_zones.iter().enumerate();
+        for ((zone, days), all) in zones.zip(&mut self.all) {
             let part = (days.day(at), until.map(|until| days.day(until)));
-            if let Some(all) = self.all.get_mut(zone) {
-                *all = timelines.rewrite(*all, part, running(at, *days, spans.clone()));
-            }
+            *all = timelines.rewrite(*all, part, running(at, *days, spans.clone()));
             if let Some(unrefunded) = self.unrefunded.get_mut(zone) {
                 let kept = spans.clone().filter(|span| !span.is_refunded);
                 *unrefunded = timelines.rewrite(*unrefunded, part, running(at, *days, kept));

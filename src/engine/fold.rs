@@ -5,8 +5,9 @@
 //! the full one run the same code; what they must agree on is only *when* one step is enough
 //! ([`crate::engine::customer`]).
 //!
-//! Rows are written as differences: a renewal takes back the timeline that the period before wrote
-//! down with its end in the future, and writes one with a later end.
+//! One more event writes rows as differences: a renewal takes back the timeline that the period before
+//! wrote down with its end in the future, and writes one with a later end. A walk over a whole ledger writes
+//! each timeline once, at its end.
 
 pub mod delta;
 mod heads;
@@ -77,7 +78,7 @@ pub struct Fold {
     chains: Vec<Chain>,
     places: ChainPlaces,
     coverage: Coverage,
-    /// From when on the coverage is yet to be written; of nothing between two events.
+    /// From when on the coverage is yet to be written; `None` between two events, and when a walk is done.
     uncovered: Option<Timestamp>,
 }
 
@@ -348,7 +349,7 @@ impl Fold {
 
     /// Gives a chain another newest span from an instant on. What the spans before cover up to then is written;
     /// what they cover from then on is not, as that is told anew: a walk that wrote for each event all that was
-    /// yet to end would take as long as the ledger's length times what runs at once.
+    /// yet to end would intern as many states and paths, the ledger's length times what runs at once.
     fn set_span(
         &mut self,
         place: usize,

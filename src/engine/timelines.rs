@@ -243,7 +243,8 @@ impl Timelines {
     /// The timeline rewritten from `day` on: `running` gives each subscription that runs after it with the
     /// day on which it ends. What ends by `day` may be among it.
     ///
-    /// With `until` it stops short of that day, on which it will be rewritten next.
+    /// With `until` it stops short of that day, on which it will be rewritten next; nothing changes if that is no
+    /// later day.
     pub fn rewrite(
         &mut self,
         timeline: Timeline,
@@ -360,6 +361,7 @@ impl Tail {
 
     /// What still runs does so up to a day on which it will be told anew.
     fn timeline(self, until: Option<Day>) -> Timeline {
+        let until = until.filter(|_| self.path != 0);
         Timeline { path: self.path, lapse: self.ended.or(until).unwrap_or(Day::MIN) }
     }
 }
