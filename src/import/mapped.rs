@@ -61,7 +61,7 @@ impl Mapped {
         let mut section = settings.map.as_deref().map(Section::parse).transpose()?;
         let usual = if ending(path) == "tsv" { Shape::TSV } else { Shape::CSV };
         let shape = section.as_mut().map_or(Ok(usual), |section| shape(section, usual))?;
-        let mut table = Table::new(text, &shape);
+        let mut table = Table::new(text, shape);
         let header = if shape.has_header { read_header(path, &mut table)? } else { Vec::new() };
         let count = if shape.has_header { Some(header.len()) } else { table.width() };
         let mapped = section.is_some();
@@ -166,7 +166,7 @@ impl Mapped {
             read_at: self.read.load(Ordering::Relaxed),
             raw: RawEvent::default(),
             amounts: [None; AMOUNTS.len()],
-            text: cells.raw(&self.shape),
+            text: cells.raw(self.shape),
             refusal: None,
         };
         draft.raw.app_id = self.app_id.clone().map(Cow::Owned);

@@ -25,17 +25,22 @@ impl Cells {
     }
 
     /// The row as text in the form of the file.
-    pub(super) fn raw(&self, shape: &Shape) -> String {
-        let delimiter = match shape.delimiter {
-            Delimiter::Whitespace => return self.cells.iter().collect::<Vec<_>>().join(" "),
-            Delimiter::Byte(delimiter) => delimiter,
-        };
-        let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
-        // Writing to memory cannot fail.
-        let _ = writer.write_record(&self.cells);
-        let bytes = writer.into_inner().unwrap_or_default();
-        String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
+    pub(super) fn raw(&self, shape: Shape) -> String {
+        raw(&self.cells, shape)
     }
+}
+
+/// A row as text in the form of the file, in UTF-8.
+fn raw(cells: &StringRecord, shape: Shape) -> String {
+    let delimiter = match shape.delimiter {
+        Delimiter::Whitespace => return cells.iter().collect::<Vec<_>>().join(" "),
+        Delimiter::Byte(delimiter) => delimiter,
+    };
+    let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
+    // Writing to memory cannot fail.
+    let _ = writer.write_record(cells);
+    let bytes = writer.into_inner().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()
 }
 
 enum Source {
@@ -45,7 +50,7 @@ enum Source {
 
 pub(super) struct Table {
     source: Source,
-    encoding: Encoding,
+    shape: Shape,
     line: u64,
     row: u64,
     /// Every row has as many as the first.
@@ -55,7 +60,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(text: Text, shape: &Shape) -> Self {
+    pub(super) fn new(text: Text, shape: Shape) -> Self {
         let source = match shape.delimiter {
             Delimiter::Whitespace => Source::Whitespace(text),
             Delimiter::Byte(delimiter) => {
@@ -64,7 +69,7 @@ impl Table {
                 Source::Csv(Box::new(builder.from_reader(Watched::new(text, delimiter))))
             }
         };
-        Self { source, encoding: shape.encoding, line: 0, row: 0, columns: None, first: None }
+        Self { source, shape, line: 0, row: 0, columns: None, first: None }
     }
 
     /// The header's names; `None` in an empty file.
@@ -85,6 +90,8 @@ impl Table {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
+        // Where text follows a closing quote.
+        let mut wrong_at = None;
         let record = match &mut self.source {
             Source::Csv(reader) => {
                 let mut record = ByteRecord::new();
@@ -95,12 +102,13 @@ impl Table {
                         let within =
                             record.as_slice().iter().filter(|byte| **byte == b'\n').count();
                         self.line = reader.get_mut().line_of(end, within as u64);
-                        match reader.get_mut().text_after_quote(end) {
-                            None => Ok(record),
-                            Some(line) => Err(text_after_quote(line, &record)),
-                        }
+                        wrong_at = reader.get_mut().text_after_quote(end);
+                        Ok(record)
                     }
-                    Err(error) => Err(ImportError::unreadable(error)),
+                    Err(error) => {
+                        self.line = reader.get_ref().open_quote_line().unwrap_or(self.line);
+                        Err(ImportError::unreadable(error))
+                    }
                 }
             }
             Source::Whitespace(text) => next_words(text, &mut self.line)?,
@@ -108,14 +116,18 @@ impl Table {
         let line = self.line;
         self.row += 1;
         let cells = record.and_then(|record| self.decode(record));
-        Some(match cells.and_then(|cells| self.check_columns(cells)) {
+        let cells = cells.and_then(|cells| match wrong_at {
+            None => self.check_columns(cells),
+            Some(line) => Err(text_after_quote(line, raw(&cells, self.shape))),
+        });
+        Some(match cells {
             Ok(cells) => Ok(Cells { line, row: self.row, cells }),
             Err(error) => Err((line, error)),
         })
     }
 
     fn decode(&self, record: ByteRecord) -> Result<StringRecord, ImportError> {
-        match self.encoding {
+        match self.shape.encoding {
             Encoding::Utf8 => StringRecord::from_byte_record(record).map_err(|error| {
                 let record = error.into_byte_record();
                 let cells: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
@@ -136,25 +148,24 @@ impl Table {
             return Ok(cells);
         }
         let message = format!("the row has {} columns instead of {expected}", cells.len());
-        let raw = cells.iter().collect::<Vec<_>>().join(",");
-        Err(ImportError::row("wrong_column_count", message, raw))
+        Err(ImportError::row("wrong_column_count", message, raw(&cells, self.shape)))
     }
 }
 
 /// A row in which a cell goes on after its closing quote: its quotes do not mean what they say, so that what seems to
 /// be one row may be several.
-fn text_after_quote(line: u64, record: &ByteRecord) -> ImportError {
-    let cells: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
+fn text_after_quote(line: u64, raw: String) -> ImportError {
     let message = format!(
         "text follows a closing quote in line {line}; a quote within a quoted cell must be doubled, and a cell that \
          begins with a quote must be quoted"
     );
-    ImportError::row("text_after_quote", message, cells.join(","))
+    ImportError::row("text_after_quote", message, raw)
 }
 
 /// A text that knows where its lines end, and where its quotes are wrong. The reader of rows does not know in which
 /// line one begins: between two rows it may leave the end of a line, or lines with nothing in them, to the next. And it
-/// takes any quotes: one that is never closed makes all that follows one cell.
+/// takes any quotes: one that is never closed makes all that follows one cell. A quote that another one closes where a
+/// cell ends, meant or not, is right.
 struct Watched {
     text: Text,
     delimiter: u8,
@@ -182,6 +193,8 @@ enum Within {
     Quotes,
     /// A quote was read within quotes: it closes them, or it is the first of a doubled one.
     AfterQuote,
+    /// Blanks after a closing quote, which are no text.
+    Blanks,
 }
 
 impl Watched {
@@ -234,7 +247,8 @@ impl Watched {
             (Within::Quotes, _) | (Within::AfterQuote, b'"') => Within::Quotes,
             (_, b'\n' | b'\r') => Within::Beginning,
             (_, byte) if byte == self.delimiter => Within::Beginning,
-            (Within::AfterQuote, _) => {
+            (Within::AfterQuote | Within::Blanks, b' ' | b'\t') => Within::Blanks,
+            (Within::AfterQuote | Within::Blanks, _) => {
                 self.after_quotes.push_back((at, line));
                 Within::Cell
             }
@@ -246,15 +260,22 @@ impl Watched {
         }
     }
 
+    /// The line of the quote that is open.
+    fn open_quote_line(&self) -> Option<u64> {
+        (self.within == Within::Quotes).then_some(self.opened.1)
+    }
+
     /// An error if the quote that is open will not be closed.
     fn check_open_quote(&self, is_end: bool) -> io::Result<()> {
-        let (at, line) = self.opened;
-        let is_too_long = self.read - at > LINE_BYTES_MAX as u64;
-        if self.within != Within::Quotes || !(is_end || is_too_long) {
+        let Some(line) = self.open_quote_line() else { return Ok(()) };
+        let by = if is_end {
+            "by the end of the file".to_owned()
+        } else if self.read - self.opened.0 > LINE_BYTES_MAX as u64 {
+            format!("within {LINE_BYTES_MAX} bytes")
+        } else {
             return Ok(());
-        }
-        let by = if is_end { "the end of the file" } else { "a million bytes later" };
-        let message = format!("a quote that opens in line {line} is not closed by {by}");
+        };
+        let message = format!("a quote that opens in line {line} is not closed {by}");
         Err(io::Error::new(io::ErrorKind::InvalidData, message))
     }
 }

@@ -240,7 +240,7 @@ fn a_row_is_told_by_the_line_where_it_begins_whatever_ends_the_lines() {
 }
 
 #[test]
-fn a_quote_that_is_not_closed_swallows_no_rows() {
+fn quotes_that_are_not_closed_or_that_text_follows_are_told() {
     let row =
         |number: u32, note: &str| format!("e{number},acme,c1,install,1706691600000000,{note}\n");
     let table = |notes: &[(u32, &str)]| {
@@ -270,13 +270,17 @@ fn a_quote_that_is_not_closed_swallows_no_rows() {
     assert_eq!((found.len(), refused.len(), refused[0].is_fatal()), (100 - 35, 1, false));
     assert_eq!(refused[0].code, "text_after_quote");
     assert!(refused[0].message.contains("in line 41"), "{}", refused[0].message);
+    // As it stands in the file, to be read again.
     assert_eq!(refused[0].raw.lines().count(), 36);
+    assert!(refused[0].raw.ends_with("e40,acme,c1,install,1706691600000000,TV 50 inch\""));
     // A cell that long is none, and what follows is not read into memory.
     let long = table(&[(5, "\"")]) + &"x\n".repeat(600_000) + "\"\n";
     let damage = read(&long).pop().unwrap().unwrap_err();
-    assert!(damage.message.ends_with("line 6 is not closed by a million bytes later"), "{damage}");
+    assert!(damage.message.ends_with("line 6 is not closed within 1048576 bytes"), "{damage}");
     // These are all right.
-    for note in ["\"\"", "\"two\nlines\"", "\"a \"\"b\"\" c\"", "42\" wide", "\"a,b\"", "\"a\"\r"] {
+    for note in
+        ["\"\"", "\"two\nlines\"", "\"a \"\"b\"\" c\"", "42\" wide", "\"a,b\"", "\"a\"\r", "\"a\" "]
+    {
         let found = read(&table(&[(5, note)]));
         let refused = found.iter().filter_map(|event| event.as_ref().err());
         // A line end is none of a text's characters.

@@ -45,6 +45,10 @@
 //! by = ["invoice", "customer"]
 //! ```
 //!
+//! A quote opens a cell at its beginning only, and is doubled within. A quoted cell holds 1,048,576 bytes at most: where
+//! the closing quote does not come by then, the file counts as damaged. A row in which text follows a closing quote is
+//! refused.
+//!
 //! In a group amounts are summed exactly, `occurred_at` is the earliest, all else is from its first
 //! row. Rows of a group need not be neighbours: the file is read to its end before the first event.
 //! A row with a bad cell refuses its group; one with the wrong number of columns, whose group cannot
