@@ -70,6 +70,7 @@ pub fn touched(
     let mut found = Touched::default();
     for (width, cohort, customers_changed) in touched {
         let key = spell_out(curves, dictionary, &cohort, width);
+        let speaks_of_all = |field: &Field| speaks_of_all(key.anchor, field);
         if customers_changed && curves.fields(&key.app).iter().any(speaks_of_all) {
             found.refilling.insert(key.clone());
         }
@@ -79,8 +80,8 @@ pub fn touched(
 }
 
 /// Whether segments by a field do not know their customers, and speak of those of the whole cohort.
-fn speaks_of_all(field: &Field) -> bool {
-    !field.narrows_installs()
+pub(super) fn speaks_of_all(anchor: Anchor, field: &Field) -> bool {
+    anchor == Anchor::Install && !field.narrows_installs()
 }
 
 /// The snapshots of these cohorts that read differently on the day `to` than on `from` though nothing
@@ -120,7 +121,8 @@ pub fn refilled(
         let key = CohortKey { app, zone: 0, anchor, segment: None, day: Day(day) };
         let segments = curves.cohort(&key).map_or(&[][..], |cohort| &cohort.segments);
         for segment in segments {
-            if curves.field(&whole.app, *segment).is_some_and(speaks_of_all) {
+            let field = curves.field(&whole.app, *segment);
+            if field.is_some_and(|field| speaks_of_all(anchor, field)) {
                 let key = CohortKey { segment: Some(*segment), ..key };
                 keys.insert(spell_out(curves, dictionary, &key, width));
             }

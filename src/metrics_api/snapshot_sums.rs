@@ -8,14 +8,13 @@
 //! Always true
 //! * The sums of a snapshot are those of the cells of its cohorts (`metrics_api/naive.rs`).
 
-use crate::domain::cohort::Anchor;
 use crate::domain::time::{Day, Width};
 use crate::engine::curves::{Cohort, CohortCurves, CohortKey, Heads, SegmentIx};
 use crate::engine::dictionary::Dictionary;
 use crate::engine::facts::Sums;
 use crate::metrics_api::ages::later;
 use crate::metrics_api::flows::Flows;
-use crate::metrics_api::snapshot::{SnapshotAges, SnapshotKey};
+use crate::metrics_api::snapshot::{SnapshotAges, SnapshotKey, speaks_of_all};
 
 /// The zone of snapshots.
 const ZONE: u8 = 0;
@@ -81,7 +80,7 @@ impl AskedCurves {
         let app = dictionary.find_app(&key.app)?;
         let any = CohortKey { app, zone: ZONE, anchor: key.anchor, segment: None, day: Day::MIN };
         let Some(segment) = &key.segment else { return Some(Self { key: any, lender: None }) };
-        let lends = key.anchor == Anchor::Install && !segment.field.narrows_installs();
+        let lends = speaks_of_all(key.anchor, &segment.field);
         let known = curves.field_number(&key.app, &segment.field).and_then(|field| {
             Some(SegmentIx { field, value: dictionary.find_text(&segment.value)? })
         });

@@ -206,7 +206,6 @@ fn a_cohort_to_which_nothing_happens_is_published_again_when_an_age_begins_or_is
     assert_eq!(published(20), all);
 }
 
-/// Takes in an event that is refused: it has no currency.
 #[test]
 fn a_segment_that_speaks_of_all_customers_is_published_when_another_partition_has_a_new_one() {
     let mut plan = plan();
@@ -229,6 +228,7 @@ fn a_segment_that_speaks_of_all_customers_is_published_when_another_partition_ha
     assert_eq!(customers(publisher.gather(&shards).unwrap()), [(false, 2), (true, 2)]);
 }
 
+/// Takes in an event that is refused: it has no currency.
 fn refused_event(shard: &SharedShard) {
     take(shard, r#""customer_id":"c","kind":"purchase","gross_micros":1"#, 1);
 }
