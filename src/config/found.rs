@@ -98,7 +98,7 @@ pub(super) fn described(value: &Value) -> String {
         }
         Value::Dict(_, dict) => {
             if let Some(Value::String(_, date)) = dict.get(TOML_DATE) {
-                return format!("{date} without quotes");
+                return date.clone();
             }
             let keys: Vec<&str> = dict.keys().map(String::as_str).collect();
             format!("a table of {}", keys.join(", "))

@@ -125,6 +125,15 @@ impl fmt::Display for Period {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_names_of_durations_are_those_that_periods_have() {
+        let periods = ["P1W", "P7D", "P1M", "P2M", "P3M", "P6M", "P1Y", "P12M", "P5D", "P2Y"];
+        let mut names: Vec<_> =
+            periods.iter().map(|text| text.parse::<Period>().unwrap().duration_name()).collect();
+        names.dedup();
+        assert_eq!(names, DURATION_NAMES);
+    }
+
     fn end(period: &str, from: &str) -> String {
         let from = Timestamp::parse_rfc3339(from).unwrap();
         period.parse::<Period>().unwrap().end(from).to_rfc3339()

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -17,7 +16,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::config::{ApiKey, Scope, hash_of};
 use crate::http::credentials;
-use crate::http::problem::{Kind, Problem};
+use crate::http::problem::{Kind, Problem, whole_seconds};
 use crate::http::state::HttpState;
 
 /// Requests a second of a key that has no limit of its own.
@@ -54,7 +53,7 @@ impl Keyring {
             let wait = until.wait_time_from(DefaultClock::default().now());
             let per_second = key.rate_limit_per_second.unwrap_or(REQUESTS_PER_SECOND);
             let detail = format!("API key \"{}\" may ask {per_second} times a second", key.name);
-            Problem::new(Kind::RateLimited, detail).retry_after_seconds(whole_seconds(wait))
+            Problem::new(Kind::RateLimited, detail).retry_after_seconds(whole_seconds(wait).max(1))
         })?;
         if let Some(scope) = scope
             && !key.scopes.contains(&scope)
@@ -87,10 +86,6 @@ impl Keyring {
         }
         found
     }
-}
-
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX).max(1)
 }
 
 fn name(scope: Scope) -> &'static str {

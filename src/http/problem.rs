@@ -1,6 +1,7 @@
 //! Errors of native paths: RFC 9457 problem documents.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -164,6 +165,11 @@ impl Problem {
         self.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
         self
     }
+}
+
+/// A wait in whole seconds, as `Retry-After` wants it: never less than it is.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
 
 impl IntoResponse for Problem {

@@ -310,13 +310,12 @@ fn rates_come_from_tables_and_files() {
 }
 
 #[test]
-fn a_date_that_is_not_in_quotes_is_told_as_it_stands() {
+fn a_date_that_is_not_in_quotes_is_told_as_it_stands_there() {
     let found = problems(
         "[[apps]]\nid = \"a\"\n[[apps.rates]]\ndate = 2024-01-01\ncurrency = \"EUR\"\nrate = \"1.1\"\n",
     );
     assert_eq!(found.len(), 1, "{found:#?}");
-    let expected =
-        r#"must be a date in quotes such as "2024-01-01", got "2024-01-01 without quotes""#;
+    let expected = r#"must be a date in quotes such as "2024-01-01", got "2024-01-01""#;
     assert!(found[0].contains(expected), "{found:?}");
 }
 

@@ -114,11 +114,16 @@ async fn a_body_that_is_not_json_is_refused_whole() {
     let answer = service.post(NDJSON, "\nevent_id,app_id\ne1,acme\n").await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["line"], 2);
+    let detail = "line 2 is not JSON (expected value, column 1); nothing was accepted";
+    assert_eq!(answer.json()["detail"], detail);
     assert_eq!(answer.json()["type"], "urn:ltvstream:problem:unparseable");
-    for body in ["", "[{}", "{} {}", "[1\n,", "\u{1}"] {
+    for body in ["[{}", "{} {}", "[1\n,", "\u{1}"] {
         assert_eq!(service.post("application/json", body).await.status, 400, "{body:?}");
     }
-    for (content_type, body) in [("application/json", "[]"), (NDJSON, ""), (NDJSON, "\n \n")] {
+    let json = "application/json";
+    for (content_type, body) in
+        [(json, "[]"), (json, ""), (json, "\n"), (NDJSON, ""), (NDJSON, "\n \n")]
+    {
         let empty = service.post(content_type, body).await;
         assert_eq!(
             (empty.status.as_u16(), &empty.json()["detail"]),

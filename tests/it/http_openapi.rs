@@ -213,13 +213,24 @@ async fn answers_are_as_described() {
     check(&document, "BillingEvents", &sent[0]);
     check(&document, "BillingEvents", &Value::Array(sent));
     // A schema that everything passes would prove nothing.
-    for wrong in
-        ["{}", r#"{"event_id":"1","app_id":"a","customer_id":"c","kind":"gift","occurred_at":1}"#]
-    {
-        let schema = json!({
-            "$ref": "#/components/schemas/BillingEvent", "components": document["components"],
-        });
-        assert!(!jsonschema::is_valid(&schema, &serde_json::from_str(wrong).unwrap()), "{wrong}");
+    let schema = json!({
+        "$ref": "#/components/schemas/BillingEvent", "components": document["components"],
+    });
+    let with = |name: &str, value: Value| {
+        let mut event: Value = serde_json::from_str(adapty().lines().next().unwrap()).unwrap();
+        event[name] = value;
+        event
+    };
+    assert!(jsonschema::is_valid(&schema, &with("device_id", Value::Null)));
+    for wrong in [
+        json!({}),
+        with("kind", json!("gift")),
+        with("kind", Value::Null),
+        with("curency", json!("USD")),
+        with("gross_micros", json!("1")),
+        with("attributes", json!({"a": 1})),
+    ] {
+        assert!(!jsonschema::is_valid(&schema, &wrong), "{wrong}");
     }
     let schema = json!({
         "$ref": "#/components/schemas/LtvBody", "components": document["components"],

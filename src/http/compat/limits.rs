@@ -14,6 +14,7 @@ use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 
 use crate::domain::time::{DAY_MICROS, Timestamp, Width};
+use crate::http::problem::whole_seconds;
 
 /// Who shares a limit: the vendor's name, then a key or an app.
 type Subject = (&'static str, String);
@@ -167,10 +168,6 @@ fn unit(per: Duration) -> &'static str {
 /// The instant at which the next day or month begins in UTC, microseconds.
 fn next_start(width: Width, now: Timestamp) -> i64 {
     i64::from(width.end(now.utc_day()).0).saturating_add(1).saturating_mul(DAY_MICROS)
-}
-
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

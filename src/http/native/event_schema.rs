@@ -54,6 +54,13 @@ fn event() -> Value {
     let properties = fields.iter().filter_map(|field| {
         let name = field["name"].as_str()?;
         let mut property = property(&field["type"]);
+        if let Some(default) = field.get("default") {
+            // `null` is as absent.
+            property = json!({"oneOf": [{"type": "null"}, property]});
+            if !default.is_null() {
+                property["default"] = default.clone();
+            }
+        }
         property["description"] = field["doc"].clone();
         Some((name.to_owned(), property))
     });
@@ -68,12 +75,12 @@ fn event() -> Value {
     })
 }
 
-/// What a field of this Avro type is in JSON.
+/// What a value of this Avro type is in JSON, null aside.
 fn property(avro: &Value) -> Value {
     if let Some([Value::String(null), inner]) = avro.as_array().map(Vec::as_slice)
         && null == "null"
     {
-        return json!({"oneOf": [{"type": "null"}, property(inner)]});
+        return property(inner);
     }
     if avro["logicalType"] == "timestamp-micros" {
         let micros =

@@ -214,7 +214,11 @@ fn unread() -> Problem {
 }
 
 fn json_events(body: &[u8]) -> Result<Vec<Numbered<'_>>, Problem> {
-    let is_array = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_none() {
+        return Ok(Vec::new());
+    }
+    let is_array = first == Some(&b'[');
     let events: Vec<&RawValue> = if is_array {
         let AtMost(events) =
             serde_json::from_slice(body).map_err(|error| unparseable(&error, error.line()))?;
@@ -252,7 +256,10 @@ fn ndjson_events(body: &[u8]) -> Result<Vec<Numbered<'_>>, Problem> {
 }
 
 fn unparseable(error: &serde_json::Error, line: usize) -> Problem {
-    let detail = format!("line {line} is not JSON ({error}); nothing was accepted");
+    let (text, column) = (error.to_string(), error.column());
+    // Its own place is within what was read, which may be a line of many.
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    let detail = format!("line {line} is not JSON ({what}, column {column}); nothing was accepted");
     Problem::new(Kind::Unparseable, detail).with("line", line)
 }
 
