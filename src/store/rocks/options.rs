@@ -14,9 +14,9 @@ const MEMTABLE_BYTES: usize = 64 << 20;
 /// Size of a file of the first sorted level; a point lookup's filter block grows with it.
 const FILE_BYTES: u64 = 64 << 20;
 /// Flushed files before they are merged, and the size of the first level that then holds them.
-/// Larger than RocksDB's own 4 and 256 MiB: rows are rewritten less often (of 30 million events in memory with
-/// commits each took 4.75 instead of the 5.29 µs of CPU with 8 compressed files, one run each), and a lookup asks
-/// up to 16 filters.
+/// Larger than RocksDB's own 4 and 256 MiB: rows are rewritten less often (30 million events in memory with commits:
+/// 4.75 µs of CPU each instead of 5.29 with 8 compressed files, one run each), and a lookup asks 16 filters, or more
+/// while merges are behind.
 const FLUSHED_FILES: i32 = 16;
 const FIRST_LEVEL_BYTES: u64 = 1 << 30;
 /// Flushed files at which commits are slowed down and stopped, so that merges catch up. RocksDB's own 20 and
