@@ -349,19 +349,10 @@ mod tests {
     #[test]
     fn a_chunk_comes_back_as_it_was_and_damage_is_noticed() {
         let event = LedgerEvent {
-            at: Timestamp(1_700_000_000_000_001),
-            event_id: "e1".into(),
-            kind: EventKind::Install,
             is_sandbox: true,
-            charge: None,
-            transaction_id: None,
-            chain: None,
-            period: None,
-            expires_at: None,
-            refers_to: None,
             device_id: Some("d".into()),
-            cancellation_reason: 0,
             own_tuple: 4,
+            ..LedgerEvent::bare(EventKind::Install, "e1", Timestamp(1_700_000_000_000_001))
         };
         let mut packed = Vec::new();
         pack(&event, &mut packed);

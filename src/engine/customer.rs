@@ -317,19 +317,9 @@ mod tests {
 
     fn event(kind: EventKind, id: &'static str, at: i64) -> LedgerEvent<'static> {
         LedgerEvent {
-            at: Timestamp(at),
-            event_id: id.into(),
-            kind,
             is_sandbox: true,
-            charge: None,
-            transaction_id: None,
             chain: Some("chain".into()),
-            period: None,
-            expires_at: None,
-            refers_to: None,
-            device_id: None,
-            cancellation_reason: 0,
-            own_tuple: 0,
+            ..LedgerEvent::bare(kind, id, Timestamp(at))
         }
     }
 

@@ -67,6 +67,28 @@ impl LedgerEvent<'_> {
     }
 }
 
+#[cfg(test)]
+impl LedgerEvent<'static> {
+    /// An event that says nothing but this.
+    pub fn bare(kind: EventKind, event_id: impl Into<Cow<'static, str>>, at: Timestamp) -> Self {
+        Self {
+            at,
+            event_id: event_id.into(),
+            kind,
+            is_sandbox: false,
+            charge: None,
+            transaction_id: None,
+            chain: None,
+            period: None,
+            expires_at: None,
+            refers_to: None,
+            device_id: None,
+            cancellation_reason: 0,
+            own_tuple: 0,
+        }
+    }
+}
+
 /// One customer's accepted events, sorted; event ids are unique.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger<'a> {

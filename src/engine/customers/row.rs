@@ -193,21 +193,15 @@ mod tests {
         let is_payment = kind.is_payment();
         let transaction_id = (is_payment || kind == EventKind::Refund)
             .then(|| format!("transaction {chain} {}", day / 30).into());
+        let at = Timestamp(19_900 * DAY + day * DAY + 12_345_678_901);
         LedgerEvent {
-            at: Timestamp(19_900 * DAY + day * DAY + 12_345_678_901),
-            event_id: format!("{kind:?} {chain} {day}").into(),
-            kind,
-            is_sandbox: false,
             charge: transaction_id.is_some().then_some(charge),
             transaction_id,
             chain: (kind != EventKind::Install && kind != EventKind::Refund)
                 .then(|| chain.to_owned().into()),
             period: is_payment.then(|| "P1M".parse().unwrap()),
-            expires_at: None,
-            refers_to: None,
             device_id: (kind == EventKind::Install).then(|| chain.to_owned().into()),
-            cancellation_reason: 0,
-            own_tuple: 0,
+            ..LedgerEvent::bare(kind, format!("{kind:?} {chain} {day}"), at)
         }
     }
 

@@ -14,10 +14,6 @@ const DAYS: usize = 365;
 fn event(kind: EventKind, at: Timestamp, number: usize) -> LedgerEvent<'static> {
     let amounts = Amounts { gross: 5, proceeds: 5, net: 5 };
     LedgerEvent {
-        at,
-        event_id: format!("e{number}").into(),
-        kind,
-        is_sandbox: false,
         charge: Some(LedgerCharge {
             paid: amounts,
             currency: Currency::USD,
@@ -27,11 +23,7 @@ fn event(kind: EventKind, at: Timestamp, number: usize) -> LedgerEvent<'static> 
         transaction_id: Some(format!("t{number}").into()),
         chain: Some(format!("s{number}").into()),
         period: Some("P1Y".parse().unwrap()),
-        expires_at: None,
-        refers_to: None,
-        device_id: None,
-        cancellation_reason: 0,
-        own_tuple: 0,
+        ..LedgerEvent::bare(kind, format!("e{number}"), at)
     }
 }
 
