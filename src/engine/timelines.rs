@@ -251,7 +251,8 @@ impl Timelines {
         (day, until): (Day, Option<Day>),
         running: impl Iterator<Item = (Day, Element)>,
     ) -> Timeline {
-        if until.is_some_and(|until| until <= day) {
+        let is_told_anew = |day: Day| until.is_some_and(|until| until <= day);
+        if is_told_anew(day) {
             return timeline;
         }
         let (mut ends, mut state) =
@@ -269,10 +270,9 @@ impl Timelines {
             let before = self.last_change(tail.path).state;
             let id = if self.state(before) == state { before } else { self.state_id(&state) };
             tail.change(self, day, id);
-            let Some((end, _)) = left.first() else { break };
-            if until.is_some_and(|until| until <= *end) {
+            let Some((end, _)) = left.first().filter(|(end, _)| !is_told_anew(*end)) else {
                 break;
-            }
+            };
             day = *end;
             while let Some(((_, gone), rest)) =
                 left.split_first().filter(|((end, _), _)| *end == day)

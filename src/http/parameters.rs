@@ -142,10 +142,10 @@ impl Parameters {
         for (name, text) in &self.given {
             let Some(field) = filtered_field(name) else { continue };
             let values = split_values(text).ok_or_else(|| invalid(name, FILTER_VALUES, text))?;
-            let is_known = |value: &String| value.is_empty() || DURATION_NAMES.contains(&&**value);
-            if is_duration(&field) && !values.iter().all(is_known) {
-                let expected = format!("some of {}", DURATION_NAMES.join(", "));
-                return Err(invalid(name, &expected, text));
+            if let Some(all) = values_of(&field)
+                && !values.iter().all(|value| value.is_empty() || all.contains(&&**value))
+            {
+                return Err(invalid(name, &format!("some of {}", all.join(", ")), text));
             }
             let values = values.into_iter().map(|value| normal(&field, value)).collect();
             filters.push(Filter { field, values });
@@ -218,9 +218,9 @@ fn split_values(text: &str) -> Option<BTreeSet<String>> {
     Some(values)
 }
 
-/// Whether a field has no values but [`DURATION_NAMES`].
-fn is_duration(field: &Field) -> bool {
-    *field == Field::Dimension(Dimension::Duration)
+/// All values that a field can have but the unknown one; `None` where events bring any.
+fn values_of(field: &Field) -> Option<&'static [&'static str]> {
+    (*field == Field::Dimension(Dimension::Duration)).then_some(&DURATION_NAMES)
 }
 
 /// The value as events are stored with it.
@@ -280,8 +280,8 @@ pub fn document(known: &[Parameter], has_filters: bool) -> Vec<utoipa::openapi::
                 "Keeps what has one of these {FILTER_VALUES}; an empty value stands for unknown. \
                  Filters of several names must all match."
             );
-            if filtered_field(&name).is_some_and(|field| is_duration(&field)) {
-                about.push_str(&format!(" Values are {}.", DURATION_NAMES.join(", ")));
+            if let Some(all) = filtered_field(&name).as_ref().and_then(values_of) {
+                about.push_str(&format!(" Values are {}.", all.join(", ")));
             }
             let schema = ObjectBuilder::new().schema_type(Type::String);
             described(&name, &about).schema(Some(schema)).build()

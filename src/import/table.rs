@@ -171,8 +171,6 @@ struct Watched {
     delimiter: u8,
     /// Bytes that were read.
     read: u64,
-    /// Line feeds among them.
-    lines: u64,
     /// Ends of lines before those in `ends`.
     passed: u64,
     /// Where line feeds are that were read, and not passed.
@@ -203,7 +201,6 @@ impl Watched {
             text,
             delimiter,
             read: 0,
-            lines: 0,
             passed: 0,
             ends: VecDeque::new(),
             within: Within::Beginning,
@@ -237,7 +234,7 @@ impl Watched {
     }
 
     fn watch(&mut self, at: u64, byte: u8) {
-        let line = 1 + self.lines;
+        let line = 1 + self.passed + self.ends.len() as u64;
         self.within = match (self.within, byte) {
             (Within::Beginning, b'"') => {
                 self.opened = (at, line);
@@ -256,7 +253,6 @@ impl Watched {
         };
         if byte == b'\n' {
             self.ends.push_back(at);
-            self.lines += 1;
         }
     }
 

@@ -16,6 +16,7 @@ use crate::engine::curves::{ChangedCohort, CohortCurves, CohortKey, Heads};
 use crate::engine::dictionary::Dictionary;
 use crate::metrics_api::ages::{Aging, Seen};
 use crate::metrics_api::question::AgeBasis;
+use crate::metrics_api::snapshot_sums::ZONE;
 
 pub use crate::metrics_api::flows::Flows;
 pub use crate::metrics_api::snapshot_sums::{SnapshotPartial, partials};
@@ -118,7 +119,7 @@ pub fn refilled(
     let mut keys = BTreeSet::new();
     let Some(app) = dictionary.find_app(&whole.app) else { return keys };
     for day in cohort_start.0..=width.end(cohort_start).0 {
-        let key = CohortKey { app, zone: 0, anchor, segment: None, day: Day(day) };
+        let key = CohortKey { app, zone: ZONE, anchor, segment: None, day: Day(day) };
         let segments = curves.cohort(&key).map_or(&[][..], |cohort| &cohort.segments);
         for segment in segments {
             let field = curves.field(&whole.app, *segment);

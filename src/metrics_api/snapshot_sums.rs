@@ -17,7 +17,7 @@ use crate::metrics_api::flows::Flows;
 use crate::metrics_api::snapshot::{SnapshotAges, SnapshotKey, speaks_of_all};
 
 /// The zone of snapshots.
-const ZONE: u8 = 0;
+pub(super) const ZONE: u8 = 0;
 
 /// What one shard, or several merged, know of a cohort.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::domain::cohort::Field;
 use crate::domain::country;
 use crate::domain::dimensions::Dimension;
+use crate::domain::period::DURATION_NAMES;
 use crate::domain::time::Day;
 use crate::http::adapty::request::fault::Fault;
 use crate::http::adapty::request::fields::Fields;
@@ -43,23 +44,14 @@ struct Worded {
     none: Option<&'static str>,
 }
 
+/// Our names of durations, and one for good, which no duration of ours is called by.
+const DURATION_WORDS: [&str; DURATION_NAMES.len() + 1] = {
+    let [weekly, monthly, two_months, three_months, six_months, annual, other] = DURATION_NAMES;
+    [weekly, monthly, two_months, three_months, six_months, annual, "Lifetime", other]
+};
+
 const WORDED: [Worded; 4] = [
-    Worded {
-        name: "duration",
-        dimension: Dimension::Duration,
-        // No duration of ours is called by the one for good.
-        words: &[
-            "Weekly",
-            "Monthly",
-            "2 months",
-            "3 months",
-            "6 months",
-            "Annual",
-            "Lifetime",
-            "Uncategorized",
-        ],
-        none: None,
-    },
+    Worded { name: "duration", dimension: Dimension::Duration, words: &DURATION_WORDS, none: None },
     Worded {
         name: "attribution_status",
         dimension: Dimension::AttributionStatus,
